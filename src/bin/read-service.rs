@@ -1,0 +1,2 @@
+//! Stub until wired.
+fn main() {}

@@ -1,0 +1,5 @@
+//! Event sourcing.
+
+mod event;
+
+pub use event::{Hash, Page, PageContent, RecordedEvent, chain};

@@ -1,0 +1,23 @@
+//! The HTTP seam: a service is a function from [`Request`] to [`Response`].
+//!
+//! Everything above this line of the system (routing, handlers, tests) knows only these types;
+//! everything below (sockets, deadlines, threads) is an engine behind [`serve`]. A test calls a
+//! service without a socket, and the engine can be replaced without touching a handler.
+//!
+//! **Invariant:** this module knows neither event sourcing nor bank accounts.
+//!
+//! Read next: `http/router.rs`, then `http/blocking.rs`, the default engine.
+
+mod json;
+mod problem;
+mod query;
+mod request;
+mod response;
+mod router;
+
+pub use json::{Fields, parse_uuid, required};
+pub use problem::{Problem, ProblemType, problems};
+pub use query::{MAX_WAIT_SECONDS, Query};
+pub use request::{Method, Request};
+pub use response::Response;
+pub use router::{Handler, Params, Route, Router};

@@ -1,0 +1,159 @@
+//! Query parameters, checked by name: an unknown, repeated or malformed one is refused, since
+//! to ignore `?at_versoin=3` would be to answer another question.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::{Problem, Request};
+
+/// The longest that a client may ask to wait, in seconds: below the idle timeouts of common
+/// proxies.
+pub const MAX_WAIT_SECONDS: f64 = 30.0;
+
+/// The parameters of one request.
+#[derive(Debug)]
+pub struct Query {
+    parameters: Vec<(String, String)>,
+}
+
+impl Query {
+    /// Reads the query of `request`, which may have the parameters `known`.
+    ///
+    /// # Errors
+    /// 400 `invalid-query` for a parameter that is not `known`, given twice, or not UTF-8.
+    pub fn of(request: &Request, known: &[&str]) -> Result<Self, Problem> {
+        let mut parameters: Vec<(String, String)> = Vec::new();
+        for pair in request.query().split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let decoded = |text| {
+                decode(text).ok_or_else(|| Problem::invalid_query(name, "is not percent-encoded UTF-8"))
+            };
+            let (name, value) = (decoded(name)?, decoded(value)?);
+            if !known.contains(&name.as_str()) {
+                return Err(Problem::invalid_query(&name, "the parameter is unknown here"));
+            }
+            if parameters.iter().any(|(other, _)| *other == name) {
+                return Err(Problem::invalid_query(&name, "the parameter is given twice"));
+            }
+            parameters.push((name, value));
+        }
+        Ok(Self { parameters })
+    }
+
+    /// The parameter as text.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The parameter as a whole number.
+    ///
+    /// # Errors
+    /// 400 when it is none from `range`; it is never clamped.
+    pub fn whole_number(&self, name: &str, range: RangeInclusive<u64>) -> Result<Option<u64>, Problem> {
+        let Some(text) = self.text(name) else {
+            return Ok(None);
+        };
+        Some(text)
+            .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
+            .and_then(|text| text.parse().ok())
+            .filter(|number| range.contains(number))
+            .map(Some)
+            .ok_or_else(|| {
+                let (low, high) = range.into_inner();
+                Problem::invalid_query(name, format!("must be a whole number from {low} to {high}"))
+            })
+    }
+
+    /// The parameter `wait`, in seconds, fractions allowed.
+    ///
+    /// # Errors
+    /// 400 when it is no number from 0 to [`MAX_WAIT_SECONDS`].
+    pub fn wait(&self) -> Result<Option<Duration>, Problem> {
+        let Some(text) = self.text("wait") else {
+            return Ok(None);
+        };
+        Some(text)
+            .filter(|text| text.starts_with(|first: char| first.is_ascii_digit()))
+            .and_then(|text| text.parse::<f64>().ok())
+            .filter(|seconds| (0.0..=MAX_WAIT_SECONDS).contains(seconds))
+            .map(|seconds| Some(Duration::from_secs_f64(seconds)))
+            .ok_or_else(|| {
+                Problem::invalid_query(
+                    "wait",
+                    format!("must be a number of seconds from 0 to {MAX_WAIT_SECONDS}"),
+                )
+            })
+    }
+}
+
+/// Undoes percent-encoding and `+` for a space, as browsers and curl encode queries.
+fn decode(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        match first {
+            b'+' => bytes.push(b' '),
+            b'%' => {
+                let (digits, tail) = rest.split_at_checked(2)?;
+                let digits = std::str::from_utf8(digits).ok()?;
+                // from_str_radix would take a sign.
+                if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+                    return None;
+                }
+                bytes.push(u8::from_str_radix(digits, 16).ok()?);
+                rest = tail;
+            }
+            other => bytes.push(*other),
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn query(text: &str) -> Result<Query, Problem> {
+        Query::of(&Request::get(&format!("/?{text}")), &["after", "wait", "owner"])
+    }
+
+    fn refused<T: std::fmt::Debug>(result: Result<T, Problem>) -> String {
+        let problem = result.unwrap_err();
+        assert_eq!(problem.kind.slug, "invalid-query");
+        problem.members["parameter"].as_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn unknown_repeated_and_undecodable_parameters_are_refused_by_name() {
+        assert_eq!(refused(query("aftre=1")), "aftre");
+        assert_eq!(refused(query("after=1&after=1")), "after");
+        for bad in ["owner=%ff", "owner=%4", "owner=%+1"] {
+            assert_eq!(refused(query(bad)), "owner", "{bad}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_never_clamped() {
+        for bad in ["", "-1", "+1", "1.0", "11", "99999999999999999999", "a", "1%00"] {
+            let query = query(&format!("after={bad}")).unwrap();
+            assert_eq!(refused(query.whole_number("after", 0..=10)), "after", "{bad}");
+        }
+        assert_eq!(query("after=10").unwrap().whole_number("after", 0..=10).unwrap(), Some(10));
+    }
+
+    #[test]
+    fn waits_are_seconds_within_reason() {
+        for bad in ["", "-1", "31", "inf", "nan", "1s"] {
+            assert_eq!(refused(query(&format!("wait={bad}")).unwrap().wait()), "wait", "{bad}");
+        }
+        let half = query("wait=0.5").unwrap().wait().unwrap();
+        assert_eq!(half, Some(Duration::from_millis(500)));
+    }
+
+    #[test]
+    fn texts_are_percent_decoded() {
+        let query = query("owner=Ada+L%C3%B6v%20%2B").unwrap();
+        assert_eq!(query.text("owner"), Some("Ada Löv +"));
+    }
+}

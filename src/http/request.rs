@@ -1,0 +1,130 @@
+//! A request as a handler sees it: whole, parsed, within the engine's limits.
+
+use std::ops::Range;
+
+/// The methods this system knows, and every other by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // The names are the methods.
+pub enum Method {
+    Get,
+    Head,
+    Post,
+    Put,
+    Delete,
+    Options,
+    Other(String),
+}
+
+impl Method {
+    /// The method of that name. Methods are case-sensitive (RFC 9110, 9.1).
+    pub fn parse(name: &str) -> Self {
+        match name {
+            "GET" => Self::Get,
+            "HEAD" => Self::Head,
+            "POST" => Self::Post,
+            "PUT" => Self::Put,
+            "DELETE" => Self::Delete,
+            "OPTIONS" => Self::Options,
+            other => Self::Other(other.to_owned()),
+        }
+    }
+
+    /// The method's name on the wire.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Delete => "DELETE",
+            Self::Options => "OPTIONS",
+            Self::Other(name) => name,
+        }
+    }
+}
+
+/// A whole request. The engine has read the body; nothing here blocks.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// What to do.
+    pub method: Method,
+    /// The body, empty where there is none.
+    pub body: Vec<u8>,
+    // One string holds target and headers, ranges point into it: a request costs a handful of
+    // allocations, not two for every header.
+    text: String,
+    path: Range<usize>,
+    query: Range<usize>,
+    headers: Vec<(Range<usize>, Range<usize>)>,
+}
+
+impl Request {
+    /// A request for `target` (path and query, as on the request line), without headers and body.
+    pub fn new(method: Method, target: &str) -> Self {
+        let path_end = target.find('?').unwrap_or(target.len());
+        Self {
+            method,
+            body: Vec::new(),
+            text: target.to_owned(),
+            path: 0..path_end,
+            query: (path_end + 1).min(target.len())..target.len(),
+            headers: Vec::new(),
+        }
+    }
+
+    /// `GET target`, for tests and callers without a socket.
+    pub fn get(target: &str) -> Self {
+        Self::new(Method::Get, target)
+    }
+
+    /// `POST target` with a JSON body, for tests and callers without a socket.
+    pub fn post(target: &str, json: &str) -> Self {
+        let mut request = Self::new(Method::Post, target).with_header("Content-Type", "application/json");
+        request.body = json.as_bytes().to_vec();
+        request
+    }
+
+    /// The same request with one more header.
+    #[must_use]
+    pub fn with_header(mut self, name: &str, value: &str) -> Self {
+        self.push_header(name, value);
+        self
+    }
+
+    /// Adds a header.
+    pub fn push_header(&mut self, name: &str, value: &str) {
+        let start = self.text.len();
+        self.text.push_str(name);
+        let middle = self.text.len();
+        self.text.push_str(value);
+        self.headers.push((start..middle, middle..self.text.len()));
+    }
+
+    /// The path as sent: percent-encoding is left alone, since no route needs it.
+    pub fn path(&self) -> &str {
+        &self.text[self.path.clone()]
+    }
+
+    /// The raw query string, empty where there is none.
+    pub fn query(&self) -> &str {
+        &self.text[self.query.clone()]
+    }
+
+    /// The value of the first header of that name, whatever its case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.header_values(name).next()
+    }
+
+    /// All values of headers of that name, in order.
+    pub fn header_values<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a str> + use<'a, 'n> {
+        self.headers
+            .iter()
+            .filter(move |(key, _)| self.text[key.clone()].eq_ignore_ascii_case(name))
+            .map(|(_, value)| &self.text[value.clone()])
+    }
+
+    /// All headers in order.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.headers.iter().map(|(name, value)| (&self.text[name.clone()], &self.text[value.clone()]))
+    }
+}

@@ -1,0 +1,50 @@
+//! A response as a handler makes it.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+/// A whole response. The engine adds `Content-Length`, `Date` and `Connection`.
+#[derive(Clone, Debug)]
+pub struct Response {
+    /// The status code.
+    pub status: u16,
+    /// Headers in order. An engine refuses a value with control characters in it.
+    pub headers: Vec<(&'static str, Cow<'static, str>)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    /// A response without a body.
+    pub fn empty(status: u16) -> Self {
+        Self { status, headers: Vec::new(), body: Vec::new() }
+    }
+
+    /// A response of that media type.
+    pub fn new(status: u16, media_type: &'static str, body: Vec<u8>) -> Self {
+        Self { status, headers: vec![("Content-Type", Cow::Borrowed(media_type))], body }
+    }
+
+    /// A JSON response.
+    ///
+    /// # Panics
+    /// When `value` cannot be JSON (a map with keys that are no strings): a bug of the caller,
+    /// which the engine answers with a 500.
+    pub fn json(status: u16, value: &impl Serialize) -> Self {
+        let body = serde_json::to_vec(value).expect("a response is JSON");
+        Self::new(status, "application/json", body)
+    }
+
+    /// The same response with one more header.
+    #[must_use]
+    pub fn with_header(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// The value of the first header of that name, whatever its case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_ref())
+    }
+}

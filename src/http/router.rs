@@ -1,0 +1,176 @@
+//! Routing: one table per service, from method and path pattern to a function.
+
+use uuid::Uuid;
+
+use super::json::parse_uuid;
+use super::{Method, Problem, Request, Response, problems};
+
+/// The values of the `{...}` segments of a route's pattern, in order.
+#[derive(Debug)]
+pub struct Params<'a> {
+    values: Vec<&'a str>,
+}
+
+impl<'a> Params<'a> {
+    /// The value of the `index`th `{...}` segment, from 0.
+    ///
+    /// # Panics
+    /// When the pattern has fewer: a bug in the route table.
+    pub fn text(&self, index: usize) -> &'a str {
+        self.values[index]
+    }
+
+    /// The same as a UUID.
+    ///
+    /// # Errors
+    /// 400 `invalid-id` when it is none.
+    pub fn uuid(&self, index: usize) -> Result<Uuid, Problem> {
+        parse_uuid(self.text(index)).ok_or_else(|| {
+            Problem::new(&problems::INVALID_ID, "the id in the path must be a UUID with hyphens")
+        })
+    }
+}
+
+/// What answers a route.
+pub type Handler<S> = fn(&S, &Request, &Params<'_>) -> Result<Response, Problem>;
+
+/// One row of the table: `S` is the service's state.
+#[derive(Debug)]
+pub struct Route<S: 'static> {
+    /// The method; HEAD is answered wherever GET is.
+    pub method: Method,
+    /// Segments, each a word or `{name}`: `/accounts/{id}/deposit`.
+    pub pattern: &'static str,
+    /// Answers the request.
+    pub handler: Handler<S>,
+}
+
+/// A service: its state and its routes.
+#[derive(Debug)]
+pub struct Router<S: 'static> {
+    state: S,
+    routes: &'static [Route<S>],
+}
+
+impl<S> Router<S> {
+    /// The service with that state and those routes. Where two patterns match, the first counts.
+    pub fn new(state: S, routes: &'static [Route<S>]) -> Self {
+        Self { state, routes }
+    }
+
+    /// The service's state.
+    pub fn state(&self) -> &S {
+        &self.state
+    }
+
+    /// Answers a request; every problem becomes its response.
+    pub fn handle(&self, request: &Request) -> Response {
+        self.answer(request).unwrap_or_else(Response::from)
+    }
+
+    fn answer(&self, request: &Request) -> Result<Response, Problem> {
+        let mut allowed = Vec::new();
+        for route in self.routes {
+            let Some(params) = matches(route.pattern, request.path()) else {
+                continue;
+            };
+            let method = match &request.method {
+                Method::Head => &Method::Get,
+                Method::Get
+                | Method::Post
+                | Method::Put
+                | Method::Delete
+                | Method::Options
+                | Method::Other(_) => &request.method,
+            };
+            if *method == route.method {
+                return (route.handler)(&self.state, request, &params);
+            }
+            allowed.push(route.method.as_str());
+            if route.method == Method::Get {
+                allowed.push("HEAD");
+            }
+        }
+        if allowed.is_empty() {
+            return Err(Problem::new(
+                &problems::NOT_FOUND,
+                format!("there is nothing at {}", request.path()),
+            ));
+        }
+        allowed.push("OPTIONS");
+        let allow = allowed.join(", ");
+        if request.method == Method::Options {
+            return Ok(Response::empty(204).with_header("Allow", allow));
+        }
+        let detail = format!("{} takes {allow}", request.path());
+        Err(Problem::new(&problems::METHOD_NOT_ALLOWED, detail).with_header("Allow", allow))
+    }
+}
+
+/// The values of the pattern's `{...}` segments, when `path` matches it. An empty segment
+/// matches nothing.
+fn matches<'a>(pattern: &str, path: &'a str) -> Option<Params<'a>> {
+    let mut values = Vec::new();
+    let mut segments = path.split('/');
+    for expected in pattern.split('/') {
+        let segment = segments.next()?;
+        if expected.starts_with('{') && !segment.is_empty() {
+            values.push(segment);
+        } else if expected != segment {
+            return None;
+        }
+    }
+    segments.next().is_none().then_some(Params { values })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROUTES: &[Route<()>] = &[
+        Route { method: Method::Get, pattern: "/", handler: |(), _, _| Ok(Response::empty(200)) },
+        Route {
+            method: Method::Get,
+            pattern: "/things/{id}",
+            handler: |(), _, params| Ok(Response::empty(200).with_header("Thing", params.text(0).to_owned())),
+        },
+        Route {
+            method: Method::Delete,
+            pattern: "/things/{id}",
+            handler: |(), _, _| Ok(Response::empty(204)),
+        },
+        Route { method: Method::Post, pattern: "/things", handler: |(), _, _| Ok(Response::empty(201)) },
+    ];
+
+    fn answer(method: Method, path: &str) -> Response {
+        Router::new((), ROUTES).handle(&Request::new(method, path))
+    }
+
+    #[test]
+    fn a_route_is_found_by_method_and_path_and_given_its_parameters() {
+        assert_eq!(answer(Method::Get, "/things/7?x=1").header("Thing"), Some("7"));
+        assert_eq!(answer(Method::Head, "/").status, 200);
+        assert_eq!(answer(Method::Post, "/things").status, 201);
+    }
+
+    #[test]
+    fn an_unknown_path_is_404() {
+        for path in ["/thing", "/things/", "/things/7/8", "//things", "", "*"] {
+            assert_eq!(answer(Method::Get, path).status, 404, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_known_path_with_another_method_is_405_and_lists_what_is_allowed() {
+        let response = answer(Method::Put, "/things/7");
+        assert_eq!(response.status, 405);
+        assert_eq!(response.header("Allow"), Some("GET, HEAD, DELETE, OPTIONS"));
+        assert_eq!(answer(Method::Other("BREW".into()), "/things").header("Allow"), Some("POST, OPTIONS"));
+    }
+
+    #[test]
+    fn options_lists_what_is_allowed() {
+        let response = answer(Method::Options, "/things");
+        assert_eq!((response.status, response.header("Allow")), (204, Some("POST, OPTIONS")));
+    }
+}

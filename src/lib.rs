@@ -1,0 +1,10 @@
+//! Tally: CQRS, event sourcing and service discovery in Rust, without async.
+//!
+//! The modules, in reading order:
+
+pub mod account;
+pub mod es;
+pub mod watch;
+
+#[cfg(feature = "services")]
+pub mod http;
