@@ -8,3 +8,5 @@ pub mod watch;
 
 #[cfg(feature = "services")]
 pub mod http;
+#[cfg(feature = "services")]
+pub mod metrics;
