@@ -10,3 +10,5 @@ pub mod watch;
 pub mod http;
 #[cfg(feature = "services")]
 pub mod metrics;
+#[cfg(feature = "services")]
+pub mod telemetry;
