@@ -1,1 +1,459 @@
-//! The bank account.
+//! The bank account: events, state, decisions, in that order.
+//!
+//! Pure: no I/O, no clock, no randomness, no database. Everything the bank knows about accounts
+//! is on this page, and everything else in the crate would serve another domain as well.
+//!
+//! **Invariant:** a balance never leaves 0..=[`MAX_AMOUNT`]. [`Account::decide`] keeps it;
+//! [`Account::evolve`] relies on it and refuses nothing.
+//!
+//! Read next: `es/aggregate.rs`, the trait that this implements.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::es::{Aggregate, DecodeError, Event};
+
+/// The largest amount and balance, in minor units (cents): 2^53 - 1, the largest whole number
+/// that every JSON reader keeps exact.
+pub const MAX_AMOUNT: u64 = 9_007_199_254_740_991;
+
+/// Three capital letters, as in ISO 4217.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "&str")]
+pub struct Currency([u8; 3]);
+
+impl Currency {
+    /// The currency as text.
+    pub fn as_str(&self) -> &str {
+        // Always ASCII capitals, see `try_from`.
+        std::str::from_utf8(&self.0).unwrap_or("???")
+    }
+}
+
+impl Default for Currency {
+    fn default() -> Self {
+        Self(*b"EUR")
+    }
+}
+
+impl TryFrom<&str> for Currency {
+    type Error = &'static str;
+
+    fn try_from(text: &str) -> Result<Self, Self::Error> {
+        match *text.as_bytes() {
+            [a @ b'A'..=b'Z', b @ b'A'..=b'Z', c @ b'A'..=b'Z'] => Ok(Self([a, b, c])),
+            _ => Err("must be three capital letters"),
+        }
+    }
+}
+
+impl From<Currency> for String {
+    fn from(currency: Currency) -> Self {
+        currency.as_str().to_owned()
+    }
+}
+
+impl fmt::Debug for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+// ---------------------------------------------------------------------------------- events
+
+/// What can have happened to an account. The names and fields are stored for ever.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccountEvent {
+    /// The account was opened.
+    AccountCreated(AccountCreated),
+    /// Money came in.
+    MoneyDeposited(MoneyMoved),
+    /// Money went out.
+    MoneyWithdrawn(MoneyMoved),
+    /// The account was closed.
+    AccountClosed(AccountClosed),
+}
+
+/// The account was opened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccountCreated {
+    /// Whose account it is.
+    pub owner: String,
+    /// The currency of all its amounts.
+    pub currency: Currency,
+}
+
+/// Money came in or went out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MoneyMoved {
+    /// How much, in minor units, 1..=[`MAX_AMOUNT`].
+    pub amount: u64,
+    /// The account's currency, so that the event is understood alone.
+    pub currency: Currency,
+    /// What for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// The transfer that this is one half of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transfer_id: Option<Uuid>,
+}
+
+/// The account was closed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccountClosed {}
+
+impl Event for AccountEvent {
+    fn event_type(&self) -> &'static str {
+        match self {
+            Self::AccountCreated(_) => "AccountCreated",
+            Self::MoneyDeposited(_) => "MoneyDeposited",
+            Self::MoneyWithdrawn(_) => "MoneyWithdrawn",
+            Self::AccountClosed(_) => "AccountClosed",
+        }
+    }
+
+    fn to_json(&self) -> serde_json::Result<String> {
+        match self {
+            Self::AccountCreated(data) => serde_json::to_string(data),
+            Self::MoneyDeposited(data) | Self::MoneyWithdrawn(data) => serde_json::to_string(data),
+            Self::AccountClosed(data) => serde_json::to_string(data),
+        }
+    }
+
+    fn from_json(event_type: &str, data: &str) -> Result<Self, DecodeError> {
+        match event_type {
+            "AccountCreated" => serde_json::from_str(data).map(Self::AccountCreated),
+            "MoneyDeposited" => serde_json::from_str(data).map(Self::MoneyDeposited),
+            "MoneyWithdrawn" => serde_json::from_str(data).map(Self::MoneyWithdrawn),
+            "AccountClosed" => serde_json::from_str(data).map(Self::AccountClosed),
+            _ => return Err(DecodeError::UnknownType),
+        }
+        .map_err(DecodeError::Malformed)
+    }
+}
+
+// ----------------------------------------------------------------------------------- state
+
+/// As much of an account's history as decisions need. The owner is not here: no rule asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Account {
+    status: Status,
+    currency: Currency,
+    balance: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+enum Status {
+    #[default]
+    NotOpened,
+    Open,
+    Closed,
+}
+
+// ------------------------------------------------------------------------------- decisions
+
+/// What can be asked of one account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccountCommand {
+    /// Open it.
+    Open {
+        /// Whose account it is to be.
+        owner: String,
+        /// The currency of all its amounts.
+        currency: Currency,
+    },
+    /// Put money in.
+    Deposit(Movement),
+    /// Take money out.
+    Withdraw(Movement),
+    /// Close it; its balance must be 0.
+    Close,
+}
+
+/// Money that is to be moved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Movement {
+    /// How much, in minor units, 1..=[`MAX_AMOUNT`].
+    pub amount: u64,
+    /// What for.
+    pub description: Option<String>,
+    /// The transfer that this is one half of.
+    pub transfer_id: Option<Uuid>,
+}
+
+/// Why the bank says no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// The account to open exists.
+    AccountExists,
+    /// There is no such account.
+    AccountNotFound,
+    /// The account was closed; nothing happens to it any more.
+    AccountClosed,
+    /// The balance is smaller than the amount.
+    InsufficientFunds,
+    /// The balance would grow beyond [`MAX_AMOUNT`].
+    BalanceLimit,
+    /// Only an empty account can be closed.
+    BalanceNotZero,
+    /// A transfer needs two accounts.
+    SameAccount,
+    /// A transfer needs two accounts of one currency.
+    CurrencyMismatch,
+}
+
+impl Aggregate for Account {
+    const STREAM_TYPE: &'static str = "account";
+
+    type Command = AccountCommand;
+    type Event = AccountEvent;
+    type Rejection = Rejection;
+
+    fn decide(&self, command: &AccountCommand) -> Result<Vec<AccountEvent>, Rejection> {
+        let event = match command {
+            AccountCommand::Open { owner, currency } => self.open(owner, *currency),
+            AccountCommand::Deposit(movement) => self.deposit(movement),
+            AccountCommand::Withdraw(movement) => self.withdraw(movement),
+            AccountCommand::Close => self.close(),
+        }?;
+        Ok(vec![event])
+    }
+
+    fn evolve(mut self, event: &AccountEvent) -> Self {
+        match event {
+            AccountEvent::AccountCreated(created) => {
+                self.status = Status::Open;
+                self.currency = created.currency;
+            }
+            // Saturating, because a history that `decide` cannot have written must not panic;
+            // `write-service --verify` finds it.
+            AccountEvent::MoneyDeposited(moved) => {
+                self.balance = self.balance.saturating_add(moved.amount);
+            }
+            AccountEvent::MoneyWithdrawn(moved) => {
+                self.balance = self.balance.saturating_sub(moved.amount);
+            }
+            AccountEvent::AccountClosed(_) => self.status = Status::Closed,
+        }
+        self
+    }
+}
+
+impl Account {
+    fn open(&self, owner: &str, currency: Currency) -> Result<AccountEvent, Rejection> {
+        match self.status {
+            Status::NotOpened => {
+                Ok(AccountEvent::AccountCreated(AccountCreated { owner: owner.to_owned(), currency }))
+            }
+            Status::Open | Status::Closed => Err(Rejection::AccountExists),
+        }
+    }
+
+    fn deposit(&self, movement: &Movement) -> Result<AccountEvent, Rejection> {
+        self.require_open()?;
+        // The bound is on the sum, not on the amount alone: two lawful amounts can exceed it.
+        match self.balance.checked_add(movement.amount) {
+            Some(balance) if balance <= MAX_AMOUNT => Ok(AccountEvent::MoneyDeposited(self.moved(movement))),
+            _ => Err(Rejection::BalanceLimit),
+        }
+    }
+
+    fn withdraw(&self, movement: &Movement) -> Result<AccountEvent, Rejection> {
+        self.require_open()?;
+        if self.balance < movement.amount {
+            return Err(Rejection::InsufficientFunds);
+        }
+        Ok(AccountEvent::MoneyWithdrawn(self.moved(movement)))
+    }
+
+    fn close(&self) -> Result<AccountEvent, Rejection> {
+        self.require_open()?;
+        if self.balance != 0 {
+            return Err(Rejection::BalanceNotZero);
+        }
+        Ok(AccountEvent::AccountClosed(AccountClosed {}))
+    }
+
+    fn require_open(&self) -> Result<(), Rejection> {
+        match self.status {
+            Status::NotOpened => Err(Rejection::AccountNotFound),
+            Status::Open => Ok(()),
+            Status::Closed => Err(Rejection::AccountClosed),
+        }
+    }
+
+    fn moved(&self, movement: &Movement) -> MoneyMoved {
+        MoneyMoved {
+            amount: movement.amount,
+            currency: self.currency,
+            description: movement.description.clone(),
+            transfer_id: movement.transfer_id,
+        }
+    }
+}
+
+/// Decides a transfer between two different accounts: what happens to each, or why nothing does.
+///
+/// # Errors
+/// As for a withdrawal from `from` and a deposit to `to`, and [`Rejection::CurrencyMismatch`].
+pub fn decide_transfer(
+    from: &Account,
+    to: &Account,
+    movement: Movement,
+) -> Result<(Vec<AccountEvent>, Vec<AccountEvent>), Rejection> {
+    from.require_open()?;
+    to.require_open()?;
+    if from.currency != to.currency {
+        return Err(Rejection::CurrencyMismatch);
+    }
+    Ok((
+        from.decide(&AccountCommand::Withdraw(movement.clone()))?,
+        to.decide(&AccountCommand::Deposit(movement))?,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::es::{Hash, RecordedEvent, decode, schema_version};
+
+    fn money(amount: u64) -> Movement {
+        Movement { amount, description: None, transfer_id: None }
+    }
+
+    fn open(currency: &str) -> AccountCommand {
+        AccountCommand::Open { owner: "Ada".into(), currency: currency.try_into().unwrap() }
+    }
+
+    /// The account after those commands, each of which must be accepted.
+    fn given(commands: &[AccountCommand]) -> Account {
+        commands.iter().fold(Account::default(), |account, command| {
+            account.decide(command).unwrap().iter().fold(account, Account::evolve)
+        })
+    }
+
+    fn holding(amount: u64) -> Account {
+        given(&[open("EUR"), AccountCommand::Deposit(money(amount))])
+    }
+
+    #[test]
+    fn opening_an_account_records_owner_and_currency() {
+        let events = Account::default().decide(&open("CHF")).unwrap();
+        let created = AccountCreated { owner: "Ada".into(), currency: Currency::try_from("CHF").unwrap() };
+        assert_eq!(events, [AccountEvent::AccountCreated(created)]);
+    }
+
+    #[test]
+    fn an_account_is_opened_once() {
+        for account in [given(&[open("EUR")]), given(&[open("EUR"), AccountCommand::Close])] {
+            assert_eq!(account.decide(&open("EUR")), Err(Rejection::AccountExists));
+        }
+    }
+
+    #[test]
+    fn withdrawing_the_balance_empties_the_account() {
+        let account =
+            given(&[open("EUR"), AccountCommand::Deposit(money(100)), AccountCommand::Withdraw(money(100))]);
+        assert_eq!(account.balance, 0);
+    }
+
+    #[test]
+    fn withdrawing_more_than_the_balance_is_rejected() {
+        let decision = holding(100).decide(&AccountCommand::Withdraw(money(101)));
+        assert_eq!(decision, Err(Rejection::InsufficientFunds));
+    }
+
+    #[test]
+    fn a_balance_never_exceeds_its_limit_nor_wraps() {
+        let full = holding(MAX_AMOUNT);
+        for amount in [1, MAX_AMOUNT, u64::MAX] {
+            assert_eq!(full.decide(&AccountCommand::Deposit(money(amount))), Err(Rejection::BalanceLimit));
+        }
+    }
+
+    #[test]
+    fn only_an_empty_account_can_be_closed() {
+        assert_eq!(holding(1).decide(&AccountCommand::Close), Err(Rejection::BalanceNotZero));
+        assert!(given(&[open("EUR")]).decide(&AccountCommand::Close).is_ok());
+    }
+
+    #[test]
+    fn an_account_that_is_not_there_or_closed_rejects_everything_but_opening() {
+        let closed = given(&[open("EUR"), AccountCommand::Close]);
+        for (account, rejection) in
+            [(Account::default(), Rejection::AccountNotFound), (closed, Rejection::AccountClosed)]
+        {
+            for command in
+                [AccountCommand::Deposit(money(1)), AccountCommand::Withdraw(money(1)), AccountCommand::Close]
+            {
+                assert_eq!(account.decide(&command), Err(rejection), "{command:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_transfer_moves_the_same_amount_out_and_in_or_nothing() {
+        let (from, to) = (holding(100), holding(MAX_AMOUNT - 50));
+        let (out, into) = decide_transfer(&from, &to, money(50)).unwrap();
+        assert_eq!(out.iter().fold(from.clone(), Account::evolve).balance, 50);
+        assert_eq!(into.iter().fold(to.clone(), Account::evolve).balance, MAX_AMOUNT);
+        assert_eq!(decide_transfer(&from, &to, money(51)), Err(Rejection::BalanceLimit));
+        assert_eq!(decide_transfer(&from, &to, money(101)), Err(Rejection::InsufficientFunds));
+        let francs = given(&[open("CHF")]);
+        assert_eq!(decide_transfer(&from, &francs, money(1)), Err(Rejection::CurrencyMismatch));
+        assert_eq!(decide_transfer(&from, &Account::default(), money(1)), Err(Rejection::AccountNotFound));
+    }
+
+    /// The stored form of every event type. These lines are never changed: when a form changes,
+    /// an upcaster is added, and a line with the new form.
+    #[test]
+    fn every_stored_form_of_every_event_is_read_for_ever() {
+        let golden = include_str!("../tests/golden/account_events.jsonl");
+        for line in golden.lines() {
+            #[derive(Deserialize)]
+            struct Golden<'a> {
+                #[serde(rename = "type")]
+                event_type: &'a str,
+                schema_version: u32,
+                #[serde(borrow)]
+                data: &'a serde_json::value::RawValue,
+            }
+            let stored: Golden<'_> = serde_json::from_str(line).unwrap();
+            let recorded = recorded(stored.event_type, stored.schema_version, stored.data.get());
+            let event: AccountEvent = decode(&recorded).unwrap();
+            assert_eq!(event.event_type(), stored.event_type);
+            if stored.schema_version == schema_version::<AccountEvent>(stored.event_type) {
+                assert_eq!(event.to_json().unwrap(), stored.data.get(), "what is written today");
+            }
+        }
+    }
+
+    fn recorded<'a>(event_type: &'a str, schema_version: u32, data: &'a str) -> RecordedEvent<'a> {
+        RecordedEvent {
+            position: 1,
+            event_id: Uuid::nil(),
+            stream_id: Uuid::nil(),
+            stream_type: Account::STREAM_TYPE,
+            version: 1,
+            event_type,
+            schema_version,
+            data,
+            metadata: "{}",
+            recorded_at: "2026-01-31T12:00:00.000000Z",
+            hash: Hash::ZERO,
+        }
+    }
+
+    #[test]
+    fn currencies_are_three_capital_letters() {
+        for bad in ["", "EU", "EURO", "eur", "E1R", "ÄÖ"] {
+            assert!(Currency::try_from(bad).is_err(), "{bad}");
+        }
+    }
+}
