@@ -23,7 +23,7 @@ const MAY_USE: [(&str, &[&str]); 8] = [
 ];
 
 /// The import rule that is CQRS.
-const APART: [(&str, &str); 2] = [("write", "read"), ("read", "write")];
+const APART: [(&str, &str); 2] = [("write_side", "read_side"), ("read_side", "write_side")];
 
 /// Modules that compute and do nothing else, and what they must not name.
 const PURE: [&str; 1] = ["account"];
