@@ -4,6 +4,7 @@
 
 pub mod account;
 pub mod es;
+pub mod time;
 pub mod watch;
 
 #[cfg(feature = "services")]
