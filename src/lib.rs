@@ -19,3 +19,5 @@ pub mod metrics;
 pub mod shutdown;
 #[cfg(feature = "services")]
 pub mod telemetry;
+#[cfg(feature = "services")]
+pub mod write_side;

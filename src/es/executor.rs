@@ -23,7 +23,7 @@ use uuid::Uuid;
 use super::aggregate::{Event, schema_version};
 use super::cache::{Cache, Loaded};
 use super::store::{EventStore, Fingerprint, Head, Receipt, Snapshot};
-use super::work::{Work, shape_of};
+use super::work::{Staged, Touched, Work, shape_of};
 use super::{Aggregate, Error, EventLog, ExecuteError, RecordedEvent, chain};
 
 /// Most commands that wait for the writer. At the slowest (one sync of 10 ms a batch) they are
@@ -394,8 +394,8 @@ impl<A: Aggregate> Writer<A> {
     fn record(
         &mut self,
         stream_id: Uuid,
-        touched: Vec<(Uuid, Loaded<A>)>,
-        staged: Vec<(Uuid, A::Event)>,
+        touched: Touched<A>,
+        staged: Staged<A>,
         context: &Context,
         head: &mut Head,
     ) -> Result<Receipt, Error> {
@@ -414,8 +414,8 @@ impl<A: Aggregate> Writer<A> {
 
     fn append(
         &mut self,
-        touched: &[(Uuid, Loaded<A>)],
-        staged: &[(Uuid, A::Event)],
+        touched: &Touched<A>,
+        staged: &Staged<A>,
         context: &Context,
         head: &mut Head,
     ) -> Result<(), Error> {

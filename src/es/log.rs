@@ -72,12 +72,21 @@ impl EventLog {
         self.build_page(limit, |reader, limit, add| reader.read(after, limit, add))
     }
 
-    /// The page of one stream after a version.
+    /// The page of one stream after a version; `None` when there is no such stream.
     ///
     /// # Errors
     /// When the storage fails.
-    pub fn stream_page(&self, stream_id: Uuid, after: u64, limit: u32) -> Result<Page, Error> {
-        self.build_page(limit, |reader, limit, add| reader.read_stream(stream_id, after, limit, add))
+    pub fn stream_page(&self, stream_id: Uuid, after: u64, limit: u32) -> Result<Option<Page>, Error> {
+        let mut exists = false;
+        self.read(|reader| {
+            reader.read_stream(stream_id, 0, 1, &mut |_| {
+                exists = true;
+                Ok(ControlFlow::Break(()))
+            })
+        })?;
+        let page =
+            self.build_page(limit, |reader, limit, add| reader.read_stream(stream_id, after, limit, add));
+        if exists { page.map(Some) } else { Ok(None) }
     }
 
     fn build_page(

@@ -7,6 +7,7 @@
 
 use std::ops::ControlFlow;
 
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::{Error, Hash, RecordedEvent};
@@ -23,7 +24,7 @@ pub struct Head {
 }
 
 /// Where a command was recorded. It is all that a command ever returns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Receipt {
     /// The stream.
     pub stream_id: Uuid,

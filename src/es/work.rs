@@ -17,6 +17,11 @@ use super::cache::{Cache, Loaded};
 use super::store::{EventStore, Snapshot};
 use super::{Aggregate, Error, ExecuteError};
 
+/// Streams as the command has loaded and changed them.
+pub(super) type Touched<A> = Vec<(Uuid, Loaded<A>)>;
+/// Events that the command wants recorded, in order.
+pub(super) type Staged<A> = Vec<(Uuid, <A as Aggregate>::Event)>;
+
 /// The view that a running command has of the log. It sees everything that was recorded before it,
 /// the earlier commands of its own batch included.
 pub struct Work<'w, A: Aggregate> {
@@ -24,8 +29,8 @@ pub struct Work<'w, A: Aggregate> {
     cache: &'w mut Cache<A>,
     shape: &'w str,
     // A command touches one or two streams: a list is the fastest map.
-    touched: Vec<(Uuid, Loaded<A>)>,
-    staged: Vec<(Uuid, A::Event)>,
+    touched: Touched<A>,
+    staged: Staged<A>,
 }
 
 impl<'w, A: Aggregate> Work<'w, A> {
@@ -70,7 +75,7 @@ impl<'w, A: Aggregate> Work<'w, A> {
     }
 
     /// What was loaded and what was staged.
-    pub(super) fn into_parts(self) -> (Vec<(Uuid, Loaded<A>)>, Vec<(Uuid, A::Event)>) {
+    pub(super) fn into_parts(self) -> (Touched<A>, Staged<A>) {
         (self.touched, self.staged)
     }
 
@@ -90,7 +95,7 @@ impl<'w, A: Aggregate> Work<'w, A> {
     fn replay(&mut self, stream_id: Uuid) -> Result<Loaded<A>, Error> {
         let mut loaded = match self.cache.take(stream_id) {
             Some(cached) => cached,
-            None => self.from_snapshot(stream_id)?,
+            None => self.snapshot_or_default(stream_id)?,
         };
         let Loaded { state, version, .. } = &mut loaded;
         self.store.events_after(stream_id, *version, &mut |event| {
@@ -110,7 +115,7 @@ impl<'w, A: Aggregate> Work<'w, A> {
         Ok(loaded)
     }
 
-    fn from_snapshot(&mut self, stream_id: Uuid) -> Result<Loaded<A>, Error> {
+    fn snapshot_or_default(&mut self, stream_id: Uuid) -> Result<Loaded<A>, Error> {
         let snapshot = self.store.snapshot(stream_id)?.filter(|snapshot| snapshot.shape == self.shape);
         // One that cannot be read after all is as good as none: it is only a head start.
         let usable = snapshot.and_then(|Snapshot { version, state, .. }| {
