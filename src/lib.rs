@@ -7,4 +7,8 @@ pub mod es;
 pub mod watch;
 
 #[cfg(feature = "services")]
+pub mod discovery;
+#[cfg(feature = "services")]
 pub mod http;
+#[cfg(feature = "services")]
+pub mod registry;
