@@ -10,11 +10,15 @@ pub mod watch;
 #[cfg(feature = "services")]
 pub mod config;
 #[cfg(feature = "services")]
+pub mod discovery;
+#[cfg(feature = "services")]
 pub mod http;
 #[cfg(feature = "services")]
 pub mod logger;
 #[cfg(feature = "services")]
 pub mod metrics;
+#[cfg(feature = "services")]
+pub mod registry;
 #[cfg(feature = "services")]
 pub mod shutdown;
 #[cfg(feature = "services")]
