@@ -6,18 +6,33 @@
 //!
 //! **Invariant:** this module knows neither event sourcing nor bank accounts.
 //!
-//! Read next: `http/router.rs`, then `http/blocking.rs`, the default engine.
+//! Read next: `http/router.rs`, then `http/server.rs` and `http/blocking.rs`, the default engine.
 
 mod json;
+mod long_polls;
 mod problem;
 mod query;
 mod request;
 mod response;
 mod router;
+mod server;
+
+// The blocking engine, from the listener down to the bytes.
+mod blocking;
+mod connection;
+mod slot;
+mod wire;
+
+mod body;
+mod encode;
+mod head;
+mod refuse;
 
 pub use json::{Fields, parse_uuid, required};
+pub use long_polls::{LongPolls, Permit};
 pub use problem::{Problem, ProblemType, problems};
 pub use query::{MAX_WAIT_SECONDS, Query};
 pub use request::{Method, Request};
 pub use response::Response;
 pub use router::{Handler, Params, Route, Router};
+pub use server::{ConnectionStats, Connections, Engine, Options, Server, serve};
