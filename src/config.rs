@@ -24,10 +24,11 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
+use crate::http::Engine;
 use flags::{Flag, Given, Kind};
 pub use flags::{Invocation, UsageError};
 use table::*;
-pub use values::{Advertise, Advertised, HttpEngine, ListenAddress, Origin, RegistryUrl};
+pub use values::{Advertise, Advertised, ListenAddress, Origin, RegistryUrl};
 
 /// Exit status of a command line that cannot be understood.
 const EXIT_USAGE: u8 = 2;
@@ -38,6 +39,8 @@ pub trait Config: Sized {
     const PROGRAM: &'static str;
     /// What it does, in half a line.
     const SUMMARY: &'static str;
+    /// The least important log lines to show.
+    fn log(&self) -> LevelFilter;
     #[doc(hidden)]
     const FLAGS: &'static [Flag];
     #[doc(hidden)]
@@ -87,7 +90,7 @@ pub struct Service {
     /// What is registered, when it differs from where the service listens.
     pub advertise: Option<Advertise>,
     /// The HTTP engine.
-    pub engine: HttpEngine,
+    pub engine: Engine,
     /// Web pages that may call the service, besides those on a loopback address.
     pub allow_origins: Vec<Origin>,
     /// The least important log lines to show.
@@ -252,6 +255,10 @@ impl Config for RegistryConfig {
         LOG,
     ];
 
+    fn log(&self) -> LevelFilter {
+        self.service.log
+    }
+
     fn from_given(given: &Given) -> Result<Self, UsageError> {
         registry_config(given, "listen")
     }
@@ -273,6 +280,10 @@ impl Config for WriteConfig {
         VERIFY,
         BACKUP,
     ];
+
+    fn log(&self) -> LevelFilter {
+        self.service.log
+    }
 
     fn from_given(given: &Given) -> Result<Self, UsageError> {
         let backup = given.path("backup")?;
@@ -308,6 +319,10 @@ impl Config for ReadConfig {
         VERIFY,
         REBUILD,
     ];
+
+    fn log(&self) -> LevelFilter {
+        self.service.log
+    }
 
     fn from_given(given: &Given) -> Result<Self, UsageError> {
         let task = match (given.has("verify"), given.has("rebuild")) {
@@ -347,6 +362,10 @@ impl Config for AllConfig {
         ALLOW_ORIGIN,
         LOG,
     ];
+
+    fn log(&self) -> LevelFilter {
+        self.registry.service.log
+    }
 
     fn from_given(given: &Given) -> Result<Self, UsageError> {
         let data_dir = given.path("data-dir")?.unwrap_or_else(|| PathBuf::from("."));

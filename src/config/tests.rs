@@ -44,7 +44,7 @@ fn without_flags_the_defaults_of_the_contract_hold() {
     assert_eq!((write.db, write.task), (PathBuf::from("write_db.sqlite3"), WriteTask::Serve));
     assert_eq!(write.registries, [RegistryUrl::loopback(7000)]);
     assert_eq!(write.heartbeat_interval, Duration::from_secs(2));
-    assert_eq!((write.service.engine, write.service.log), (HttpEngine::Blocking, LevelFilter::Info));
+    assert_eq!((write.service.engine, write.service.log), (Engine::Blocking, LevelFilter::Info));
 
     let read = config::<ReadConfig>(&[], &[]);
     assert_eq!(read.service.listen.to_string(), "127.0.0.1:7002");
@@ -246,10 +246,7 @@ fn an_unknown_engine_is_refused_and_an_absent_one_named() {
     #[cfg(not(feature = "tiny_http"))]
     assert!(refusal::<WriteConfig>(&["--http-engine", "tiny_http"], &[]).contains("not built in"));
     #[cfg(feature = "tiny_http")]
-    assert_eq!(
-        config::<WriteConfig>(&["--http-engine", "tiny_http"], &[]).service.engine,
-        HttpEngine::TinyHttp
-    );
+    assert_eq!(config::<WriteConfig>(&["--http-engine", "tiny_http"], &[]).service.engine, Engine::TinyHttp);
 }
 
 #[test]

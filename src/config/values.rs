@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
+use crate::http::Engine;
+
 /// A host name's greatest length in DNS.
 const MAX_HOST_LENGTH: usize = 253;
 
@@ -116,17 +118,6 @@ impl Origin {
     }
 }
 
-/// What serves HTTP.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum HttpEngine {
-    /// Our own.
-    #[default]
-    Blocking,
-    /// The tiny_http crate, for a trusted network.
-    #[cfg(feature = "tiny_http")]
-    TinyHttp,
-}
-
 pub(super) fn listen(text: &str) -> Result<ListenAddress, String> {
     match host_and_port(text) {
         Some((host, Some(port))) => Ok(ListenAddress { host, port }),
@@ -230,11 +221,11 @@ pub(super) fn event_store(text: &str) -> Result<PathBuf, String> {
     }
 }
 
-pub(super) fn http_engine(text: &str) -> Result<HttpEngine, String> {
+pub(super) fn http_engine(text: &str) -> Result<Engine, String> {
     match text {
-        "blocking" => Ok(HttpEngine::Blocking),
+        "blocking" => Ok(Engine::Blocking),
         #[cfg(feature = "tiny_http")]
-        "tiny_http" => Ok(HttpEngine::TinyHttp),
+        "tiny_http" => Ok(Engine::TinyHttp),
         #[cfg(not(feature = "tiny_http"))]
         "tiny_http" => Err("tiny_http is not built in (cargo feature tiny_http); use blocking".to_owned()),
         _ => Err(format!("{text:?} is no engine; use blocking, or tiny_http where it is built in")),
