@@ -1,5 +1,8 @@
 //! Flags, exit statuses, and what goes to stdout and stderr.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
 use crate::support::{Binary, Directory, Launch};
 
 fn launch(binary: Binary) -> (Directory, Launch) {
@@ -95,4 +98,20 @@ fn localhost_is_a_place_to_listen() {
     let directory = Directory::fresh();
     let process = Launch::of(Binary::Registry, &directory).flag("--listen", "localhost:0").start();
     assert_eq!(process.client().get("/health").status, 200);
+}
+
+#[test]
+fn a_second_signal_ends_a_stop_that_waits_for_a_request_in_flight() {
+    let directory = Directory::fresh();
+    let process = Launch::on_free_port(Binary::Write, &directory).start();
+    let mut client = TcpStream::connect(process.address()).unwrap();
+    let head = "POST /accounts HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n";
+    client.write_all(head.as_bytes()).unwrap();
+    let mut answer = [0; 12];
+    client.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 100", "the request is in flight");
+    process.signal("TERM");
+    process.wait_for_log("stopping on SIGTERM");
+    process.signal("TERM");
+    assert_eq!(process.ended().status.code(), Some(143));
 }
