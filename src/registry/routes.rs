@@ -210,8 +210,10 @@ mod tests {
         let waiter = std::thread::spawn({
             let service = Arc::clone(service);
             move || loop {
+                let begun = Instant::now();
                 let response = service.handle(&Request::get(target));
                 if response.status != 503 {
+                    assert!(begun.elapsed() < Duration::from_secs(20), "woken by its own timeout only");
                     return json(&response);
                 }
             }
