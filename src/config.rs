@@ -24,11 +24,12 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
+use crate::discovery::BaseUrl;
 use crate::http::Engine;
 use flags::{Flag, Given, Kind};
 pub use flags::{Invocation, UsageError};
 use table::*;
-pub use values::{Advertise, Advertised, ListenAddress, Origin, RegistryUrl};
+pub use values::{Advertise, ListenAddress, Origin, Reachable};
 
 /// Exit status of a command line that cannot be understood.
 const EXIT_USAGE: u8 = 2;
@@ -116,7 +117,7 @@ pub struct WriteConfig {
     /// The SQLite file of the event store.
     pub db: PathBuf,
     /// The registries to register with: at least one.
-    pub registries: Vec<RegistryUrl>,
+    pub registries: Vec<BaseUrl>,
     /// Pause between two heartbeats.
     pub heartbeat_interval: Duration,
     /// What to do.
@@ -142,7 +143,7 @@ pub struct ReadConfig {
     /// The SQLite file of the read models.
     pub db: PathBuf,
     /// The registries to register with and to look for the write side: at least one.
-    pub registries: Vec<RegistryUrl>,
+    pub registries: Vec<BaseUrl>,
     /// Pause between two heartbeats.
     pub heartbeat_interval: Duration,
     /// The longest pause between two looks at the event feed.
@@ -211,9 +212,13 @@ fn poll_interval(given: &Given) -> Result<Duration, UsageError> {
     Ok(interval.unwrap_or(Duration::from_secs(5)))
 }
 
-fn registries(given: &Given) -> Result<Vec<RegistryUrl>, UsageError> {
+fn registries(given: &Given) -> Result<Vec<BaseUrl>, UsageError> {
     let registries = given.several("registry", values::registry_url)?;
-    if registries.is_empty() { Ok(vec![RegistryUrl::loopback(REGISTRY_PORT)]) } else { Ok(registries) }
+    if !registries.is_empty() {
+        return Ok(registries);
+    }
+    let local = values::registry_url(REGISTRY.default).map_err(|why| given.refuse("registry", &why))?;
+    Ok(vec![local])
 }
 
 fn registry_config(given: &Given, listen_flag: &str) -> Result<RegistryConfig, UsageError> {

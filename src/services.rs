@@ -1,17 +1,20 @@
 //! The services as the binaries run them: each is started from its configuration, has an address,
 //! and is stopped in order.
 //!
-//! **Invariant:** a service is stopped in the order of its promises. Waits end first, since nobody
-//! will answer them better; then requests in flight are finished; then the other services are
-//! told; and what lies below is closed last.
+//! **Invariant:** a service is stopped in the order of its promises. The other services are told
+//! first, so that they look elsewhere; then waits are ended and requests in flight finished; and
+//! what they need is closed last.
 //!
 //! Wiring: the only module, besides the binaries, that knows every part.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::account::Account;
-use crate::config::{RegistryConfig, WriteConfig};
+use crate::config::{self, Reachable, RegistryConfig, WriteConfig};
+use crate::discovery::{Advertised, BaseUrl, Registration};
 use crate::es::{EventLog, Executor, SqliteDatabase};
 use crate::http::{LongPolls, Router, Server, serve};
 use crate::process::{StartError, http_options, listen};
@@ -53,6 +56,7 @@ impl RegistryService {
 /// A running write service.
 #[derive(Debug)]
 pub struct WriteService {
+    registration: Registration,
     log: Arc<EventLog>,
     router: Arc<Router<WriteSide>>,
     server: Server,
@@ -73,7 +77,9 @@ impl WriteService {
         let router = Arc::new(Router::new(side, ROUTES));
         let serving = Arc::clone(&router);
         let server = serve(listener, http_options(&config.service), move |request| serving.handle(request))?;
-        Ok(Self { log, router, server })
+        let registration =
+            register("write", &config.service, &config.registries, &server, config.heartbeat_interval)?;
+        Ok(Self { registration, log, router, server })
     }
 
     /// Where it listens.
@@ -83,9 +89,23 @@ impl WriteService {
 
     /// Stops it: commands that were taken are finished and answered.
     pub fn stop(self) {
-        let Self { log, router, server } = self;
+        let Self { registration, log, router, server } = self;
+        registration.stop();
         log.head().close();
         server.stop();
         router.state().close();
     }
+}
+
+/// Registers a service that serves already: whoever finds it is answered.
+fn register(
+    name: &str,
+    service: &config::Service,
+    registries: &[BaseUrl],
+    server: &Server,
+    heartbeat_interval: Duration,
+) -> Result<Registration, StartError> {
+    let Reachable { host, port } = Reachable::of(server.local_addr(), service.advertise.as_ref());
+    let advertised = Advertised { name: name.to_owned(), host, port, metadata: BTreeMap::new() };
+    Ok(Registration::start(registries.to_vec(), advertised, heartbeat_interval)?)
 }
