@@ -10,4 +10,5 @@ mod command_execution;
 mod event_store;
 
 mod command_line;
+mod discovery;
 mod tidy;
