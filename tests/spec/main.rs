@@ -10,5 +10,5 @@ mod command_execution;
 mod event_store;
 
 mod command_line;
-mod discovery;
+mod registered_processes;
 mod tidy;
