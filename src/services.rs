@@ -35,7 +35,11 @@ impl RegistryService {
     /// When it cannot listen, or the system has no thread for it.
     pub fn start(config: &RegistryConfig) -> Result<Self, StartError> {
         let listener = listen(&config.service.listen)?;
-        let registry = Arc::new(Registry::new(registry::Options { ttl: config.ttl, ..Default::default() }));
+        let registry = Arc::new(Registry::new(registry::Options {
+            ttl: config.ttl,
+            heartbeat_interval: Some(config.heartbeat_interval),
+            ..Default::default()
+        }));
         let router = registry::router(Arc::clone(&registry));
         let server = serve(listener, http_options(&config.service), move |request| router.handle(request))?;
         Ok(Self { registry, server })

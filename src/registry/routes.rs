@@ -13,9 +13,6 @@ use super::service::Registry;
 use crate::http::{Method, Params, Problem, ProblemType, Query, Request, Response, Route, Router, problems};
 use crate::time::Timestamp;
 
-/// How many heartbeats fit into one TTL: two may get lost before an instance counts as dead.
-const HEARTBEATS_PER_TTL: u32 = 3;
-
 /// 404: the lease is unknown or has run out.
 pub const INSTANCE_NOT_FOUND: ProblemType = ProblemType {
     slug: "instance-not-found",
@@ -51,7 +48,7 @@ fn register(registry: &Arc<Registry>, request: &Request, _: &Params<'_>) -> Resu
     let answer = json!({
         "instance_id": registration.instance_id,
         "ttl_seconds": registry.ttl().as_secs_f64(),
-        "heartbeat_seconds": (registry.ttl() / HEARTBEATS_PER_TTL).as_secs_f64(),
+        "heartbeat_seconds": registry.heartbeat_interval().as_secs_f64(),
     });
     registry
         .with_leases(|leases, now| leases.register(registration, now, Timestamp::now()))
