@@ -8,18 +8,20 @@
 //! Wiring: the only module, besides the binaries, that knows every part.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::account::Account;
 use crate::config::{self, Reachable, RegistryConfig, WriteConfig};
 use crate::discovery::{Advertised, BaseUrl, Registration};
-use crate::es::{EventLog, Executor, SqliteDatabase};
-use crate::http::{LongPolls, Router, Server, serve};
+use crate::es::{Commit, EventLog, Executor, SqliteDatabase};
+use crate::http::{self, LongPolls, Route, Router, Server};
+use crate::metrics::{self, Buckets};
 use crate::process::{StartError, http_options, listen};
 use crate::registry::{self, Registry};
-use crate::write_side::{ROUTES, WriteSide};
+use crate::telemetry::{self, HttpMetrics};
+use crate::write_side::{self, WriteSide};
 
 /// A running service registry.
 #[derive(Debug)]
@@ -40,8 +42,10 @@ impl RegistryService {
             heartbeat_interval: Some(config.heartbeat_interval),
             ..Default::default()
         }));
-        let router = registry::router(Arc::clone(&registry));
-        let server = serve(listener, http_options(&config.service), move |request| router.handle(request))?;
+        let metrics = Arc::new(metrics::Registry::default());
+        show_registry(&metrics, &registry);
+        let server =
+            serve(listener, &config.service, Arc::clone(&registry), registry::ROUTES, metrics)?.server;
         Ok(Self { registry, server })
     }
 
@@ -57,13 +61,22 @@ impl RegistryService {
     }
 }
 
+fn show_registry(metrics: &metrics::Registry, registry: &Arc<Registry>) {
+    let shown = Arc::clone(registry);
+    let index = move || shown.gauges().index as f64;
+    metrics.computed_gauge("tally_registry_index", "Rises with each change of who is live.", &[], index);
+    let shown = Arc::clone(registry);
+    // One number for all names: they come from requests, and labels must not.
+    let live = move || shown.gauges().live.values().sum::<usize>() as f64;
+    metrics.computed_gauge("tally_registry_live_instances", "Instances whose lease runs.", &[], live);
+}
+
 /// A running write service.
 #[derive(Debug)]
 pub struct WriteService {
     registration: Registration,
     log: Arc<EventLog>,
-    router: Arc<Router<WriteSide>>,
-    server: Server,
+    served: Served<WriteSide>,
 }
 
 impl WriteService {
@@ -76,29 +89,75 @@ impl WriteService {
         let failed =
             |error| StartError::new(format!("cannot open the event store {}: {error}", config.db.display()));
         let log = EventLog::open(SqliteDatabase::open(&config.db).map_err(failed)?).map_err(failed)?;
-        let bank = Executor::<Account>::start(Arc::clone(&log), |_| ()).map_err(failed)?;
+        let metrics = Arc::new(metrics::Registry::default());
+        let on_commit = commit_metrics(&metrics, &log);
+        let bank = Executor::<Account>::start(Arc::clone(&log), on_commit).map_err(failed)?;
         let side = WriteSide::new(bank, Arc::clone(&log), LongPolls::new(LongPolls::DEFAULT_MAX));
-        let router = Arc::new(Router::new(side, ROUTES));
-        let serving = Arc::clone(&router);
-        let server = serve(listener, http_options(&config.service), move |request| serving.handle(request))?;
-        let registration =
-            register("write", &config.service, &config.registries, &server, config.heartbeat_interval)?;
-        Ok(Self { registration, log, router, server })
+        let served = serve(listener, &config.service, side, write_side::ROUTES, metrics)?;
+        let registration = register(
+            "write",
+            &config.service,
+            &config.registries,
+            &served.server,
+            config.heartbeat_interval,
+        )?;
+        Ok(Self { registration, log, served })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.server.local_addr()
+        self.served.server.local_addr()
     }
 
     /// Stops it: commands that were taken are finished and answered.
     pub fn stop(self) {
-        let Self { registration, log, router, server } = self;
-        registration.stop();
-        log.head().close();
-        server.stop();
-        router.state().close();
+        self.registration.stop();
+        self.log.head().close();
+        self.served.server.stop();
+        self.served.router.state().close();
     }
+}
+
+/// What is counted at each commit, and the head of the log.
+fn commit_metrics(metrics: &metrics::Registry, log: &Arc<EventLog>) -> impl Fn(&Commit) + Send + 'static {
+    let shown = Arc::clone(log);
+    let head = move || shown.head().value() as f64;
+    metrics.computed_gauge("tally_log_head_position", "Position of the last committed event.", &[], head);
+    let events = metrics.counter("tally_log_appended_events_total", "Events made durable.", &[]);
+    let help = "Commands answered with one commit; their number is the number of commits.";
+    let commands = metrics.histogram("tally_commit_commands", help, &[], &Buckets::SIZE);
+    let help = "Time to make one commit durable.";
+    let sync = metrics.histogram("tally_commit_sync_duration_seconds", help, &[], &Buckets::LATENCY);
+    move |commit| {
+        events.add(commit.events);
+        commands.observe(commit.commands as u64);
+        sync.observe_duration(commit.sync);
+    }
+}
+
+/// A service's routes, and the server that answers with them.
+#[derive(Debug)]
+struct Served<S: 'static> {
+    router: Arc<Router<S>>,
+    server: Server,
+}
+
+/// Serves those routes, and those that every service has.
+fn serve<S: Send + Sync + 'static>(
+    listener: TcpListener,
+    service: &config::Service,
+    state: S,
+    routes: &'static [Route<S>],
+    metrics: Arc<metrics::Registry>,
+) -> Result<Served<S>, StartError> {
+    let options = http_options(service);
+    telemetry::show_server(&metrics, &options.connections);
+    let router = Arc::new(Router::new(state, routes).observed_by(HttpMetrics::of(&metrics, routes)));
+    let (own, common) = (Arc::clone(&router), telemetry::router(metrics));
+    let server = http::serve(listener, options, move |request| {
+        if common.knows(request.path()) { common.handle(request) } else { own.handle(request) }
+    })?;
+    Ok(Served { router, server })
 }
 
 /// Registers a service that serves already: whoever finds it is answered.

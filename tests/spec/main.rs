@@ -10,5 +10,6 @@ mod command_execution;
 mod event_store;
 
 mod command_line;
+mod operations;
 mod registered_processes;
 mod tidy;
