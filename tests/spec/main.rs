@@ -1,1 +1,6 @@
 //! The specification.
+
+#![allow(clippy::unwrap_used)] // A test that cannot go on has failed.
+
+mod http_engine;
+mod http_peer;
