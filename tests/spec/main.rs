@@ -4,10 +4,16 @@
 #![allow(clippy::unwrap_used)]
 
 mod counter;
+mod http_peer;
+mod registry_peer;
 mod support;
 
 mod command_execution;
 mod event_store;
+mod http_engine;
+
+mod discovery;
+mod registry;
 
 mod command_line;
 mod operations;
