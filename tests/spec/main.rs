@@ -1,8 +1,9 @@
 //! The specification.
 
-// The lint knows tests, but not the functions that tests share.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used)] // A test that cannot go on has failed.
 
 mod discovery;
+mod http_engine;
+mod http_peer;
 mod registry;
 mod registry_peer;
