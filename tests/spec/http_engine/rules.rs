@@ -37,7 +37,8 @@ pub(super) fn an_answer_has_its_length_and_date(setup: Setup) {
     assert_eq!(answer.header("Content-Length"), Some("5"));
     assert_eq!(answer.header("Content-Type"), Some("text/plain"));
     let (date, now) = (answer.header("Date").unwrap(), tally::time::Timestamp::now().as_micros());
-    let mut last_minute = (0..60).filter_map(|ago| tally::time::Timestamp::from_micros(now - ago * 1_000_000));
+    let mut last_minute =
+        (0..60).filter_map(|ago| tally::time::Timestamp::from_micros(now - ago * 1_000_000));
     assert!(last_minute.any(|time| time.http_date() == date), "{date}");
 }
 
