@@ -4,6 +4,7 @@
 //! is asserted (a release that passes will be noticed), `skipped` would take the process or the
 //! test's time with it. That list is the reason why the default engine is our own.
 
+mod full_and_stopping;
 mod rules;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

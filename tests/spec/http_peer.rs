@@ -4,10 +4,12 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tally::http::{Engine, Method, Options, Request, Response, Server, serve};
 use tally::watch::Watch;
+
+use crate::support::wait_within;
 
 /// What a rule runs on.
 #[derive(Clone, Copy)]
@@ -96,11 +98,9 @@ impl Service {
 
     /// Waits until `condition` holds for the server's connections.
     pub(crate) fn wait_until(&self, condition: impl Fn(tally::http::ConnectionStats) -> bool) {
-        let deadline = Instant::now() + self.patience;
-        while !condition(self.server.connections()) {
-            assert!(Instant::now() < deadline, "still {:?}", self.server.connections());
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        wait_within(self.patience, "the server's connections are so", || {
+            condition(self.server.connections()).then_some(())
+        });
     }
 }
 

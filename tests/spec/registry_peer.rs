@@ -2,8 +2,9 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+pub(crate) use crate::support::{wait_for as eventually, wait_until as until};
 use tally::http::{Method, Request, Router, Server, serve};
 use tally::registry::{Gauges, Options, Registry, router};
 
@@ -73,24 +74,4 @@ impl LiveRegistry {
         let request = Request::new(Method::Delete, &format!("/services/{name}/{id}"));
         assert_eq!(self.service.handle(&request).status, 204);
     }
-}
-
-/// Waits until `look` sees something.
-///
-/// # Panics
-/// When it has not by the [`DEADLINE`].
-pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + DEADLINE;
-    loop {
-        if let Some(seen) = look() {
-            return seen;
-        }
-        assert!(Instant::now() < deadline, "in vain: {what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
-/// Waits until `condition` holds.
-pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    eventually(what, || condition().then_some(()));
 }
