@@ -9,6 +9,7 @@
 //! Read next: `http/router.rs`, then `http/blocking.rs`, the default engine.
 
 mod json;
+mod long_polls;
 mod problem;
 mod query;
 mod request;
@@ -16,8 +17,10 @@ mod response;
 mod router;
 
 pub use json::{Fields, parse_uuid, required};
+pub use long_polls::{LongPolls, Permit};
+pub(crate) use problem::problem_types;
 pub use problem::{Problem, ProblemType, problems};
 pub use query::{MAX_WAIT_SECONDS, Query};
 pub use request::{Method, Request};
 pub use response::Response;
-pub use router::{Handler, Params, Route, Router};
+pub use router::{Handler, Observer, Params, Route, Router};

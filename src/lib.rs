@@ -7,4 +7,16 @@ pub mod es;
 pub mod watch;
 
 #[cfg(feature = "services")]
+pub mod config;
+#[cfg(feature = "services")]
 pub mod http;
+#[cfg(feature = "services")]
+pub mod logger;
+#[cfg(feature = "services")]
+pub mod metrics;
+#[cfg(feature = "services")]
+pub mod shutdown;
+#[cfg(feature = "services")]
+pub mod telemetry;
+#[cfg(feature = "services")]
+pub mod write_side;

@@ -1,2 +1,12 @@
 //! Stub until wired.
-fn main() {}
+
+use std::process::ExitCode;
+
+use tally::config::{self, ReadConfig};
+
+fn main() -> ExitCode {
+    match config::from_process::<ReadConfig>() {
+        Ok(_) => ExitCode::FAILURE,
+        Err(code) => code,
+    }
+}

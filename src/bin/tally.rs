@@ -1,2 +1,12 @@
 //! Stub until wired.
-fn main() {}
+
+use std::process::ExitCode;
+
+use tally::config::{self, AllConfig};
+
+fn main() -> ExitCode {
+    match config::from_process::<AllConfig>() {
+        Ok(_) => ExitCode::FAILURE,
+        Err(code) => code,
+    }
+}

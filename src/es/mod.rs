@@ -1,7 +1,11 @@
 //! Event sourcing.
 
 mod aggregate;
+mod cache;
+mod error;
 mod event;
+mod executor;
+mod log;
 mod projection;
 mod projection_loop;
 mod projection_notice;
@@ -9,15 +13,24 @@ mod projection_page;
 mod projection_status;
 mod projection_store;
 mod projector;
+mod sqlite;
+mod store;
+mod work;
 
 pub use aggregate::{Aggregate, DecodeError, Event, Upcaster, decode, schema_version};
+pub use error::{Error, ExecuteError};
 pub use event::{Hash, Page, PageContent, RecordedEvent, chain};
+pub use executor::{Commit, Context, Execution, Executor, IdempotencyKey, Metadata, QUEUE_CAPACITY};
+pub use log::{EventLog, MAX_PAGE_EVENTS};
 pub use projection::{Definition, Feed, FeedError, MAX_PAGE, Names, Projection, ProjectionError};
 pub use projection_loop::RunningProjector;
 pub use projection_notice::{CatchUpError, Notice};
 pub use projection_status::{ProjectionState, ProjectionStatus, RebuildProgress, RebuildRefused};
 pub use projection_store::OpenError;
 pub use projector::Projector;
+pub use sqlite::{SCHEMA, SqliteDatabase};
+pub use store::{Database, EventReader, EventStore, Fingerprint, Head, Receipt, Snapshot, Visitor};
+pub use work::Work;
 
 #[cfg(test)]
 mod projector_tests;

@@ -8,11 +8,12 @@
 //! Read next: `projector.rs`, the loop that drives projections.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode};
 
-use super::{DecodeError, Page, RecordedEvent};
+use super::{DecodeError, EventLog, Page, RecordedEvent};
 
 /// The most events on one page, in one transaction, and between two looks at the live head
 /// while something is rebuilt: enough to spread a commit thin, few enough to take some ten
@@ -27,6 +28,12 @@ pub trait Feed: Send {
     /// # Errors
     /// When no page could be had. The caller asks again after a pause.
     fn page(&mut self, after: u64, limit: u32, wait: Duration) -> Result<Page, FeedError>;
+}
+
+impl Feed for Arc<EventLog> {
+    fn page(&mut self, after: u64, limit: u32, wait: Duration) -> Result<Page, FeedError> {
+        EventLog::page(self, after, limit, wait).map_err(|error| FeedError::new(error.to_string()))
+    }
 }
 
 /// Why there is no page now. A feed that others depend on logs it where it changes; the projector

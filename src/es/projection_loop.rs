@@ -190,7 +190,7 @@ fn fetch(mut feed: impl Feed, requests: &Receiver<Request>, answers: &Sender<Mes
                 read(&mut feed, &request)
             }
         };
-        let next = page.as_ref().ok().and_then(|page| next_of(page, &request));
+        let next = page.as_ref().ok().and_then(next_of);
         if answers.send(Message::Page(request, page)).is_err() {
             return;
         }
@@ -206,11 +206,10 @@ fn read(feed: &mut impl Feed, request: &Request) -> Result<CheckedPage, NoPage> 
     CheckedPage::read(page).map_err(|error| NoPage::Refused(error.to_string()))
 }
 
-/// What is probably wanted after a page that was full.
-fn next_of(page: &CheckedPage, request: &Request) -> Option<Request> {
-    let full = page.len() >= request.limit as usize;
-    let after = request.after + u64::from(request.limit);
-    (full && after < page.head).then_some(Request { after, limit: MAX_PAGE, wait: Duration::ZERO })
+/// What is probably wanted after a page that did not reach the end of the log.
+fn next_of(page: &CheckedPage) -> Option<Request> {
+    let after = page.last_position().filter(|last| *last < page.head)?;
+    Some(Request { after, limit: MAX_PAGE, wait: Duration::ZERO })
 }
 
 /// Half to all of `pause`, so that many followers of one feed do not come back in step.

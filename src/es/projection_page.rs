@@ -65,6 +65,10 @@ impl CheckedPage {
         self.events.len()
     }
 
+    pub(super) fn last_position(&self) -> Option<u64> {
+        self.events.last().map(|place| place.position)
+    }
+
     /// The events in order.
     pub(super) fn events(&self) -> impl Iterator<Item = RecordedEvent<'_>> {
         self.events.iter().map(|place| place.event(&self.json))

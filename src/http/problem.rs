@@ -85,18 +85,21 @@ impl From<Problem> for Response {
     }
 }
 
+/// Declares kinds of problems, and `ALL` of them:
+/// `NAME = status "slug", "title", "meaning";`
+macro_rules! problem_types {
+    ($($name:ident = $status:literal $slug:literal, $title:literal, $meaning:literal;)*) => {
+        $(#[doc = $meaning]
+        pub const $name: $crate::http::ProblemType =
+            $crate::http::ProblemType { slug: $slug, status: $status, title: $title, meaning: $meaning };)*
+        /// All of them.
+        pub const ALL: &[&$crate::http::ProblemType] = &[$(&$name),*];
+    };
+}
+pub(crate) use problem_types;
+
 /// The problems that any service can have; each service adds those of its own.
 pub mod problems {
-    use super::ProblemType;
-
-    macro_rules! problem_types {
-        ($($name:ident = $status:literal $slug:literal, $title:literal, $meaning:literal;)*) => {
-            $(#[doc = $meaning] pub const $name: ProblemType = ProblemType { slug: $slug, status: $status, title: $title, meaning: $meaning };)*
-            /// All of them.
-            pub const ALL: &[&ProblemType] = &[$(&$name),*];
-        };
-    }
-
     problem_types! {
         INVALID_JSON = 400 "invalid-json", "The body is not valid JSON",
             "The body could not be read as one JSON object in UTF-8. The detail says where. Correct the body and send it again.";

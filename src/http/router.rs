@@ -1,5 +1,9 @@
 //! Routing: one table per service, from method and path pattern to a function.
 
+use std::cell::Cell;
+use std::fmt;
+use std::time::{Duration, Instant};
+
 use uuid::Uuid;
 
 use super::json::parse_uuid;
@@ -45,17 +49,51 @@ pub struct Route<S: 'static> {
     pub handler: Handler<S>,
 }
 
+/// Is told of every request that a [`Router`] answers; both calls must be quick.
+pub trait Observer: fmt::Debug + Send + Sync {
+    /// A request begins.
+    fn begun(&self);
+
+    /// It ended: the row of the route table that answered it (none where no row has its method
+    /// and path), its status (500 when the handler panicked), and the time it took.
+    fn ended(&self, route: Option<usize>, status: u16, elapsed: Duration);
+}
+
+/// A request on its way. It ends when this is dropped, so that a panic is counted too.
+struct Observed<'a> {
+    observer: Option<&'a dyn Observer>,
+    route: Cell<Option<usize>>,
+    status: u16,
+    begun: Instant,
+}
+
+impl Drop for Observed<'_> {
+    fn drop(&mut self) {
+        if let Some(observer) = self.observer {
+            observer.ended(self.route.get(), self.status, self.begun.elapsed());
+        }
+    }
+}
+
 /// A service: its state and its routes.
 #[derive(Debug)]
 pub struct Router<S: 'static> {
     state: S,
     routes: &'static [Route<S>],
+    observer: Option<Box<dyn Observer>>,
 }
 
 impl<S> Router<S> {
     /// The service with that state and those routes. Where two patterns match, the first counts.
     pub fn new(state: S, routes: &'static [Route<S>]) -> Self {
-        Self { state, routes }
+        Self { state, routes, observer: None }
+    }
+
+    /// The same service, with every request reported to `observer`.
+    #[must_use]
+    pub fn observed_by(mut self, observer: impl Observer + 'static) -> Self {
+        self.observer = Some(Box::new(observer));
+        self
     }
 
     /// The service's state.
@@ -65,12 +103,17 @@ impl<S> Router<S> {
 
     /// Answers a request; every problem becomes its response.
     pub fn handle(&self, request: &Request) -> Response {
-        self.answer(request).unwrap_or_else(Response::from)
+        let observer = self.observer.as_deref();
+        observer.inspect(|observer| observer.begun());
+        let mut observed = Observed { observer, route: Cell::new(None), status: 500, begun: Instant::now() };
+        let response = self.answer(request, &observed.route).unwrap_or_else(Response::from);
+        observed.status = response.status;
+        response
     }
 
-    fn answer(&self, request: &Request) -> Result<Response, Problem> {
+    fn answer(&self, request: &Request, found: &Cell<Option<usize>>) -> Result<Response, Problem> {
         let mut allowed = Vec::new();
-        for route in self.routes {
+        for (row, route) in self.routes.iter().enumerate() {
             let Some(params) = matches(route.pattern, request.path()) else {
                 continue;
             };
@@ -84,6 +127,7 @@ impl<S> Router<S> {
                 | Method::Other(_) => &request.method,
             };
             if *method == route.method {
+                found.set(Some(row));
                 return (route.handler)(&self.state, request, &params);
             }
             allowed.push(route.method.as_str());
@@ -166,6 +210,32 @@ mod tests {
         assert_eq!(response.status, 405);
         assert_eq!(response.header("Allow"), Some("GET, HEAD, DELETE, OPTIONS"));
         assert_eq!(answer(Method::Other("BREW".into()), "/things").header("Allow"), Some("POST, OPTIONS"));
+    }
+
+    #[derive(Debug, Default)]
+    struct Ends(std::sync::Arc<std::sync::Mutex<Vec<End>>>);
+    type End = (Option<usize>, u16);
+
+    impl Observer for Ends {
+        fn begun(&self) {}
+        fn ended(&self, route: Option<usize>, status: u16, _: Duration) {
+            self.0.lock().unwrap().push((route, status));
+        }
+    }
+
+    #[test]
+    fn an_observer_is_told_route_and_status_of_every_answer_and_of_a_panic() {
+        const PANICS: &[Route<()>] =
+            &[Route { method: Method::Get, pattern: "/", handler: |(), _, _| panic!("on purpose") }];
+        let ends = Ends::default();
+        let seen = std::sync::Arc::clone(&ends.0);
+        let router = Router::new((), ROUTES).observed_by(Ends(std::sync::Arc::clone(&seen)));
+        router.handle(&Request::new(Method::Delete, "/things/7"));
+        router.handle(&Request::get("/nothing"));
+        let panicking = Router::new((), PANICS).observed_by(ends);
+        let panic = std::panic::AssertUnwindSafe(|| panicking.handle(&Request::get("/")));
+        assert!(std::panic::catch_unwind(panic).is_err());
+        assert_eq!(*seen.lock().unwrap(), [(Some(2), 204), (None, 404), (Some(0), 500)]);
     }
 
     #[test]

@@ -1,0 +1,93 @@
+//! The flags that there are, a row each; `config.rs` says which binary takes which.
+
+use super::flags::{Flag, Kind};
+
+pub(super) const fn listen(default: &'static str) -> Flag {
+    Flag {
+        name: "listen",
+        kind: Kind::One("HOST:PORT"),
+        default,
+        help: "Where to listen. Port 0 takes a free one; an IPv6 address stands in brackets.",
+    }
+}
+pub(super) const fn db(default: &'static str) -> Flag {
+    Flag { name: "db", kind: Kind::One("PATH"), default, help: "The SQLite file; it is made when absent." }
+}
+pub(super) const ADVERTISE: Flag = Flag {
+    name: "advertise",
+    kind: Kind::One("HOST[:PORT]"),
+    default: "where it listens; loopback when that is 0.0.0.0 or [::]",
+    help: "The address that other services are given, when it is not where this one listens.",
+};
+pub(super) const REGISTRY: Flag = Flag {
+    name: "registry",
+    kind: Kind::Several("URL"),
+    default: "http://127.0.0.1:7000",
+    help: "A service registry, http://HOST:PORT. Register with each, ask each in turn.",
+};
+pub(super) const HEARTBEAT_INTERVAL: Flag = Flag {
+    name: "heartbeat-interval",
+    kind: Kind::One("SECONDS"),
+    default: "2",
+    help: "Pause between two heartbeats, 0.05 to 3600 seconds.",
+};
+pub(super) const TTL: Flag = Flag {
+    name: "ttl",
+    kind: Kind::One("SECONDS"),
+    default: "6",
+    help: "How long an instance lives without a heartbeat, 0.1 to 86400 seconds.",
+};
+pub(super) const ADVISED_HEARTBEAT_INTERVAL: Flag = Flag {
+    name: "heartbeat-interval",
+    kind: Kind::One("SECONDS"),
+    default: "a third of the TTL",
+    help: "How often instances are told to send a heartbeat, 0.05 to 3600 seconds, below the TTL.",
+};
+pub(super) const POLL_INTERVAL: Flag = Flag {
+    name: "poll-interval",
+    kind: Kind::One("SECONDS"),
+    default: "5",
+    help: "Longest pause between two looks at the event feed, 0.01 to 30 seconds; an event ends it at once.",
+};
+pub(super) const EVENT_STORE: Flag = Flag {
+    name: "event-store",
+    kind: Kind::One("URL"),
+    default: "sqlite: and the path of --db",
+    help: "Where events are kept: sqlite:PATH.",
+};
+pub(super) const HTTP_ENGINE: Flag = Flag {
+    name: "http-engine",
+    kind: Kind::One("ENGINE"),
+    default: "blocking",
+    help: "The HTTP engine: blocking, or tiny_http where it is built in.",
+};
+pub(super) const ALLOW_ORIGIN: Flag = Flag {
+    name: "allow-origin",
+    kind: Kind::Several("ORIGIN"),
+    default: "loopback origins only",
+    help: "Let pages of this origin (https://example.org, or * for all) call the service.",
+};
+pub(super) const LOG: Flag = Flag {
+    name: "log",
+    kind: Kind::One("LEVEL"),
+    default: "info",
+    help: "The least important log lines to show on stderr: error, warn, info or debug.",
+};
+pub(super) const VERIFY: Flag = Flag {
+    name: "verify",
+    kind: Kind::Action,
+    default: "",
+    help: "Instead of serving: check the database, print what was found, exit 0, or 1 when it is wrong.",
+};
+pub(super) const BACKUP: Flag = Flag {
+    name: "backup",
+    kind: Kind::ActionOn("PATH"),
+    default: "",
+    help: "Instead of serving: copy the database to a new file while it may be in use.",
+};
+pub(super) const REBUILD: Flag = Flag {
+    name: "rebuild",
+    kind: Kind::Action,
+    default: "",
+    help: "Before serving: rebuild the read models from the first event.",
+};

@@ -1,0 +1,98 @@
+//! What can fail, told apart by what the caller does next.
+//!
+//! Two questions, two types: did the business say no (the aggregate's rejection, inside
+//! [`ExecuteError`]), or did the machine fail ([`Error`])?
+
+use std::fmt;
+
+use uuid::Uuid;
+
+/// The machine failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// The file cannot be used: it is foreign, newer, damaged, or in use. Somebody must act; the
+    /// text says how.
+    Unusable(String),
+    /// Recorded history is not what it must be, or this build does not understand it. Nothing
+    /// was changed. Deploy a build that knows the event, or restore a backup.
+    Corrupt(String),
+    /// The storage failed: disk full, input or output error. Nothing was acknowledged. Try again
+    /// later, a command with the same idempotency key.
+    Storage(String),
+    /// More commands are waiting than [`super::QUEUE_CAPACITY`]. Try again a little later.
+    Overloaded,
+    /// The executor has been stopped. Ask another, or start one.
+    Stopped,
+    /// No answer came in time, and the command may or may not have been carried out. Try again
+    /// with the same idempotency key, which finds out.
+    OutcomeUnknown,
+    /// The command's code panicked: a bug of the aggregate. Nothing was recorded.
+    Panicked,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unusable(what) => f.write_str(what),
+            Self::Corrupt(what) => write!(f, "the log is damaged or not understood: {what}"),
+            Self::Storage(what) => write!(f, "the storage failed: {what}"),
+            Self::Overloaded => f.write_str("too many commands are waiting"),
+            Self::Stopped => f.write_str("the executor is stopped"),
+            Self::OutcomeUnknown => f.write_str("no answer in time: the outcome is unknown"),
+            Self::Panicked => f.write_str("the command's code panicked"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode;
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::ConstraintViolation) => {
+                Self::Corrupt(error.to_string())
+            }
+            _ => Self::Storage(error.to_string()),
+        }
+    }
+}
+
+/// Why a command was not carried out. `R` is the aggregate's rejection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExecuteError<R> {
+    /// A business rule says no. The same command may succeed in another state.
+    Rejected(R),
+    /// The stream is at another version than the caller expects. Load again, decide again.
+    VersionMismatch {
+        /// The stream.
+        stream_id: Uuid,
+        /// The version it is at.
+        actual: u64,
+    },
+    /// The idempotency key was used for another command. Use a new key.
+    KeyReused,
+    /// The machine failed.
+    Failed(Error),
+}
+
+impl<R> From<Error> for ExecuteError<R> {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl<R: fmt::Debug> fmt::Display for ExecuteError<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rejected(rejection) => write!(f, "rejected: {rejection:?}"),
+            Self::VersionMismatch { stream_id, actual } => {
+                write!(f, "stream {stream_id} is at version {actual}")
+            }
+            Self::KeyReused => f.write_str("the idempotency key was used for another command"),
+            Self::Failed(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<R: fmt::Debug> std::error::Error for ExecuteError<R> {}

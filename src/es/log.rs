@@ -1,0 +1,144 @@
+//! The log as readers see it: pages of events, in order, and a way to wait for the next.
+//!
+//! Shared by everyone in the process: the executor raises the head after each commit, and whoever
+//! waits for an event is woken by that.
+//!
+//! **Invariant:** a page shows committed events only, in order of position, without gaps.
+//!
+//! Read next: `projector.rs`, which follows a log.
+
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::store::{Database, EventReader, EventStore};
+use super::{Error, Page, RecordedEvent};
+use crate::watch::Watch;
+
+/// Most events on one page.
+pub const MAX_PAGE_EVENTS: u32 = 10_000;
+
+/// A page ends after the event that fills it to this size, so that no request can make the service
+/// hold more than this for it.
+const MAX_PAGE_BYTES: usize = 8 << 20;
+
+/// Most idle connections that are kept for the next reader.
+const IDLE_READERS: usize = 32;
+
+/// A log, shared by its writer and its readers.
+pub struct EventLog {
+    database: Box<dyn Database>,
+    idle_readers: Mutex<Vec<Box<dyn EventReader>>>,
+    head: Watch,
+}
+
+impl EventLog {
+    /// The log in that database.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub fn open(database: impl Database + 'static) -> Result<Arc<Self>, Error> {
+        let head = database.reader()?.head()?;
+        Ok(Arc::new(Self {
+            database: Box::new(database),
+            idle_readers: Mutex::new(Vec::new()),
+            head: Watch::at(head),
+        }))
+    }
+
+    /// The identity of the log, made once with the database.
+    pub fn log_id(&self) -> Uuid {
+        self.database.log_id()
+    }
+
+    /// Position of the last committed event. Raised by the executor after each commit.
+    pub fn head(&self) -> &Watch {
+        &self.head
+    }
+
+    pub(super) fn writer(&self) -> Result<Box<dyn EventStore>, Error> {
+        self.database.writer()
+    }
+
+    /// The page of the log after a position: at most `limit` events (1 to [`MAX_PAGE_EVENTS`]), at least
+    /// one if there is any. When there is none yet, waits up to `wait` for the next.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub fn page(&self, after: u64, limit: u32, wait: Duration) -> Result<Page, Error> {
+        self.head.wait_for(after.saturating_add(1), wait);
+        self.build_page(limit, |reader, limit, add| reader.read(after, limit, add))
+    }
+
+    /// The page of one stream after a version; `None` when there is no such stream.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub fn stream_page(&self, stream_id: Uuid, after: u64, limit: u32) -> Result<Option<Page>, Error> {
+        let mut exists = false;
+        self.read(|reader| {
+            reader.read_stream(stream_id, 0, 1, &mut |_| {
+                exists = true;
+                Ok(ControlFlow::Break(()))
+            })
+        })?;
+        let page =
+            self.build_page(limit, |reader, limit, add| reader.read_stream(stream_id, after, limit, add));
+        if exists { page.map(Some) } else { Ok(None) }
+    }
+
+    fn build_page(
+        &self,
+        limit: u32,
+        read: impl FnOnce(&mut dyn EventReader, u32, &mut super::store::Visitor<'_>) -> Result<(), Error>,
+    ) -> Result<Page, Error> {
+        let mut json = format!("{{\"log_id\":\"{}\",\"events\":[", self.log_id()).into_bytes();
+        let empty = json.len();
+        let mut last_position = 0;
+        self.read(|reader| {
+            read(reader, limit.clamp(1, MAX_PAGE_EVENTS), &mut |event: &RecordedEvent<'_>| {
+                if json.len() > empty {
+                    json.push(b',');
+                }
+                event.write_json(&mut json);
+                last_position = event.position;
+                let full = json.len() >= MAX_PAGE_BYTES;
+                Ok(if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            })
+        })?;
+        // A reader can see a commit before its writer has raised the head.
+        let head = self.head.value().max(last_position);
+        json.extend_from_slice(format!("],\"head\":{head}}}").as_bytes());
+        Ok(Page { json })
+    }
+
+    /// Reads with a connection of its own. After an error the connection is not used again.
+    ///
+    /// # Errors
+    /// When the storage fails, or what `read` returns.
+    pub fn read<T>(&self, read: impl FnOnce(&mut dyn EventReader) -> Result<T, Error>) -> Result<T, Error> {
+        let idle = self.idle().pop();
+        let mut reader = match idle {
+            Some(reader) => reader,
+            None => self.database.reader()?,
+        };
+        let result = read(&mut *reader)?;
+        let mut idle = self.idle();
+        if idle.len() < IDLE_READERS {
+            idle.push(reader);
+        }
+        Ok(result)
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Box<dyn EventReader>>> {
+        self.idle_readers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for EventLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EventLog").field("log_id", &self.log_id()).field("head", &self.head.value()).finish()
+    }
+}

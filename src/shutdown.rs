@@ -1,0 +1,104 @@
+//! The end of a process: an orderly stop on the first SIGTERM or SIGINT, at once on the second.
+//!
+//! **Invariant:** the end comes. A stop that takes longer than [`STOP_LIMIT`] is cut short, and a
+//! second signal never waits for anything.
+
+use std::io;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::Duration;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+/// The longest that an orderly stop may take: ten seconds for requests in flight, and some for
+/// deregistering from a registry that does not answer and for closing the database.
+pub const STOP_LIMIT: Duration = Duration::from_secs(15);
+
+/// Exit status when a stop was cut short by [`STOP_LIMIT`].
+const EXIT_CUT_SHORT: i32 = 1;
+
+/// By convention the exit status after death by a signal is this and its number: 130 after a
+/// second SIGINT, 143 after a second SIGTERM.
+const EXIT_SIGNAL_BASE: i32 = 128;
+
+/// The wish that this process ends.
+#[derive(Debug)]
+pub struct Shutdown {
+    signals: Receiver<i32>,
+}
+
+/// Watches for SIGTERM and SIGINT from now on. Call it before saying that the service is ready,
+/// so that no signal is missed, and once in a process.
+///
+/// # Errors
+/// When the system does not take the signal handlers or has no thread left.
+pub fn on_signal() -> io::Result<Shutdown> {
+    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    let (sender, receiver) = sync_channel(1);
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        let mut received = signals.forever();
+        if let Some(signal) = received.next() {
+            // The receiver waits for this one, or the process is at its end anyway.
+            let _ = sender.send(signal);
+        }
+        if let Some(signal) = received.next() {
+            std::process::exit(EXIT_SIGNAL_BASE + signal);
+        }
+    })?;
+    Ok(Shutdown { signals: receiver })
+}
+
+impl Shutdown {
+    /// Waits for the first signal. What the caller does from then on until it drops the returned
+    /// [`Stop`] may take [`STOP_LIMIT`].
+    pub fn wait(&self) -> Stop {
+        match self.signals.recv() {
+            Ok(SIGINT) => log::info!("stopping on SIGINT"),
+            Ok(_) => log::info!("stopping on SIGTERM"),
+            Err(_) => log::error!("stopping: the thread that watches for signals has ended"),
+        }
+        Stop::within(STOP_LIMIT, || std::process::exit(EXIT_CUT_SHORT))
+    }
+}
+
+/// An orderly stop that is going on; drop it when it is done.
+#[derive(Debug)]
+pub struct Stop {
+    _done: SyncSender<()>,
+}
+
+impl Stop {
+    fn within(limit: Duration, cut_short: impl FnOnce() + Send + 'static) -> Self {
+        let (done, waiting) = sync_channel::<()>(1);
+        let watchdog = std::thread::Builder::new().name("stop-limit".to_owned()).spawn(move || {
+            if waiting.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+                log::error!("the stop took longer than {} s and is cut short", limit.as_secs());
+                cut_short();
+            }
+        });
+        if let Err(error) = watchdog {
+            log::warn!("the stop has no time limit: {error}");
+        }
+        Self { _done: done }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_that_takes_too_long_is_cut_short() {
+        let (cut, is_cut) = sync_channel(1);
+        let _stop = Stop::within(Duration::from_millis(1), move || cut.send(()).unwrap());
+        assert_eq!(is_cut.recv_timeout(Duration::from_secs(30)), Ok(()));
+    }
+
+    #[test]
+    fn a_stop_that_is_done_in_time_is_left_alone() {
+        let (cut, is_cut) = sync_channel::<()>(1);
+        drop(Stop::within(Duration::from_secs(3_600), move || cut.send(()).unwrap()));
+        // The watchdog has ended without a word when the channel is closed.
+        assert_eq!(is_cut.recv_timeout(Duration::from_secs(30)), Err(RecvTimeoutError::Disconnected));
+    }
+}

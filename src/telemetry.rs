@@ -1,0 +1,126 @@
+//! What every service shows of itself on `/metrics`: its requests, by route.
+//!
+//! Wiring: this module alone knows both [`http`](crate::http) and [`metrics`](crate::metrics).
+//! Of the four golden signals it measures traffic and errors (requests by status class), latency
+//! (a histogram by route) and saturation (requests in flight). A long poll counts with the time
+//! that its client asked to wait.
+//!
+//! **Invariant:** labels come from the route table, never from a request.
+
+use std::time::Duration;
+
+use crate::http::{Observer, Response, Route};
+use crate::metrics::{Buckets, Counter, Gauge, Histogram, MEDIA_TYPE, Registry};
+
+/// Status classes in the order of [`RouteMetrics::requests`], from 100 to 599.
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// The requests of one service, by route. Give it to [`Router::observed_by`](crate::http::Router::observed_by).
+#[derive(Debug)]
+pub struct HttpMetrics {
+    /// One for each row of the route table, then one for what no row answers.
+    routes: Vec<RouteMetrics>,
+    in_flight: Gauge,
+}
+
+#[derive(Debug)]
+struct RouteMetrics {
+    requests: [Counter; 5],
+    duration: Histogram,
+}
+
+impl HttpMetrics {
+    /// Adds the series for `routes` to `registry`.
+    pub fn of<S>(registry: &Registry, routes: &[Route<S>]) -> Self {
+        let rows = routes.iter().map(|route| (route.method.as_str(), route.pattern));
+        let rows: Vec<_> = rows.chain([("other", "none")]).collect();
+        let in_flight =
+            registry.gauge("tally_http_requests_in_flight", "Requests that are being answered now.", &[]);
+        let requests: Vec<_> = rows.iter().map(|row| request_counters(registry, *row)).collect();
+        let durations = rows.iter().map(|row| duration_histogram(registry, *row));
+        let routes = requests.into_iter().zip(durations);
+        let routes = routes.map(|(requests, duration)| RouteMetrics { requests, duration }).collect();
+        Self { routes, in_flight }
+    }
+}
+
+fn request_counters(registry: &Registry, (method, route): (&str, &str)) -> [Counter; 5] {
+    CLASSES.map(|class| {
+        let labels = [("method", method), ("route", route), ("status", class)];
+        registry.counter(
+            "tally_http_requests_total",
+            "Requests answered, by route and status class.",
+            &labels,
+        )
+    })
+}
+
+fn duration_histogram(registry: &Registry, (method, route): (&str, &str)) -> Histogram {
+    let labels = [("method", method), ("route", route)];
+    let help = "Time from the whole request to its answer, a long poll's wait included.";
+    registry.histogram("tally_http_request_duration_seconds", help, &labels, &Buckets::LATENCY)
+}
+
+impl Observer for HttpMetrics {
+    fn begun(&self) {
+        self.in_flight.add(1);
+    }
+
+    fn ended(&self, route: Option<usize>, status: u16, elapsed: Duration) {
+        self.in_flight.add(-1);
+        let none = self.routes.len() - 1;
+        let route = &self.routes[route.unwrap_or(none).min(none)];
+        let class = usize::from(status / 100).clamp(1, CLASSES.len()) - 1;
+        route.requests[class].add(1);
+        route.duration.observe_duration(elapsed);
+    }
+}
+
+/// The answer to `GET /metrics`.
+pub fn metrics_response(registry: &Registry) -> Response {
+    Response::new(200, MEDIA_TYPE, registry.render().into_bytes()).with_header("Cache-Control", "no-store")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::{Method, Request, Router};
+    use crate::metrics::lint;
+
+    const ROUTES: &[Route<()>] = &[
+        Route { method: Method::Get, pattern: "/things/{id}", handler: |(), _, _| Ok(Response::empty(200)) },
+        Route { method: Method::Post, pattern: "/things", handler: |(), _, _| Ok(Response::empty(503)) },
+    ];
+
+    fn scrape_after(requests: &[Request]) -> String {
+        let registry = Registry::default();
+        let router = Router::new((), ROUTES).observed_by(HttpMetrics::of(&registry, ROUTES));
+        requests.iter().for_each(|request| drop(router.handle(request)));
+        String::from_utf8(metrics_response(&registry).body).unwrap()
+    }
+
+    #[test]
+    fn requests_are_counted_by_the_pattern_of_their_route_and_the_class_of_their_status() {
+        let text = scrape_after(&[
+            Request::get("/things/1"),
+            Request::get("/things/2"),
+            Request::post("/things", "{}"),
+            Request::get("/secret-4711"),
+        ]);
+        for line in [
+            r#"tally_http_requests_total{method="GET",route="/things/{id}",status="2xx"} 2"#,
+            r#"tally_http_requests_total{method="POST",route="/things",status="5xx"} 1"#,
+            r#"tally_http_requests_total{method="other",route="none",status="4xx"} 1"#,
+            r#"tally_http_request_duration_seconds_count{method="GET",route="/things/{id}"} 2"#,
+            "tally_http_requests_in_flight 0",
+        ] {
+            assert!(text.lines().any(|shown| shown == line), "{line} is missing in\n{text}");
+        }
+        assert!(!text.contains("4711"), "a path of a request became a label");
+    }
+
+    #[test]
+    fn the_scrape_keeps_the_rules_of_prometheus() {
+        assert_eq!(lint(&scrape_after(&[Request::get("/things/1")])), [""; 0]);
+    }
+}

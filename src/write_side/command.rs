@@ -1,0 +1,147 @@
+//! Commands as clients send them: from a request to a [`Command`], and from a command to what the
+//! domain decides. The domain's rules are not here; this only asks.
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::precondition::IfMatch;
+use crate::account::{Account, AccountCommand, Currency, MAX_AMOUNT, Movement, Rejection, decide_transfer};
+use crate::es::{ExecuteError, Fingerprint, Work};
+use crate::http::{Fields, Problem, required};
+
+/// Most characters of an owner.
+const MAX_OWNER: usize = 200;
+/// Most characters of a description.
+const MAX_DESCRIPTION: usize = 500;
+
+/// What a client asks for. It serialises into the form by which a repeated command is recognised.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) enum Command {
+    Open { account_id: Option<Uuid>, owner: String, currency: Currency },
+    Deposit { account_id: Uuid, amount: u64, description: Option<String> },
+    Withdraw { account_id: Uuid, amount: u64, description: Option<String> },
+    Close { account_id: Uuid },
+    Transfer { from: Uuid, to: Uuid, amount: u64, description: Option<String>, transfer_id: Option<Uuid> },
+}
+
+impl Command {
+    pub(super) fn open(mut fields: Fields) -> Result<Self, Problem> {
+        let owner = owner(&mut fields)?;
+        let currency = match fields.text("currency")? {
+            None => Currency::default(),
+            Some(text) => {
+                Currency::try_from(&*text).map_err(|error| Problem::invalid_field("currency", error))?
+            }
+        };
+        let account_id = fields.uuid("account_id")?;
+        fields.finish()?;
+        Ok(Self::Open { account_id, owner, currency })
+    }
+
+    pub(super) fn deposit(account_id: Uuid, mut fields: Fields) -> Result<Self, Problem> {
+        let (amount, description) = (amount(&mut fields)?, description(&mut fields)?);
+        fields.finish()?;
+        Ok(Self::Deposit { account_id, amount, description })
+    }
+
+    pub(super) fn withdraw(account_id: Uuid, mut fields: Fields) -> Result<Self, Problem> {
+        let (amount, description) = (amount(&mut fields)?, description(&mut fields)?);
+        fields.finish()?;
+        Ok(Self::Withdraw { account_id, amount, description })
+    }
+
+    pub(super) fn close(account_id: Uuid, fields: Fields) -> Result<Self, Problem> {
+        fields.finish()?;
+        Ok(Self::Close { account_id })
+    }
+
+    pub(super) fn transfer(mut fields: Fields) -> Result<Self, Problem> {
+        let from = required("from", fields.uuid("from")?)?;
+        let to = required("to", fields.uuid("to")?)?;
+        let (amount, description) = (amount(&mut fields)?, description(&mut fields)?);
+        let transfer_id = fields.uuid("transfer_id")?;
+        fields.finish()?;
+        Ok(Self::Transfer { from, to, amount, description, transfer_id })
+    }
+
+    /// SHA-256 of the command. Two requests that say the same in another order or spelling of JSON
+    /// are the same command; what the service makes up (an id that is absent) is not part of it.
+    pub(super) fn fingerprint(&self) -> Fingerprint {
+        // Texts, numbers and UUIDs always serialise.
+        let canonical = serde_json::to_vec(self).unwrap_or_default();
+        Sha256::digest(canonical).into()
+    }
+
+    /// Runs the command on the writer thread. Returns the account that its receipt names.
+    pub(super) fn run(
+        self,
+        if_match: &IfMatch,
+        work: &mut Work<'_, Account>,
+    ) -> Result<Uuid, ExecuteError<Rejection>> {
+        let movement = |amount, description, transfer_id| Movement { amount, description, transfer_id };
+        let (account_id, command) = match self {
+            Self::Open { account_id, owner, currency } => {
+                (account_id.unwrap_or_else(Uuid::now_v7), AccountCommand::Open { owner, currency })
+            }
+            Self::Deposit { account_id, amount, description } => {
+                (account_id, AccountCommand::Deposit(movement(amount, description, None)))
+            }
+            Self::Withdraw { account_id, amount, description } => {
+                (account_id, AccountCommand::Withdraw(movement(amount, description, None)))
+            }
+            Self::Close { account_id } => (account_id, AccountCommand::Close),
+            Self::Transfer { from, to, amount, description, transfer_id } => {
+                let transfer_id = Some(transfer_id.unwrap_or_else(Uuid::now_v7));
+                return transfer(from, to, movement(amount, description, transfer_id), if_match, work);
+            }
+        };
+        if_match.check(account_id, &command, work)?;
+        work.execute(account_id, &command)?;
+        Ok(account_id)
+    }
+}
+
+/// Both accounts or neither: what is staged before an error is never recorded.
+fn transfer(
+    from: Uuid,
+    to: Uuid,
+    movement: Movement,
+    if_match: &IfMatch,
+    work: &mut Work<'_, Account>,
+) -> Result<Uuid, ExecuteError<Rejection>> {
+    if from == to {
+        return Err(ExecuteError::Rejected(Rejection::SameAccount));
+    }
+    if_match.check(from, &AccountCommand::Withdraw(movement.clone()), work)?;
+    let source = work.load(from)?.0.clone();
+    let target = work.load(to)?.0;
+    let (withdrawn, deposited) =
+        decide_transfer(&source, target, movement).map_err(ExecuteError::Rejected)?;
+    work.append(from, withdrawn)?;
+    work.append(to, deposited)?;
+    Ok(from)
+}
+
+fn owner(fields: &mut Fields) -> Result<String, Problem> {
+    let owner = required("owner", fields.text("owner")?)?;
+    let lawful = (1..=MAX_OWNER).contains(&owner.chars().count()) && !owner.contains(char::is_control);
+    if !lawful {
+        let range = format!("must have 1 to {MAX_OWNER} characters and no control characters");
+        return Err(Problem::invalid_field("owner", range));
+    }
+    Ok(owner)
+}
+
+fn amount(fields: &mut Fields) -> Result<u64, Problem> {
+    required("amount", fields.whole_number("amount", 1..=MAX_AMOUNT)?)
+}
+
+fn description(fields: &mut Fields) -> Result<Option<String>, Problem> {
+    let description = fields.text("description")?;
+    if description.as_ref().is_some_and(|text| text.chars().count() > MAX_DESCRIPTION) {
+        let range = format!("may have {MAX_DESCRIPTION} characters at most");
+        return Err(Problem::invalid_field("description", range));
+    }
+    Ok(description)
+}

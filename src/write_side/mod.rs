@@ -1,0 +1,17 @@
+//! The write side: commands in, receipts out, and the event feed.
+//!
+//! This is wiring: it knows HTTP, the account domain and the event store, and ties them together.
+//! It has no rules of its own.
+//!
+//! **Invariant:** it never imports the read side, nor the read side it. They meet over HTTP and in
+//! the event format alone; that rule is CQRS.
+//!
+//! Read next: `write_side/command.rs`, then `write_side/routes.rs`.
+
+mod command;
+mod context;
+mod precondition;
+pub mod problems;
+mod routes;
+
+pub use routes::{ROUTES, WriteSide};

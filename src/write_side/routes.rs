@@ -1,0 +1,190 @@
+//! The routes of the write side.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use uuid::Uuid;
+
+use super::command::Command;
+use super::context::context_of;
+use super::precondition::IfMatch;
+use super::problems::{self, FAILURE_WINDOW, UNHEALTHY};
+use crate::account::Account;
+use crate::es::{EventLog, Execution, Executor, MAX_PAGE_EVENTS, Page};
+use crate::http::{
+    self, Fields, LongPolls, Method, Params, Problem, Query, Request, Response, Route, Router,
+};
+
+const DEFAULT_LIMIT: u32 = 1000;
+/// Positions and versions stay exact in any JSON reader, like amounts.
+const MAX_POSITION: u64 = (1 << 53) - 1;
+
+/// The state of the service.
+#[derive(Debug)]
+pub struct WriteSide {
+    bank: Executor<Account>,
+    log: Arc<EventLog>,
+    long_polls: LongPolls,
+}
+
+impl WriteSide {
+    /// The service on that log.
+    pub fn new(bank: Executor<Account>, log: Arc<EventLog>, long_polls: LongPolls) -> Self {
+        Self { bank, log, long_polls }
+    }
+
+    /// Ends all waits and takes no more commands; those that were taken are finished.
+    pub fn close(&self) {
+        self.log.head().close();
+        self.bank.stop();
+    }
+}
+
+/// The route table.
+pub const ROUTES: &[Route<WriteSide>] = &[
+    Route { method: Method::Post, pattern: "/accounts", handler: open },
+    Route { method: Method::Post, pattern: "/accounts/{id}/deposit", handler: deposit },
+    Route { method: Method::Post, pattern: "/accounts/{id}/withdraw", handler: withdraw },
+    Route { method: Method::Post, pattern: "/accounts/{id}/close", handler: close },
+    Route { method: Method::Post, pattern: "/transfers", handler: transfer },
+    Route { method: Method::Get, pattern: "/events", handler: events },
+    Route { method: Method::Get, pattern: "/streams/{id}/events", handler: stream_events },
+    Route { method: Method::Get, pattern: "/health", handler: health },
+    Route { method: Method::Get, pattern: "/", handler: index },
+];
+
+// -------------------------------------------------------------------------------- commands
+
+fn open(service: &WriteSide, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
+    let command = Command::open(fields(request)?)?;
+    let response = execute(service, request, command, 201)?;
+    let location = format!("/accounts/{}", response.stream_id);
+    Ok(response.into_http().with_header("Location", location))
+}
+
+fn deposit(service: &WriteSide, request: &Request, params: &Params<'_>) -> Result<Response, Problem> {
+    let command = Command::deposit(params.uuid(0)?, fields(request)?)?;
+    Ok(execute(service, request, command, 200)?.into_http())
+}
+
+fn withdraw(service: &WriteSide, request: &Request, params: &Params<'_>) -> Result<Response, Problem> {
+    let command = Command::withdraw(params.uuid(0)?, fields(request)?)?;
+    Ok(execute(service, request, command, 200)?.into_http())
+}
+
+fn close(service: &WriteSide, request: &Request, params: &Params<'_>) -> Result<Response, Problem> {
+    let account_id = params.uuid(0)?;
+    no_query(request)?;
+    let command = Command::close(account_id, Fields::of_optional(request)?)?;
+    Ok(execute(service, request, command, 200)?.into_http())
+}
+
+fn transfer(service: &WriteSide, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
+    let command = Command::transfer(fields(request)?)?;
+    Ok(execute(service, request, command, 200)?.into_http())
+}
+
+fn no_query(request: &Request) -> Result<(), Problem> {
+    Query::of(request, &[]).map(drop)
+}
+
+fn fields(request: &Request) -> Result<Fields, Problem> {
+    no_query(request)?;
+    Fields::of(request)
+}
+
+/// A receipt on its way to the client. It says where the facts were recorded, and nothing of them.
+struct Answer {
+    status: u16,
+    execution: Execution,
+    stream_id: Uuid,
+}
+
+fn execute(service: &WriteSide, request: &Request, command: Command, status: u16) -> Result<Answer, Problem> {
+    let context = context_of(request, &command)?;
+    let if_match = IfMatch::of(request)?;
+    let execution = service
+        .bank
+        .transact(context, move |work| command.run(&if_match, work))
+        .map_err(problems::of_execution)?;
+    Ok(Answer { status, execution, stream_id: execution.receipt().stream_id })
+}
+
+impl Answer {
+    fn into_http(self) -> Response {
+        let receipt = self.execution.receipt();
+        let response = Response::json(self.status, receipt)
+            .with_header("ETag", format!("\"{}\"", receipt.version))
+            .with_header("Event-Position", receipt.position.to_string());
+        match self.execution {
+            Execution::Recorded(_) => response,
+            Execution::Replayed(_) => response.with_header("Idempotency-Replayed", "true"),
+        }
+    }
+}
+
+// ------------------------------------------------------------------------------- the feed
+
+fn events(service: &WriteSide, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
+    let query = Query::of(request, &["after", "limit", "wait"])?;
+    let after = query.whole_number("after", 0..=MAX_POSITION)?.unwrap_or(0);
+    let (limit, wait) = (limit(&query)?, query.wait()?.unwrap_or(Duration::ZERO));
+    // Only a request that really has to wait takes one of the places for waiting.
+    let must_wait = !wait.is_zero() && service.log.head().value() <= after;
+    let permit = must_wait.then(|| service.long_polls.enter()).transpose()?;
+    let page = service.log.page(after, limit, wait).map_err(|error| problems::of_error(&error))?;
+    drop(permit);
+    Ok(page_response(page))
+}
+
+fn stream_events(service: &WriteSide, request: &Request, params: &Params<'_>) -> Result<Response, Problem> {
+    let stream_id = params.uuid(0)?;
+    let query = Query::of(request, &["after", "limit"])?;
+    let after = query.whole_number("after", 0..=MAX_POSITION)?.unwrap_or(0);
+    let page = service.log.stream_page(stream_id, after, limit(&query)?);
+    match page.map_err(|error| problems::of_error(&error))? {
+        None => Err(Problem::new(&http::problems::NOT_FOUND, format!("there is no stream {stream_id}"))),
+        Some(page) => Ok(page_response(page)),
+    }
+}
+
+fn limit(query: &Query) -> Result<u32, Problem> {
+    let limit = query.whole_number("limit", 1..=u64::from(MAX_PAGE_EVENTS))?;
+    Ok(limit.and_then(|limit| u32::try_from(limit).ok()).unwrap_or(DEFAULT_LIMIT))
+}
+
+fn page_response(page: Page) -> Response {
+    Response::new(200, "application/json", page.json)
+}
+
+// ------------------------------------------------------------------------------ operations
+
+fn health(service: &WriteSide, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
+    no_query(request)?;
+    if let Some(error) = service.bank.recent_failure(FAILURE_WINDOW) {
+        let problem = Problem::new(&UNHEALTHY, format!("the last commit failed: {error}"));
+        return Err(problem.with_header("Retry-After", problems::RETRY_AFTER));
+    }
+    Ok(Response::json(
+        200,
+        &json!({
+            "status": "ok",
+            "service": "write",
+            "log_id": service.log.log_id(),
+            "head": service.log.head().value(),
+            "waiting_commands": service.bank.waiting(),
+        }),
+    ))
+}
+
+const INDEX: &str = "<!doctype html><meta charset=utf-8><title>Tally: write side</title>
+<h1>Tally: write side</h1>
+<p>Commands in, receipts out, and the event feed.
+<ul><li><a href=/events>/events</a>: what has happened<li><a href=/health>/health</a></ul>
+";
+
+fn index(_: &WriteSide, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
+    no_query(request)?;
+    Ok(Response::new(200, "text/html; charset=utf-8", INDEX.into()))
+}

@@ -1,0 +1,43 @@
+//! What the specification is written with: real processes, fresh directories, an HTTP client.
+//!
+//! **Invariant:** nothing outlives its test. A process is killed and a directory removed when its
+//! value is dropped, also by a failing test. Nothing here sleeps to be in time: it waits for a
+//! condition, with a deadline that only a broken program meets.
+
+// A box of tools: not each of them is in use at each moment.
+#![allow(dead_code, unused_imports)]
+
+mod client;
+mod directory;
+mod process;
+mod system;
+
+use std::time::{Duration, Instant};
+
+pub(crate) use client::{Client, Reply};
+pub(crate) use directory::Directory;
+pub(crate) use process::{Binary, Ended, Launch, Process};
+pub(crate) use system::System;
+
+/// When a test gives up. Far beyond what a loaded machine needs, so that timing decides nothing.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+
+/// How often a condition is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Waits until `condition` holds.
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    wait_for(what, || condition().then_some(()));
+}
+
+/// Waits until `find` finds something.
+pub(crate) fn wait_for<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(found) = find() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        std::thread::park_timeout(LOOK_INTERVAL);
+    }
+}

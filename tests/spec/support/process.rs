@@ -1,0 +1,241 @@
+//! The real binaries as processes.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use super::{Client, DEADLINE, Directory, wait_for};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Binary {
+    Registry,
+    Write,
+    Read,
+    Tally,
+}
+
+impl Binary {
+    pub(crate) const ALL: [Binary; 4] = [Binary::Registry, Binary::Write, Binary::Read, Binary::Tally];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Registry => "service-registry",
+            Self::Write => "write-service",
+            Self::Read => "read-service",
+            Self::Tally => "tally",
+        }
+    }
+
+    fn path(self) -> &'static str {
+        match self {
+            Self::Registry => env!("CARGO_BIN_EXE_service-registry"),
+            Self::Write => env!("CARGO_BIN_EXE_write-service"),
+            Self::Read => env!("CARGO_BIN_EXE_read-service"),
+            Self::Tally => env!("CARGO_BIN_EXE_tally"),
+        }
+    }
+}
+
+/// How a process is to be started. It can be started again, on the same data.
+#[derive(Clone, Debug)]
+pub(crate) struct Launch {
+    binary: Binary,
+    directory: PathBuf,
+    arguments: Vec<OsString>,
+    variables: Vec<(String, OsString)>,
+}
+
+impl Launch {
+    /// In that directory, where its data files are; without any flag.
+    pub(crate) fn of(binary: Binary, directory: &Directory) -> Self {
+        let directory = directory.path().to_owned();
+        Self { binary, directory, arguments: Vec::new(), variables: Vec::new() }
+    }
+
+    /// On a free port of 127.0.0.1.
+    pub(crate) fn on_free_port(binary: Binary, directory: &Directory) -> Self {
+        let flags: &[&str] = match binary {
+            Binary::Registry | Binary::Write | Binary::Read => &["--listen"],
+            Binary::Tally => &["--registry-listen", "--write-listen", "--read-listen"],
+        };
+        flags.iter().fold(Self::of(binary, directory), |launch, flag| launch.flag(flag, "127.0.0.1:0"))
+    }
+
+    pub(crate) fn argument(mut self, argument: impl AsRef<OsStr>) -> Self {
+        self.arguments.push(argument.as_ref().to_owned());
+        self
+    }
+
+    pub(crate) fn flag(self, flag: &str, value: impl AsRef<OsStr>) -> Self {
+        self.argument(flag).argument(value)
+    }
+
+    pub(crate) fn variable(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.variables.push((name.to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Starts it and waits until it says that it is ready.
+    pub(crate) fn start(&self) -> Process {
+        let mut process = self.spawn();
+        process.wait_until_ready();
+        process
+    }
+
+    /// Starts it and waits until it has ended by itself.
+    pub(crate) fn run(&self) -> Ended {
+        self.spawn().ended()
+    }
+
+    /// Starts it; [`Process::wait_until_ready`] must come before its address is asked for.
+    pub(crate) fn spawn(&self) -> Process {
+        let mut command = Command::new(self.binary.path());
+        // The tester's own settings are none of a test's business.
+        let foreign = std::env::vars_os().map(|(name, _)| name);
+        for name in foreign.filter(|name| name.to_string_lossy().starts_with("TALLY_")) {
+            command.env_remove(name);
+        }
+        command.args(&self.arguments).envs(self.variables.iter().cloned()).current_dir(&self.directory);
+        let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let stderr = collect(child.stderr.take().unwrap());
+        let (sender, lines) = channel();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        std::thread::spawn(move || {
+            stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
+        Process { binary: self.binary, child, lines, stdout: Vec::new(), stderr, address: None }
+    }
+}
+
+type Shared = Arc<Mutex<String>>;
+
+fn collect(stream: impl Read + Send + 'static) -> Shared {
+    let text = Shared::default();
+    let collected = Arc::clone(&text);
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            let mut collected = collected.lock().unwrap();
+            collected.push_str(&line);
+            collected.push('\n');
+        }
+    });
+    text
+}
+
+/// A running process; it is killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Process {
+    binary: Binary,
+    child: Child,
+    lines: Receiver<String>,
+    stdout: Vec<String>,
+    stderr: Shared,
+    address: Option<String>,
+}
+
+/// A process that has ended, and all that it said.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: Vec<String>,
+    pub(crate) stderr: String,
+}
+
+impl Process {
+    /// Waits for the line that says where it listens.
+    pub(crate) fn wait_until_ready(&mut self) {
+        let prefix = format!("{} listening on http://", self.binary.name());
+        let deadline = Instant::now() + DEADLINE;
+        while self.address.is_none() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok(line) = self.lines.recv_timeout(left) else {
+                panic!("{} is not ready: {}", self.binary.name(), self.stderr());
+            };
+            self.address = line.strip_prefix(&prefix).map(str::to_owned);
+            self.stdout.push(line);
+        }
+    }
+
+    /// `HOST:PORT`.
+    pub(crate) fn address(&self) -> &str {
+        self.address.as_deref().expect("the process is ready")
+    }
+
+    /// `http://HOST:PORT`.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address())
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::of(&self.url())
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn stderr(&self) -> String {
+        self.stderr.lock().unwrap().clone()
+    }
+
+    pub(crate) fn wait_for_log(&self, text: &str) {
+        wait_for(&format!("{} logs {text:?}", self.binary.name()), || {
+            self.stderr().contains(text).then_some(())
+        });
+    }
+
+    /// Sends a signal: `TERM`, `INT`, `STOP`, `CONT`.
+    pub(crate) fn signal(&self, name: &str) {
+        let status =
+            Command::new("kill").arg(format!("-{name}")).arg(self.id().to_string()).status().unwrap();
+        assert!(status.success(), "kill -{name} failed");
+    }
+
+    /// As a power cut would: SIGKILL. The memory of the process is gone, its files are not.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM, and all that it said until its end.
+    pub(crate) fn stop(self) -> Ended {
+        self.signal("TERM");
+        self.ended()
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) fn ended(mut self) -> Ended {
+        let deadline = Instant::now() + DEADLINE;
+        // Its stdout is closed when it ends.
+        loop {
+            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => self.stdout.push(line),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    panic!("{} does not end: {}", self.binary.name(), self.stderr())
+                }
+            }
+        }
+        let status = wait_for("the process ends", || self.child.try_wait().unwrap());
+        // The collector lets go of the text when stderr is closed.
+        wait_for("stderr is closed", || (Arc::strong_count(&self.stderr) == 1).then_some(()));
+        Ended { status, stdout: std::mem::take(&mut self.stdout), stderr: self.stderr() }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- stderr of {}\n{}", self.binary.name(), self.stderr());
+        }
+    }
+}
