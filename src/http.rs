@@ -6,7 +6,7 @@
 //!
 //! **Invariant:** this module knows neither event sourcing nor bank accounts.
 //!
-//! Read next: `http/router.rs`, then `http/blocking.rs`, the default engine.
+//! Read next: `http/router.rs`, then `http/server.rs` and `http/blocking.rs`, the default engine.
 
 mod json;
 mod long_polls;
@@ -15,6 +15,18 @@ mod query;
 mod request;
 mod response;
 mod router;
+mod server;
+
+// The blocking engine, from the listener down to the bytes.
+mod blocking;
+mod connection;
+mod slot;
+mod wire;
+
+mod body;
+mod encode;
+mod head;
+mod refuse;
 
 pub use json::{Fields, parse_uuid, required};
 pub use long_polls::{LongPolls, Permit};
@@ -24,3 +36,4 @@ pub use query::{MAX_WAIT_SECONDS, Query};
 pub use request::{Method, Request};
 pub use response::Response;
 pub use router::{Handler, Observer, Params, Route, Router};
+pub use server::{ConnectionStats, Connections, Engine, Options, Server, serve};

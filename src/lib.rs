@@ -4,16 +4,21 @@
 
 pub mod account;
 pub mod es;
+pub mod time;
 pub mod watch;
 
 #[cfg(feature = "services")]
 pub mod config;
+#[cfg(feature = "services")]
+pub mod discovery;
 #[cfg(feature = "services")]
 pub mod http;
 #[cfg(feature = "services")]
 pub mod logger;
 #[cfg(feature = "services")]
 pub mod metrics;
+#[cfg(feature = "services")]
+pub mod registry;
 #[cfg(feature = "services")]
 pub mod shutdown;
 #[cfg(feature = "services")]

@@ -61,14 +61,35 @@ pub struct Request {
 impl Request {
     /// A request for `target` (path and query, as on the request line), without headers and body.
     pub fn new(method: Method, target: &str) -> Self {
-        let path_end = target.find('?').unwrap_or(target.len());
-        Self {
-            method,
+        let mut request = Self {
+            method: Method::Get,
             body: Vec::new(),
-            text: target.to_owned(),
-            path: 0..path_end,
-            query: (path_end + 1).min(target.len())..target.len(),
+            text: String::new(),
+            path: 0..0,
+            query: 0..0,
             headers: Vec::new(),
+        };
+        request.reset(method, target);
+        request
+    }
+
+    /// Makes it another request, without headers and body, in the memory it has: an engine keeps
+    /// one for all requests of a connection.
+    pub(super) fn reset(&mut self, method: Method, target: &str) {
+        let path_end = target.find('?').unwrap_or(target.len());
+        self.method = method;
+        self.body.clear();
+        self.text.clear();
+        self.text.push_str(target);
+        self.path = 0..path_end;
+        self.query = (path_end + 1).min(target.len())..target.len();
+        self.headers.clear();
+    }
+
+    /// Gives back what it has reserved beyond `kept_bytes` each for the head and the body.
+    pub(super) fn release_memory(&mut self, kept_bytes: usize) {
+        if self.text.capacity() > kept_bytes || self.body.capacity() > kept_bytes {
+            *self = Self::new(Method::Get, "");
         }
     }
 

@@ -1,0 +1,347 @@
+//! The default engine: blocking sockets, a thread for each open connection, no async.
+//!
+//! One thread accepts. It never waits for a client: it hands a connection to an idle thread or to
+//! a new one, and when all are taken it makes room or refuses. Threads that have no connection
+//! wait a while for the next, so that short connections do not pay for a thread each.
+//!
+//! **Invariant:** at most [`Options::max_connections`] connections are open and only that many
+//! threads serve them, whatever clients do. Only what waits for a client (for a request, for the
+//! rest of one, for an answer to be taken) can be ended to make room; a running handler never is.
+//!
+//! Read next: `connection.rs`.
+
+use std::collections::{HashMap, VecDeque};
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::connection::Connection;
+use super::server::Service;
+use super::slot::{Phase, Slot};
+use super::{Options, refuse};
+
+/// Room for deep handlers (SQLite, JSON) in unoptimised builds; only the pages that are touched
+/// cost memory, and a stack this small is never backed by a huge page.
+pub(super) const STACK_BYTES: usize = 512 * 1024;
+/// How long a thread without a connection stays.
+const THREAD_IDLE: Duration = Duration::from_secs(10);
+/// A connection must have waited that long for its client before it is ended to make room: a
+/// client that is busy talking keeps its connection, however many others knock.
+const EVICTION_AGE: Duration = Duration::from_secs(1);
+/// Pause after a failed accept: without one, a lack of descriptors would be a busy loop.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+/// Descriptors left for databases, logs and clients of our own.
+const RESERVED_DESCRIPTORS: usize = 64;
+/// How long a stop waits after it has cut what did not end in time.
+const AFTER_CUT: Duration = Duration::from_millis(200);
+
+/// The running engine. Dropping it stops it.
+#[derive(Debug)]
+pub(super) struct Running {
+    address: SocketAddr,
+    pool: Arc<Pool>,
+    accepting: Option<JoinHandle<()>>,
+    refusing: Option<JoinHandle<()>>,
+}
+
+pub(super) fn start(
+    listener: TcpListener,
+    mut options: Options,
+    service: Arc<Service>,
+) -> io::Result<Running> {
+    listener.set_nonblocking(false)?;
+    if let Some(descriptors) = descriptor_limit() {
+        let most = descriptors.saturating_sub(RESERVED_DESCRIPTORS).max(1);
+        options.max_connections = options.max_connections.min(most);
+    }
+    let address = listener.local_addr()?;
+    let (refused, refusing) = refuse::start()?;
+    let pool = Arc::new(Pool::new(options));
+    let door = Door { listener, pool: Arc::clone(&pool), service, refused };
+    let accepting = Builder::new().name("http-accept".into()).stack_size(STACK_BYTES);
+    let accepting = Some(accepting.spawn(move || door.accept_all())?);
+    Ok(Running { address, pool, accepting, refusing: Some(refusing) })
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let deadline = Instant::now() + self.pool.options.stop_timeout;
+        self.pool.stopping.store(true, Ordering::SeqCst);
+        self.end_accepting(deadline);
+        self.pool.close(deadline);
+    }
+}
+
+impl Running {
+    /// Wakes the accepting thread with a connection, and waits for it to end.
+    fn end_accepting(&mut self, deadline: Instant) {
+        let Some(accepting) = self.accepting.take() else {
+            return;
+        };
+        while !accepting.is_finished() && Instant::now() < deadline {
+            let _ = TcpStream::connect_timeout(&reachable(self.address), ACCEPT_PAUSE);
+            thread::sleep(Duration::from_millis(1));
+        }
+        if accepting.is_finished() {
+            let _ = accepting.join();
+            // It held the only way to the refusing thread, which ends when that is gone.
+            let _ = self.refusing.take().map(JoinHandle::join);
+        }
+    }
+}
+
+/// An address to connect to for one that was bound, which may be "any".
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        IpAddr::V4(_) | IpAddr::V6(_) => {}
+    }
+    address
+}
+
+/// The process's limit of open files, where the system tells it.
+fn descriptor_limit() -> Option<usize> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits.lines().find(|line| line.starts_with("Max open files"))?;
+    line.split_whitespace().nth(3)?.parse().ok()
+}
+
+/// Where connections come in.
+struct Door {
+    listener: TcpListener,
+    pool: Arc<Pool>,
+    service: Arc<Service>,
+    refused: SyncSender<TcpStream>,
+}
+
+impl Door {
+    fn accept_all(&self) {
+        loop {
+            let accepted = self.listener.accept();
+            if self.pool.stopping.load(Ordering::SeqCst) {
+                return;
+            }
+            match accepted {
+                Ok((stream, _)) => self.admit(stream),
+                // The client went away before we came to it.
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
+                // Most likely no descriptors are left: those who only wait give theirs up.
+                Err(error) => {
+                    log::warn!("cannot accept a connection: {error}");
+                    self.pool.lock().evict_longest_waiting(&self.pool.options);
+                    thread::sleep(ACCEPT_PAUSE);
+                }
+            }
+        }
+    }
+
+    fn admit(&self, stream: TcpStream) {
+        let connections = &self.pool.options.connections;
+        connections.accepted.fetch_add(1, Ordering::Relaxed);
+        if let Err(stream) = self.pool.take_in(stream, &self.service) {
+            connections.refused.fetch_add(1, Ordering::Relaxed);
+            // When even the queue of the refused is full, the connection is just closed.
+            let _ = self.refused.try_send(stream);
+        }
+    }
+}
+
+/// The connections and the threads that serve them.
+#[derive(Debug)]
+struct Pool {
+    options: Options,
+    stopping: AtomicBool,
+    epoch: Instant,
+    state: Mutex<State>,
+    /// A connection has come, or the server is stopping.
+    work: Condvar,
+    /// A thread has ended.
+    ended: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    open: HashMap<u64, Arc<Slot>>,
+    last_id: u64,
+    /// Connections that no thread has taken yet; a thread is on its way for each.
+    pending: VecDeque<(u64, Arc<Slot>)>,
+    idle_threads: usize,
+    threads: usize,
+}
+
+impl Pool {
+    fn new(options: Options) -> Self {
+        Self {
+            options,
+            stopping: AtomicBool::new(false),
+            epoch: Instant::now(),
+            state: Mutex::default(),
+            work: Condvar::new(),
+            ended: Condvar::new(),
+        }
+    }
+
+    /// Nothing that holds this lock can panic half-way through a change.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the connection a thread, or gives it back when there is no room for it.
+    fn take_in(self: &Arc<Self>, stream: TcpStream, service: &Arc<Service>) -> Result<(), TcpStream> {
+        let mut state = self.lock();
+        if state.open.len() >= self.options.max_connections && !state.evict_longest_waiting(&self.options) {
+            return Err(stream);
+        }
+        let slot = Arc::new(Slot::new(stream, self.epoch));
+        state.last_id += 1;
+        let id = state.last_id;
+        if state.pending.len() < state.idle_threads {
+            self.work.notify_one();
+        } else if let Err(error) = self.spawn(service) {
+            log::warn!("cannot start a thread for a connection: {error}");
+            return Arc::into_inner(slot).map_or(Ok(()), |slot| Err(slot.into_stream()));
+        } else {
+            state.threads += 1;
+        }
+        state.pending.push_back((id, Arc::clone(&slot)));
+        state.open.insert(id, slot);
+        self.report(&state);
+        Ok(())
+    }
+
+    fn spawn(self: &Arc<Self>, service: &Arc<Service>) -> io::Result<()> {
+        let (pool, service) = (Arc::clone(self), Arc::clone(service));
+        let builder = Builder::new().name("http".into()).stack_size(STACK_BYTES);
+        builder.spawn(move || {
+            // Dropped in this order: the service first, so that after a stop nobody holds it.
+            let thread = Thread { pool };
+            let service = service;
+            thread.pool.work(&*service);
+            drop(service);
+        })?;
+        Ok(())
+    }
+
+    /// A thread's life: one connection after the other.
+    fn work(&self, service: &Service) {
+        while let Some((id, slot)) = self.next_connection() {
+            let _open = Open { pool: self, id };
+            Connection::serve(&slot, &self.options, service, &self.stopping);
+        }
+    }
+
+    fn next_connection(&self) -> Option<(u64, Arc<Slot>)> {
+        let deadline = Instant::now() + THREAD_IDLE;
+        let mut state = self.lock();
+        loop {
+            if let Some(next) = state.pending.pop_front() {
+                return Some(next);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.stopping.load(Ordering::SeqCst) {
+                return None;
+            }
+            state.idle_threads += 1;
+            state = self.work.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state.idle_threads -= 1;
+        }
+    }
+
+    /// Ends all connections, those in flight by `deadline` at the latest, and waits for their
+    /// threads.
+    fn close(&self, deadline: Instant) {
+        let mut state = self.lock();
+        state.open.values().for_each(|slot| slot.close_if_waiting());
+        self.work.notify_all();
+        state = self.wait_for_threads(state, deadline);
+        if state.threads > 0 {
+            state.open.values().for_each(|slot| slot.cut());
+            state = self.wait_for_threads(state, Instant::now() + AFTER_CUT);
+        }
+        if state.threads > 0 {
+            log::warn!("{} requests did not end in time and are abandoned", state.threads);
+        }
+    }
+
+    fn wait_for_threads<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        deadline: Instant,
+    ) -> MutexGuard<'a, State> {
+        while state.threads > 0 {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            state = self.ended.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state
+    }
+
+    fn report(&self, state: &State) {
+        let connections = &self.options.connections;
+        connections.open.store(state.open.len(), Ordering::Relaxed);
+        connections.threads.store(state.threads, Ordering::Relaxed);
+    }
+}
+
+impl State {
+    /// Ends the connection that has waited longest for its client, and says whether there was one.
+    /// Those between two requests go first: they lose nothing but a new handshake.
+    fn evict_longest_waiting(&mut self, options: &Options) -> bool {
+        let now = Instant::now();
+        [Phase::Waiting, Phase::Receiving, Phase::Sending].into_iter().any(|phase| {
+            let waited = |slot: &Slot| match slot.phase(now) {
+                (current, age) if current == phase && age >= EVICTION_AGE => Some(age),
+                _ => None,
+            };
+            let longest = self.open.iter().filter_map(|(id, slot)| Some((waited(slot)?, *id))).max();
+            let evicted = longest.is_some_and(|(_, id)| self.evict(id, phase, now));
+            options.connections.evicted.fetch_add(u64::from(evicted), Ordering::Relaxed);
+            evicted
+        })
+    }
+
+    fn evict(&mut self, id: u64, phase: Phase, now: Instant) -> bool {
+        let evicted = self.open.get(&id).is_some_and(|slot| slot.evict(phase, now).is_ok());
+        if evicted {
+            // Its thread ends in a moment; the newcomer need not wait for it.
+            self.open.remove(&id);
+        }
+        evicted
+    }
+}
+
+/// A connection that is being served; dropping it makes its room free.
+struct Open<'a> {
+    pool: &'a Pool,
+    id: u64,
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        let mut state = self.pool.lock();
+        state.open.remove(&self.id);
+        self.pool.report(&state);
+    }
+}
+
+/// A thread that serves connections; counted until it ends, even if by a panic of the engine.
+struct Thread {
+    pool: Arc<Pool>,
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        let mut state = self.pool.lock();
+        state.threads -= 1;
+        self.pool.report(&state);
+        self.pool.ended.notify_all();
+    }
+}

@@ -1,0 +1,357 @@
+//! The lease table: who is registered, and until when.
+//!
+//! **Invariant:** expiry is judged at the moment of reading, on the monotonic clock that the
+//! caller passes in. No sweeper thread decides when a lease ends, so none can be late; and a wall
+//! clock that jumps neither kills nor revives anybody.
+//!
+//! Read next: `registry/service.rs`, which gives this table its routes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use serde::Serialize;
+use uuid::Uuid;
+
+/// What a service says about itself when it registers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration {
+    /// Names this process among all that serve the same name.
+    pub instance_id: Uuid,
+    /// The service, such as `write`.
+    pub name: String,
+    /// Where it listens: a host name or an address.
+    pub host: String,
+    /// Where it listens: the TCP port, never 0.
+    pub port: u16,
+    /// Whatever else its clients want to know.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// A registered instance, in the form in which the registry answers it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[allow(missing_docs)] // As in [`Registration`].
+pub struct Instance {
+    pub instance_id: Uuid,
+    pub name: String,
+    pub host: String,
+    pub port: u16,
+    pub metadata: BTreeMap<String, String>,
+    /// Wall-clock time of the registration, RFC 3339: for people, it decides nothing.
+    pub registered_at: String,
+    /// Wall-clock time of the last sign of life, RFC 3339. Kept as text, because an instance is
+    /// looked up far more often than it sends heartbeats.
+    pub last_heartbeat_at: String,
+}
+
+/// Refused: the table holds as many instances as it may. Try again when leases have run out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+/// There is no live lease of that name and id: the service has to register again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotRegistered;
+
+/// All leases. Every method takes the time, and first ends the leases that have run out by then.
+#[derive(Debug)]
+pub struct Leases {
+    ttl: Duration,
+    max_instances: usize,
+    index: u64,
+    services: BTreeMap<Arc<str>, BTreeMap<Uuid, Lease>>,
+    /// Each lease once more, soonest end first: what has expired is found without a scan.
+    ends: BTreeSet<End>,
+}
+
+/// The first moment at which a lease is no longer live, and which lease.
+type End = (Instant, Arc<str>, Uuid);
+
+#[derive(Debug)]
+struct Lease {
+    instance: Instance,
+    /// Its entry among the ends.
+    end: End,
+}
+
+impl Leases {
+    /// An empty table, whose leases live for `ttl` after each sign of life. It takes
+    /// `max_instances` instances at most.
+    pub fn new(ttl: Duration, max_instances: usize) -> Self {
+        Self { ttl, max_instances, index: 0, services: BTreeMap::new(), ends: BTreeSet::new() }
+    }
+
+    /// Registers an instance, or replaces the one of the same name and id.
+    ///
+    /// # Errors
+    /// [`Full`] when there is no room for one more.
+    pub fn register(
+        &mut self,
+        registration: Registration,
+        now: Instant,
+        wall_clock: Timestamp,
+    ) -> Result<(), Full> {
+        self.expire(now);
+        let replaced = self.remove(&registration.name, registration.instance_id);
+        if replaced.is_err() && self.ends.len() >= self.max_instances {
+            return Err(Full);
+        }
+        self.insert(registration, now + self.ttl, rfc3339(wall_clock));
+        self.index += 1;
+        Ok(())
+    }
+
+    /// Renews a lease: it lives for one TTL from `now`, however much of the old one was left.
+    ///
+    /// # Errors
+    /// [`NotRegistered`] when it is unknown or has run out.
+    pub fn heartbeat(
+        &mut self,
+        name: &str,
+        instance_id: Uuid,
+        now: Instant,
+        wall_clock: Timestamp,
+    ) -> Result<(), NotRegistered> {
+        self.expire(now);
+        let leases = self.services.get_mut(name).ok_or(NotRegistered)?;
+        let lease = leases.get_mut(&instance_id).ok_or(NotRegistered)?;
+        self.ends.remove(&lease.end);
+        lease.end.0 = now + self.ttl;
+        self.ends.insert(lease.end.clone());
+        lease.instance.last_heartbeat_at = rfc3339(wall_clock);
+        Ok(())
+    }
+
+    /// Ends a lease before its time.
+    ///
+    /// # Errors
+    /// [`NotRegistered`] when it is unknown or has run out.
+    pub fn deregister(&mut self, name: &str, instance_id: Uuid, now: Instant) -> Result<(), NotRegistered> {
+        self.expire(now);
+        self.remove(name, instance_id)?;
+        self.index += 1;
+        Ok(())
+    }
+
+    /// A number that rises with every registration, removal and expiry, and with nothing else.
+    pub fn index(&mut self, now: Instant) -> u64 {
+        self.expire(now);
+        self.index
+    }
+
+    /// How many instances are live.
+    pub fn count(&mut self, now: Instant) -> usize {
+        self.expire(now);
+        self.ends.len()
+    }
+
+    /// One live instance.
+    pub fn instance(&mut self, name: &str, instance_id: Uuid, now: Instant) -> Option<&Instance> {
+        self.expire(now);
+        Some(&self.services.get(name)?.get(&instance_id)?.instance)
+    }
+
+    /// The live instances of one service by id. Costs nothing for those of other services.
+    pub fn instances(&mut self, name: &str, now: Instant) -> Vec<&Instance> {
+        self.expire(now);
+        self.services.get(name).map(live).unwrap_or_default()
+    }
+
+    /// The live instances of all services by name; a name without any is not there.
+    pub fn services(&mut self, now: Instant) -> BTreeMap<&str, Vec<&Instance>> {
+        self.expire(now);
+        self.services.iter().map(|(name, leases)| (name.as_ref(), live(leases))).collect()
+    }
+
+    /// When the next lease runs out unless it is renewed: until then the index can rise only by
+    /// a registration or a removal.
+    pub fn next_expiry(&mut self, now: Instant) -> Option<Instant> {
+        self.expire(now);
+        self.ends.first().map(|(ends_at, _, _)| *ends_at)
+    }
+
+    /// Ends the leases that are over at `now`, each as a change of its own.
+    fn expire(&mut self, now: Instant) {
+        while let Some((ends_at, name, instance_id)) = self.ends.first()
+            && *ends_at <= now
+        {
+            let (name, instance_id) = (Arc::clone(name), *instance_id);
+            if self.remove(&name, instance_id).is_ok() {
+                self.index += 1;
+            }
+        }
+    }
+
+    fn insert(&mut self, registration: Registration, ends_at: Instant, at: String) {
+        let Registration { instance_id, name, host, port, metadata } = registration;
+        let key: Arc<str> = match self.services.get_key_value(name.as_str()) {
+            Some((key, _)) => Arc::clone(key),
+            None => Arc::from(name.as_str()),
+        };
+        let end = (ends_at, Arc::clone(&key), instance_id);
+        self.ends.insert(end.clone());
+        let last_heartbeat_at = at.clone();
+        let instance =
+            Instance { instance_id, name, host, port, metadata, registered_at: at, last_heartbeat_at };
+        self.services.entry(key).or_default().insert(instance_id, Lease { instance, end });
+    }
+
+    /// Takes a lease out of both maps, and its name with the last one: names come from outside,
+    /// so that remembering them would let the table grow without bound.
+    fn remove(&mut self, name: &str, instance_id: Uuid) -> Result<(), NotRegistered> {
+        let leases = self.services.get_mut(name).ok_or(NotRegistered)?;
+        let lease = leases.remove(&instance_id).ok_or(NotRegistered)?;
+        let emptied = leases.is_empty();
+        self.ends.remove(&lease.end);
+        if emptied {
+            self.services.remove(name);
+        }
+        Ok(())
+    }
+}
+
+fn live(leases: &BTreeMap<Uuid, Lease>) -> Vec<&Instance> {
+    leases.values().map(|lease| &lease.instance).collect()
+}
+
+fn rfc3339(wall_clock: Timestamp) -> String {
+    format!("{wall_clock:.6}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TTL: Duration = Duration::from_secs(6);
+    const NOON: Timestamp = Timestamp::UNIX_EPOCH;
+
+    struct Clock(Instant);
+
+    impl Clock {
+        fn start() -> Self {
+            Self(Instant::now())
+        }
+
+        fn at(&self, milliseconds: u64) -> Instant {
+            self.0 + Duration::from_millis(milliseconds)
+        }
+    }
+
+    fn registration(name: &str, id: u128) -> Registration {
+        Registration {
+            instance_id: Uuid::from_u128(id),
+            name: name.to_owned(),
+            host: "127.0.0.1".to_owned(),
+            port: 7001,
+            metadata: BTreeMap::new(),
+        }
+    }
+
+    fn with_one(clock: &Clock) -> (Leases, Uuid) {
+        let mut leases = Leases::new(TTL, 100);
+        leases.register(registration("write", 1), clock.at(0), NOON).unwrap();
+        (leases, Uuid::from_u128(1))
+    }
+
+    #[test]
+    fn an_instance_that_misses_its_ttl_is_gone_at_that_very_moment() {
+        let clock = Clock::start();
+        let (mut leases, id) = with_one(&clock);
+        assert_eq!(leases.instances("write", clock.at(5_999)).len(), 1);
+        assert!(leases.instances("write", clock.at(6_000)).is_empty());
+        assert!(leases.services(clock.at(6_000)).is_empty());
+        assert_eq!(leases.heartbeat("write", id, clock.at(6_000), NOON), Err(NotRegistered));
+    }
+
+    // Pitfall 11: Eureka's renew adds the duration twice.
+    #[test]
+    fn a_lease_never_lives_twice() {
+        let clock = Clock::start();
+        let (mut leases, id) = with_one(&clock);
+        for beat in [10, 20, 1_000] {
+            leases.heartbeat("write", id, clock.at(beat), NOON).unwrap();
+        }
+        assert_eq!(leases.next_expiry(clock.at(1_000)), Some(clock.at(7_000)));
+        assert_eq!(leases.count(clock.at(6_999)), 1);
+        assert_eq!(leases.count(clock.at(7_000)), 0);
+    }
+
+    #[test]
+    fn the_index_rises_with_registration_removal_and_expiry_and_not_with_heartbeats() {
+        let clock = Clock::start();
+        let (mut leases, id) = with_one(&clock);
+        assert_eq!(leases.index(clock.at(0)), 1);
+        leases.heartbeat("write", id, clock.at(1), NOON).unwrap();
+        assert_eq!(leases.index(clock.at(1)), 1);
+        leases.register(registration("write", 2), clock.at(1), NOON).unwrap();
+        leases.deregister("write", Uuid::from_u128(2), clock.at(2)).unwrap();
+        assert_eq!(leases.index(clock.at(2)), 3);
+        assert_eq!(leases.index(clock.at(6_001)), 4);
+        assert_eq!(leases.index(clock.at(60_000)), 4);
+    }
+
+    #[test]
+    fn registering_again_with_the_same_id_replaces() {
+        let clock = Clock::start();
+        let (mut leases, id) = with_one(&clock);
+        let moved = Registration { port: 7009, ..registration("write", 1) };
+        leases.register(moved, clock.at(3_000), NOON).unwrap();
+        let instances = leases.instances("write", clock.at(8_999));
+        assert_eq!((instances.len(), instances[0].port), (1, 7009));
+        assert!(leases.instance("write", id, clock.at(9_000)).is_none());
+    }
+
+    #[test]
+    fn the_same_id_may_serve_two_names() {
+        let clock = Clock::start();
+        let (mut leases, id) = with_one(&clock);
+        leases.register(registration("read", 1), clock.at(0), NOON).unwrap();
+        leases.deregister("write", id, clock.at(1)).unwrap();
+        assert_eq!(leases.services(clock.at(1)).keys().collect::<Vec<_>>(), [&"read"]);
+    }
+
+    #[test]
+    fn a_full_table_refuses_newcomers_and_no_one_else_until_a_lease_runs_out() {
+        let clock = Clock::start();
+        let mut leases = Leases::new(TTL, 2);
+        leases.register(registration("write", 1), clock.at(0), NOON).unwrap();
+        leases.register(registration("read", 2), clock.at(1), NOON).unwrap();
+        assert_eq!(leases.register(registration("read", 3), clock.at(2), NOON), Err(Full));
+        assert_eq!(leases.count(clock.at(2)), 2);
+        leases.register(registration("read", 2), clock.at(3), NOON).unwrap();
+        leases.register(registration("read", 3), clock.at(6_000), NOON).unwrap();
+    }
+
+    #[test]
+    fn the_next_expiry_is_that_of_the_lease_renewed_longest_ago() {
+        let clock = Clock::start();
+        let (mut leases, id) = with_one(&clock);
+        leases.register(registration("write", 2), clock.at(1_000), NOON).unwrap();
+        assert_eq!(leases.next_expiry(clock.at(1_000)), Some(clock.at(6_000)));
+        leases.heartbeat("write", id, clock.at(2_000), NOON).unwrap();
+        assert_eq!(leases.next_expiry(clock.at(2_000)), Some(clock.at(7_000)));
+        assert_eq!(leases.next_expiry(clock.at(8_000)), None);
+    }
+
+    #[test]
+    fn what_ended_leaves_nothing_behind() {
+        let clock = Clock::start();
+        let mut leases = Leases::new(TTL, 1_000);
+        for id in 0..1_000 {
+            leases.register(registration(&format!("service-{id}"), id), clock.at(0), NOON).unwrap();
+        }
+        assert_eq!(leases.index(clock.at(6_000)), 2_000);
+        assert!(leases.services.is_empty() && leases.ends.is_empty());
+    }
+
+    #[test]
+    fn times_have_microseconds() {
+        let clock = Clock::start();
+        let (mut leases, id) = with_one(&clock);
+        let later = NOON + jiff::SignedDuration::from_micros(1_500_000);
+        leases.heartbeat("write", id, clock.at(1), later).unwrap();
+        let instance = leases.instance("write", id, clock.at(1)).unwrap();
+        assert_eq!(instance.registered_at, "1970-01-01T00:00:00.000000Z");
+        assert_eq!(instance.last_heartbeat_at, "1970-01-01T00:00:01.500000Z");
+    }
+}

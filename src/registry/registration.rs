@@ -1,0 +1,165 @@
+//! Reads what a service says about itself, and limits what it can make the registry keep.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::Registration;
+use crate::http::{Fields, Problem, Request, required};
+
+/// The longest name of a service, in characters: one label of a DNS name.
+pub const MAX_NAME_LENGTH: usize = 63;
+/// The longest host, in characters: a DNS name.
+pub const MAX_HOST_LENGTH: usize = 253;
+/// How many metadata entries an instance may have: with the two limits below, an instance takes
+/// about 5 KiB at most.
+pub const MAX_METADATA_ENTRIES: usize = 16;
+/// The longest key of a metadata entry, in characters; the shortest has one.
+pub const MAX_KEY_LENGTH: usize = 64;
+/// The longest value of a metadata entry, in characters.
+pub const MAX_VALUE_LENGTH: usize = 256;
+
+/// Whether `text` can name a service: 1 to [`MAX_NAME_LENGTH`] of a-z, 0-9 and `-`.
+pub fn is_service_name(text: &str) -> bool {
+    (1..=MAX_NAME_LENGTH).contains(&text.len())
+        && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+}
+
+/// Whether `text` can be a host: 1 to [`MAX_HOST_LENGTH`] letters, digits, `.`, `-`, `_`, and `:`,
+/// `[`, `]` for IPv6. Clients build URLs from it, so it must not hold a slash or an `@`.
+pub fn is_host(text: &str) -> bool {
+    (1..=MAX_HOST_LENGTH).contains(&text.len())
+        && text.bytes().all(|byte| {
+            byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']')
+        })
+}
+
+impl Registration {
+    /// Reads the body of `POST /services`. An instance that brings no id is given one.
+    ///
+    /// # Errors
+    /// 400 that names the field, 415.
+    pub(super) fn of(request: &Request) -> Result<Self, Problem> {
+        let mut fields = Fields::of(request)?;
+        let registration = Self {
+            name: checked(&mut fields, "name", is_service_name, "must be 1 to 63 of a-z, 0-9 and -")?,
+            host: checked(&mut fields, "host", is_host, "must be a host name or an IP address")?,
+            port: port(&mut fields)?,
+            instance_id: fields.uuid("instance_id")?.unwrap_or_else(Uuid::now_v7),
+            metadata: metadata(&mut fields)?,
+        };
+        fields.finish()?;
+        Ok(registration)
+    }
+}
+
+fn checked(
+    fields: &mut Fields,
+    field: &str,
+    is_valid: fn(&str) -> bool,
+    rule: &str,
+) -> Result<String, Problem> {
+    let text = required(field, fields.text(field)?)?;
+    if is_valid(&text) { Ok(text) } else { Err(Problem::invalid_field(field, rule)) }
+}
+
+fn port(fields: &mut Fields) -> Result<u16, Problem> {
+    let port = required("port", fields.whole_number("port", 1..=u64::from(u16::MAX))?)?;
+    u16::try_from(port).map_err(|error| Problem::invalid_field("port", error.to_string()))
+}
+
+fn metadata(fields: &mut Fields) -> Result<BTreeMap<String, String>, Problem> {
+    let refused = |detail: String| Problem::invalid_field("metadata", detail);
+    let entries = match fields.take("metadata") {
+        None => return Ok(BTreeMap::new()),
+        Some(Value::Object(entries)) => entries,
+        Some(_) => return Err(refused("must be an object of strings".into())),
+    };
+    if entries.len() > MAX_METADATA_ENTRIES {
+        return Err(refused(format!("must have {MAX_METADATA_ENTRIES} entries at most")));
+    }
+    entries.into_iter().map(|(key, value)| entry(key, value).map_err(refused)).collect()
+}
+
+fn entry(key: String, value: Value) -> Result<(String, String), String> {
+    let Value::String(value) = value else {
+        return Err("must have strings as values".to_owned());
+    };
+    if !(1..=MAX_KEY_LENGTH).contains(&key.chars().count()) {
+        return Err(format!("must have keys of 1 to {MAX_KEY_LENGTH} characters"));
+    }
+    if value.chars().count() > MAX_VALUE_LENGTH {
+        return Err(format!("must have values of {MAX_VALUE_LENGTH} characters at most"));
+    }
+    Ok((key, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn body() -> Value {
+        json!({"name": "write", "host": "127.0.0.1", "port": 7001})
+    }
+
+    fn read(body: &Value) -> Result<Registration, Problem> {
+        Registration::of(&Request::post("/services", &body.to_string()))
+    }
+
+    fn assert_refused(field: &str, value: Value) {
+        let mut body = body();
+        body[field] = value;
+        let problem = read(&body).expect_err(&body.to_string());
+        assert_eq!(
+            (problem.kind.slug, &problem.members["field"]),
+            ("invalid-field", &json!(field)),
+            "{body}"
+        );
+    }
+
+    #[test]
+    fn the_required_fields_are_enough() {
+        let registration = read(&body()).unwrap();
+        assert_eq!(registration.port, 7001);
+        assert_eq!(registration.instance_id.get_version_num(), 7);
+        assert!(registration.metadata.is_empty());
+    }
+
+    #[test]
+    fn every_field_is_checked_and_named() {
+        for bad in [json!(""), json!("Write"), json!("a_b"), json!("é"), json!("a".repeat(64)), json!(1)] {
+            assert_refused("name", bad);
+        }
+        for bad in [json!(""), json!("a/b"), json!("a b"), json!("u@h"), json!("é"), json!("a".repeat(254))]
+        {
+            assert_refused("host", bad);
+        }
+        for bad in [json!(0), json!(65_536), json!(-1), json!(1.5), json!("80")] {
+            assert_refused("port", bad);
+        }
+        for bad in [json!("x"), json!("01936d5e8f2a70008000000000000001"), json!(7)] {
+            assert_refused("instance_id", bad);
+        }
+        assert_refused("weight", json!(1));
+        for field in ["name", "host", "port"] {
+            assert_refused(field, Value::Null);
+        }
+    }
+
+    #[test]
+    fn metadata_is_bounded_text() {
+        let many: BTreeMap<String, String> = (0..17).map(|i| (i.to_string(), String::new())).collect();
+        for bad in [json!([]), json!("a"), json!({"a": 1}), json!({"": "a"}), json!({"a": null}), json!(many)]
+        {
+            assert_refused("metadata", bad);
+        }
+        assert_refused("metadata", json!({"k".repeat(65): "v"}));
+        assert_refused("metadata", json!({"k": "v".repeat(257)}));
+
+        let mut body = body();
+        body["metadata"] = json!({"zone": "ä".repeat(256)});
+        assert_eq!(read(&body).unwrap().metadata["zone"].chars().count(), 256);
+    }
+}

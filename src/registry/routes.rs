@@ -1,0 +1,392 @@
+//! The routes of the registry, as the contract lists them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::json;
+
+use super::leases::{Full, Instance, NotRegistered, Registration};
+use super::registration::is_service_name;
+use super::service::Registry;
+use crate::http::{Method, Params, Problem, ProblemType, Query, Request, Response, Route, Router, problems};
+
+/// How many heartbeats fit into one TTL: two may get lost before an instance counts as dead.
+const HEARTBEATS_PER_TTL: u32 = 3;
+
+/// 404: the lease is unknown or has run out.
+pub const INSTANCE_NOT_FOUND: ProblemType = ProblemType {
+    slug: "instance-not-found",
+    status: 404,
+    title: "There is no such instance",
+    meaning: "No live instance has this name and id: it never registered here, its lease ran out, or the registry was restarted. A service that gets this on a heartbeat registers again.",
+};
+
+/// The problems that only the registry has.
+pub const PROBLEMS: &[&ProblemType] = &[&INSTANCE_NOT_FOUND];
+
+/// The routes of the registry.
+pub const ROUTES: &[Route<Arc<Registry>>] = &[
+    Route { method: Method::Get, pattern: "/", handler: front_page },
+    Route { method: Method::Get, pattern: "/health", handler: health },
+    Route { method: Method::Post, pattern: "/services", handler: register },
+    Route { method: Method::Get, pattern: "/services", handler: all_services },
+    Route { method: Method::Get, pattern: "/services/{name}", handler: one_service },
+    Route { method: Method::Get, pattern: "/services/{name}/{instance_id}", handler: one_instance },
+    Route { method: Method::Delete, pattern: "/services/{name}/{instance_id}", handler: deregister },
+    Route { method: Method::Put, pattern: "/services/{name}/{instance_id}/heartbeat", handler: heartbeat },
+];
+
+/// The service: hand it to an engine, or call it directly.
+pub fn router(registry: Arc<Registry>) -> Router<Arc<Registry>> {
+    Router::new(registry, ROUTES)
+}
+
+fn register(registry: &Arc<Registry>, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
+    Query::of(request, &[])?;
+    let registration = Registration::of(request)?;
+    let location = format!("/services/{}/{}", registration.name, registration.instance_id);
+    let answer = json!({
+        "instance_id": registration.instance_id,
+        "ttl_seconds": registry.ttl().as_secs_f64(),
+        "heartbeat_seconds": (registry.ttl() / HEARTBEATS_PER_TTL).as_secs_f64(),
+    });
+    registry
+        .with_leases(|leases, now| leases.register(registration, now, Timestamp::now()))
+        .map_err(|full| overloaded(full, registry.ttl()))?;
+    Ok(Response::json(201, &answer).with_header("Location", location))
+}
+
+fn heartbeat(registry: &Arc<Registry>, request: &Request, params: &Params<'_>) -> Result<Response, Problem> {
+    Query::of(request, &[])?;
+    let (name, id) = (service_name(params)?, params.uuid(1)?);
+    registry.with_leases(|leases, now| leases.heartbeat(name, id, now, Timestamp::now()))?;
+    Ok(Response::empty(204))
+}
+
+fn deregister(registry: &Arc<Registry>, request: &Request, params: &Params<'_>) -> Result<Response, Problem> {
+    Query::of(request, &[])?;
+    let (name, id) = (service_name(params)?, params.uuid(1)?);
+    registry.with_leases(|leases, now| leases.deregister(name, id, now))?;
+    Ok(Response::empty(204))
+}
+
+fn one_instance(
+    registry: &Arc<Registry>,
+    request: &Request,
+    params: &Params<'_>,
+) -> Result<Response, Problem> {
+    Query::of(request, &[])?;
+    let (name, id) = (service_name(params)?, params.uuid(1)?);
+    registry.with_leases(|leases, now| {
+        let instance = leases.instance(name, id, now).ok_or(NotRegistered)?;
+        Ok(Response::json(200, instance))
+    })
+}
+
+fn one_service(
+    registry: &Arc<Registry>,
+    request: &Request,
+    params: &Params<'_>,
+) -> Result<Response, Problem> {
+    #[derive(Serialize)]
+    struct Answer<'a> {
+        name: &'a str,
+        index: u64,
+        instances: Vec<&'a Instance>,
+    }
+    let name = service_name(params)?;
+    registry.wait_as_asked(request)?;
+    Ok(registry.with_leases(|leases, now| {
+        let index = leases.index(now);
+        Response::json(200, &Answer { name, index, instances: leases.instances(name, now) })
+    }))
+}
+
+fn all_services(registry: &Arc<Registry>, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
+    #[derive(Serialize)]
+    struct Answer<'a> {
+        index: u64,
+        services: BTreeMap<&'a str, Vec<&'a Instance>>,
+    }
+    registry.wait_as_asked(request)?;
+    Ok(registry.with_leases(|leases, now| {
+        let index = leases.index(now);
+        Response::json(200, &Answer { index, services: leases.services(now) })
+    }))
+}
+
+fn health(registry: &Arc<Registry>, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
+    Query::of(request, &[])?;
+    let (index, instances) = registry.with_leases(|leases, now| (leases.index(now), leases.count(now)));
+    Ok(Response::json(200, &json!({"status": "ok", "index": index, "instances": instances})))
+}
+
+/// A page for a person who opened the address in a browser.
+fn front_page(_: &Arc<Registry>, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
+    Query::of(request, &[])?;
+    let rows: String = ROUTES
+        .iter()
+        .map(|route| format!("<li><code>{} {}</code></li>\n", route.method.as_str(), route.pattern))
+        .collect();
+    let page = format!(
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>Tally service registry</title>\n\
+         <h1>Tally service registry</h1>\n<p>Who is alive, and where: <a href=\"/services\">/services</a></p>\n\
+         <ul>\n{rows}</ul>\n</html>\n"
+    );
+    Ok(Response::new(200, "text/html; charset=utf-8", page.into_bytes()))
+}
+
+fn service_name<'a>(params: &Params<'a>) -> Result<&'a str, Problem> {
+    let name = params.text(0);
+    if is_service_name(name) {
+        return Ok(name);
+    }
+    Err(Problem::new(&problems::INVALID_ID, "a service name in the path must be 1 to 63 of a-z, 0-9 and -"))
+}
+
+impl From<NotRegistered> for Problem {
+    fn from(NotRegistered: NotRegistered) -> Self {
+        Self::new(&INSTANCE_NOT_FOUND, "no live instance has this name and id: register again")
+    }
+}
+
+fn overloaded(Full: Full, ttl: Duration) -> Problem {
+    let seconds = ttl.as_secs_f64().ceil();
+    Problem::new(&problems::OVERLOADED, "the registry takes no more instances until a lease runs out")
+        .with_header("Retry-After", seconds.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::Options;
+    use serde_json::Value;
+    use std::time::Instant;
+    use uuid::Uuid;
+
+    const ID: &str = "01936d5e-8f2a-7000-8000-000000000001";
+    const TTL: Duration = Duration::from_secs(3600);
+
+    fn service(options: Options) -> Arc<Router<Arc<Registry>>> {
+        Arc::new(router(Arc::new(Registry::new(options))))
+    }
+
+    fn lasting() -> Arc<Router<Arc<Registry>>> {
+        service(Options { ttl: TTL, ..Options::default() })
+    }
+
+    fn json(response: &Response) -> Value {
+        serde_json::from_slice(&response.body).unwrap()
+    }
+
+    fn register(service: &Router<Arc<Registry>>, name: &str) -> Response {
+        let body = json!({"name": name, "host": "127.0.0.1", "port": 7001, "metadata": {"zone": "a"}});
+        service.handle(&Request::post("/services", &body.to_string()))
+    }
+
+    fn register_as(service: &Router<Arc<Registry>>, id: &str) -> Response {
+        let body = json!({"name": "write", "host": "::1", "port": 7001, "instance_id": id});
+        service.handle(&Request::post("/services", &body.to_string()))
+    }
+
+    fn get(service: &Router<Arc<Registry>>, target: &str) -> Value {
+        let response = service.handle(&Request::get(target));
+        assert_eq!(response.status, 200, "{target}");
+        json(&response)
+    }
+
+    fn status_and_slug(service: &Router<Arc<Registry>>, request: &Request) -> (u16, String) {
+        let response = service.handle(request);
+        let slug = json(&response)["type"].as_str().unwrap_or_default().replace("/problems/", "");
+        (response.status, slug)
+    }
+
+    /// A request that waits, begun for sure: the registry has room for one wait, and refuses the
+    /// probe when this one has it. (When the probe was first, this one tries again.)
+    fn waiting(service: &Arc<Router<Arc<Registry>>>, target: &'static str) -> std::thread::JoinHandle<Value> {
+        let waiter = std::thread::spawn({
+            let service = Arc::clone(service);
+            move || loop {
+                let response = service.handle(&Request::get(target));
+                if response.status != 503 {
+                    return json(&response);
+                }
+            }
+        });
+        let probe = Request::get(&target.replace("wait=30", "wait=0.001"));
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while service.handle(&probe).status != 503 {
+            assert!(Instant::now() < deadline && !waiter.is_finished(), "it does not wait");
+        }
+        waiter
+    }
+
+    #[test]
+    fn a_registration_answers_its_lease_and_its_place() {
+        let service = lasting();
+        let response = register(&service, "write");
+        let answer = json(&response);
+        let id = answer["instance_id"].as_str().unwrap();
+        assert_eq!(response.status, 201);
+        assert_eq!((&answer["ttl_seconds"], &answer["heartbeat_seconds"]), (&json!(3600.0), &json!(1200.0)));
+        let location = response.header("Location").unwrap();
+        assert_eq!(location, format!("/services/write/{id}"));
+        assert_eq!(get(&service, location)["instance_id"], id);
+    }
+
+    #[test]
+    fn a_look_up_shows_the_live_instances_of_that_name_alone() {
+        let service = lasting();
+        register(&service, "write");
+        register(&service, "read");
+        let answer = get(&service, "/services/write");
+        assert_eq!((&answer["name"], &answer["index"]), (&json!("write"), &json!(2)));
+        let instances = answer["instances"].as_array().unwrap();
+        assert_eq!(instances.len(), 1);
+        let mut keys: Vec<_> = instances[0].as_object().unwrap().keys().map(String::as_str).collect();
+        keys.sort_unstable();
+        let expected =
+            ["host", "instance_id", "last_heartbeat_at", "metadata", "name", "port", "registered_at"];
+        assert_eq!(keys, expected);
+        assert_eq!(instances[0]["metadata"], json!({"zone": "a"}));
+    }
+
+    #[test]
+    fn a_name_that_nobody_has_is_no_error() {
+        let expected = json!({"name": "nobody", "index": 0, "instances": []});
+        assert_eq!(get(&lasting(), "/services/nobody"), expected);
+    }
+
+    #[test]
+    fn all_services_are_listed_by_name() {
+        let service = lasting();
+        register(&service, "write");
+        register(&service, "read");
+        register(&service, "read");
+        let answer = get(&service, "/services");
+        assert_eq!(answer["index"], 3);
+        assert_eq!(answer["services"]["read"].as_array().unwrap().len(), 2);
+        let gauges = service.state().gauges();
+        assert_eq!((gauges.index, gauges.live["read"], gauges.live["write"]), (3, 2, 1));
+    }
+
+    #[test]
+    fn a_heartbeat_keeps_and_a_removal_ends_and_then_both_are_404() {
+        let service = lasting();
+        register_as(&service, &ID.to_uppercase());
+        let beat = Request::new(Method::Put, &format!("/services/write/{ID}/heartbeat"));
+        let removal = Request::new(Method::Delete, &format!("/services/write/{ID}"));
+        assert_eq!(service.handle(&beat).status, 204);
+        assert_eq!(service.handle(&removal).status, 204);
+        for request in [beat, removal, Request::get(&format!("/services/write/{ID}"))] {
+            assert_eq!(status_and_slug(&service, &request), (404, "instance-not-found".into()));
+        }
+        assert_eq!(register_as(&service, ID).status, 201);
+        assert_eq!(register_as(&service, ID).status, 201);
+        let answer = get(&service, "/services/write");
+        assert_eq!(answer["instances"].as_array().unwrap().len(), 1);
+        assert_eq!(answer["instances"][0]["instance_id"], ID);
+    }
+
+    #[test]
+    fn paths_and_queries_that_are_not_valid_are_400() {
+        let service = lasting();
+        let long = format!("/services/{}", "a".repeat(64));
+        let not_uuid = "/services/write/7/heartbeat";
+        for (request, slug) in [
+            (Request::get("/services/Write"), "invalid-id"),
+            (Request::get("/services/%20"), "invalid-id"),
+            (Request::get(&long), "invalid-id"),
+            (Request::new(Method::Put, not_uuid), "invalid-id"),
+            (Request::new(Method::Delete, "/services/write/7"), "invalid-id"),
+            (Request::get("/services?index=-1"), "invalid-query"),
+            (Request::get("/services/write?wait=31"), "invalid-query"),
+            (Request::get("/services/write?wait=x&index=0"), "invalid-query"),
+            (Request::get("/services/write?indx=1"), "invalid-query"),
+            (Request::post("/services", "[]"), "invalid-json"),
+            (Request::post("/services", "{}"), "invalid-field"),
+        ] {
+            assert_eq!(status_and_slug(&service, &request), (400, slug.into()), "{request:?}");
+        }
+    }
+
+    #[test]
+    fn a_full_registry_says_when_to_come_back() {
+        let service = service(Options { ttl: TTL, max_instances: 1, ..Options::default() });
+        register(&service, "write");
+        let refused = register(&service, "write");
+        assert_eq!((refused.status, refused.header("Retry-After")), (503, Some("3600")));
+    }
+
+    #[test]
+    fn a_registration_wakes_those_who_wait() {
+        let service = service(Options { ttl: TTL, max_waits: 1, ..Options::default() });
+        register_as(&service, ID);
+        let waiter = waiting(&service, "/services/write?index=1&wait=30");
+        register(&service, "write");
+        assert_eq!(waiter.join().unwrap()["instances"].as_array().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_removal_wakes_those_who_wait_and_a_heartbeat_does_not() {
+        let service = service(Options { ttl: TTL, max_waits: 1, ..Options::default() });
+        register_as(&service, ID);
+        let waiter = waiting(&service, "/services?index=1&wait=30");
+        service.handle(&Request::new(Method::Put, &format!("/services/write/{ID}/heartbeat")));
+        service.handle(&Request::new(Method::Delete, &format!("/services/write/{ID}")));
+        assert_eq!(waiter.join().unwrap(), json!({"index": 2, "services": {}}));
+    }
+
+    #[test]
+    fn a_lease_that_runs_out_wakes_those_who_wait() {
+        let service = service(Options { ttl: Duration::from_millis(50), ..Options::default() });
+        register_as(&service, ID);
+        let begun = Instant::now();
+        let answer = get(&service, "/services/write?index=1&wait=30");
+        assert_eq!(answer, json!({"name": "write", "index": 2, "instances": []}));
+        assert!(begun.elapsed() < Duration::from_secs(20), "woken by its own timeout only");
+    }
+
+    #[test]
+    fn a_wait_without_a_change_ends_with_what_there_is() {
+        let answer = get(&lasting(), "/services/write?index=0&wait=0.01");
+        assert_eq!(answer["index"], 0);
+    }
+
+    #[test]
+    fn an_index_from_an_earlier_life_of_the_registry_is_answered_at_once() {
+        let service = service(Options { ttl: TTL, max_waits: 0, ..Options::default() });
+        register_as(&service, ID);
+        assert_eq!(get(&service, "/services/write?index=9&wait=30")["index"], 1);
+    }
+
+    #[test]
+    fn closing_ends_the_waits_and_nothing_else() {
+        let service = service(Options { ttl: TTL, max_waits: 1, ..Options::default() });
+        let waiter = waiting(&service, "/services?index=0&wait=30");
+        service.state().close();
+        assert_eq!(waiter.join().unwrap()["index"], 0);
+        assert_eq!(register(&service, "write").status, 201);
+    }
+
+    #[test]
+    fn health_and_the_front_page_answer() {
+        let service = lasting();
+        register(&service, "write");
+        assert_eq!(get(&service, "/health"), json!({"status": "ok", "index": 1, "instances": 1}));
+        let page = service.handle(&Request::get("/"));
+        assert_eq!(page.header("Content-Type"), Some("text/html; charset=utf-8"));
+        let page = String::from_utf8(page.body).unwrap();
+        assert!(page.contains("<code>PUT /services/{name}/{instance_id}/heartbeat</code>"));
+    }
+
+    #[test]
+    fn an_id_is_made_where_none_is_sent() {
+        let answer = json(&register(&lasting(), "write"));
+        let id: Uuid = answer["instance_id"].as_str().unwrap().parse().unwrap();
+        assert_eq!(id.get_version_num(), 7);
+    }
+}
