@@ -18,6 +18,8 @@ pub mod logger;
 #[cfg(feature = "services")]
 pub mod metrics;
 #[cfg(feature = "services")]
+pub mod read_side;
+#[cfg(feature = "services")]
 pub mod registry;
 #[cfg(feature = "services")]
 pub mod shutdown;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{Feed, FeedError, Hash, Page, RecordedEvent, chain};
+use super::{Feed, FeedError, Hash, MAX_PAGE, Page, RecordedEvent, chain};
 use crate::watch::Watch;
 
 /// An event that owns its texts.
@@ -118,6 +118,33 @@ impl LogFeed {
         let position = self.log.lock().unwrap().append(stream, event_type, data);
         self.head.raise(position);
         position
+    }
+}
+
+/// A feed whose full pages are made beforehand, to measure who reads them.
+#[derive(Debug)]
+pub(crate) struct PreparedFeed {
+    pages: HashMap<u64, Page>,
+    log: LogFeed,
+}
+
+impl LogFeed {
+    pub(crate) fn prepared(self) -> PreparedFeed {
+        let log = self.log.lock().unwrap();
+        let head = log.events.len() as u64;
+        let pages =
+            (0..=head).step_by(MAX_PAGE as usize).map(|after| (after, log.page(after, MAX_PAGE))).collect();
+        drop(log);
+        PreparedFeed { pages, log: self }
+    }
+}
+
+impl Feed for PreparedFeed {
+    fn page(&mut self, after: u64, limit: u32, wait: Duration) -> Result<Page, FeedError> {
+        match self.pages.get(&after) {
+            Some(page) if limit == MAX_PAGE => Ok(page.clone()),
+            _ => self.log.page(after, limit, wait),
+        }
     }
 }
 

@@ -1,0 +1,28 @@
+//! The read side: follows the write side's feed into read models, and answers queries from them.
+//!
+//! This is wiring: it knows HTTP, the account events and the projector, and ties them together.
+//!
+//! **Invariant:** it never imports the write side, nor the write side it. They meet over HTTP and in
+//! the event format alone; that rule is CQRS.
+//!
+//! Read next: `accounts.rs` and `transactions.rs`, the projections; then `routes.rs`.
+
+mod accounts;
+mod memory;
+mod step;
+mod summary;
+mod transactions;
+
+use crate::es::Definition;
+
+/// The projections of the read side.
+pub fn projections() -> [Definition; 3] {
+    [
+        Definition::of::<accounts::Accounts>(),
+        Definition::of::<transactions::Transactions>(),
+        Definition::of::<summary::Summary>(),
+    ]
+}
+
+#[cfg(test)]
+mod bench;
