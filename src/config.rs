@@ -24,10 +24,12 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
+use crate::discovery::BaseUrl;
+use crate::http::Engine;
 use flags::{Flag, Given, Kind};
 pub use flags::{Invocation, UsageError};
 use table::*;
-pub use values::{Advertise, Advertised, HttpEngine, ListenAddress, Origin, RegistryUrl};
+pub use values::{Advertise, ListenAddress, Origin, Reachable};
 
 /// Exit status of a command line that cannot be understood.
 const EXIT_USAGE: u8 = 2;
@@ -38,6 +40,8 @@ pub trait Config: Sized {
     const PROGRAM: &'static str;
     /// What it does, in half a line.
     const SUMMARY: &'static str;
+    /// The least important log lines to show.
+    fn log(&self) -> LevelFilter;
     #[doc(hidden)]
     const FLAGS: &'static [Flag];
     #[doc(hidden)]
@@ -87,7 +91,7 @@ pub struct Service {
     /// What is registered, when it differs from where the service listens.
     pub advertise: Option<Advertise>,
     /// The HTTP engine.
-    pub engine: HttpEngine,
+    pub engine: Engine,
     /// Web pages that may call the service, besides those on a loopback address.
     pub allow_origins: Vec<Origin>,
     /// The least important log lines to show.
@@ -113,7 +117,7 @@ pub struct WriteConfig {
     /// The SQLite file of the event store.
     pub db: PathBuf,
     /// The registries to register with: at least one.
-    pub registries: Vec<RegistryUrl>,
+    pub registries: Vec<BaseUrl>,
     /// Pause between two heartbeats.
     pub heartbeat_interval: Duration,
     /// What to do.
@@ -139,7 +143,7 @@ pub struct ReadConfig {
     /// The SQLite file of the read models.
     pub db: PathBuf,
     /// The registries to register with and to look for the write side: at least one.
-    pub registries: Vec<RegistryUrl>,
+    pub registries: Vec<BaseUrl>,
     /// Pause between two heartbeats.
     pub heartbeat_interval: Duration,
     /// The longest pause between two looks at the event feed.
@@ -208,9 +212,13 @@ fn poll_interval(given: &Given) -> Result<Duration, UsageError> {
     Ok(interval.unwrap_or(Duration::from_secs(5)))
 }
 
-fn registries(given: &Given) -> Result<Vec<RegistryUrl>, UsageError> {
+fn registries(given: &Given) -> Result<Vec<BaseUrl>, UsageError> {
     let registries = given.several("registry", values::registry_url)?;
-    if registries.is_empty() { Ok(vec![RegistryUrl::loopback(REGISTRY_PORT)]) } else { Ok(registries) }
+    if !registries.is_empty() {
+        return Ok(registries);
+    }
+    let local = values::registry_url(REGISTRY.default).map_err(|why| given.refuse("registry", &why))?;
+    Ok(vec![local])
 }
 
 fn registry_config(given: &Given, listen_flag: &str) -> Result<RegistryConfig, UsageError> {
@@ -252,6 +260,10 @@ impl Config for RegistryConfig {
         LOG,
     ];
 
+    fn log(&self) -> LevelFilter {
+        self.service.log
+    }
+
     fn from_given(given: &Given) -> Result<Self, UsageError> {
         registry_config(given, "listen")
     }
@@ -273,6 +285,10 @@ impl Config for WriteConfig {
         VERIFY,
         BACKUP,
     ];
+
+    fn log(&self) -> LevelFilter {
+        self.service.log
+    }
 
     fn from_given(given: &Given) -> Result<Self, UsageError> {
         let backup = given.path("backup")?;
@@ -308,6 +324,10 @@ impl Config for ReadConfig {
         VERIFY,
         REBUILD,
     ];
+
+    fn log(&self) -> LevelFilter {
+        self.service.log
+    }
 
     fn from_given(given: &Given) -> Result<Self, UsageError> {
         let task = match (given.has("verify"), given.has("rebuild")) {
@@ -347,6 +367,10 @@ impl Config for AllConfig {
         ALLOW_ORIGIN,
         LOG,
     ];
+
+    fn log(&self) -> LevelFilter {
+        self.registry.service.log
+    }
 
     fn from_given(given: &Given) -> Result<Self, UsageError> {
         let data_dir = given.path("data-dir")?.unwrap_or_else(|| PathBuf::from("."));

@@ -18,9 +18,13 @@ pub mod logger;
 #[cfg(feature = "services")]
 pub mod metrics;
 #[cfg(feature = "services")]
+pub mod process;
+#[cfg(feature = "services")]
 pub mod read_side;
 #[cfg(feature = "services")]
 pub mod registry;
+#[cfg(feature = "services")]
+pub mod services;
 #[cfg(feature = "services")]
 pub mod shutdown;
 #[cfg(feature = "services")]

@@ -10,9 +10,9 @@ use std::time::Duration;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// The longest that an orderly stop may take: ten seconds for requests in flight, and some for
-/// deregistering from a registry that does not answer and for closing the database.
-pub const STOP_LIMIT: Duration = Duration::from_secs(15);
+/// The longest that an orderly stop may take: ten seconds for requests in flight, five for
+/// deregistering from a registry that does not answer, and some for closing the database.
+pub const STOP_LIMIT: Duration = Duration::from_secs(20);
 
 /// Exit status when a stop was cut short by [`STOP_LIMIT`].
 const EXIT_CUT_SHORT: i32 = 1;

@@ -1,12 +1,20 @@
-//! Stub until wired.
+//! The service registry as a process: see `service-registry --help`.
 
 use std::process::ExitCode;
 
-use tally::config::{self, RegistryConfig};
+use tally::config::{Config, RegistryConfig};
+use tally::process::{StartError, announce, run};
+use tally::services::RegistryService;
+use tally::shutdown::Shutdown;
 
 fn main() -> ExitCode {
-    match config::from_process::<RegistryConfig>() {
-        Ok(_) => ExitCode::FAILURE,
-        Err(code) => code,
-    }
+    run(serve)
+}
+
+fn serve(config: RegistryConfig, shutdown: Shutdown) -> Result<(), StartError> {
+    let service = RegistryService::start(&config)?;
+    announce(RegistryConfig::PROGRAM, service.address());
+    let _stop = shutdown.wait();
+    service.stop();
+    Ok(())
 }

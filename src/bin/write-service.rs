@@ -1,12 +1,24 @@
-//! Stub until wired.
+//! The write side as a process: see `write-service --help`.
 
 use std::process::ExitCode;
 
-use tally::config::{self, WriteConfig};
+use tally::config::{Config, WriteConfig, WriteTask};
+use tally::process::{StartError, announce, run};
+use tally::services::WriteService;
+use tally::shutdown::Shutdown;
 
 fn main() -> ExitCode {
-    match config::from_process::<WriteConfig>() {
-        Ok(_) => ExitCode::FAILURE,
-        Err(code) => code,
-    }
+    run(|config: WriteConfig, shutdown| match config.task {
+        WriteTask::Serve => serve(&config, &shutdown),
+        WriteTask::Verify => Err(StartError::new("--verify is not there yet")),
+        WriteTask::Backup(_) => Err(StartError::new("--backup is not there yet")),
+    })
+}
+
+fn serve(config: &WriteConfig, shutdown: &Shutdown) -> Result<(), StartError> {
+    let service = WriteService::start(config)?;
+    announce(WriteConfig::PROGRAM, service.address());
+    let _stop = shutdown.wait();
+    service.stop();
+    Ok(())
 }

@@ -42,9 +42,9 @@ fn without_flags_the_defaults_of_the_contract_hold() {
     let write = config::<WriteConfig>(&[], &[]);
     assert_eq!(write.service.listen.to_string(), "127.0.0.1:7001");
     assert_eq!((write.db, write.task), (PathBuf::from("write_db.sqlite3"), WriteTask::Serve));
-    assert_eq!(write.registries, [RegistryUrl::loopback(7000)]);
+    assert_eq!(write.registries, ["http://127.0.0.1:7000".parse::<BaseUrl>().unwrap()]);
     assert_eq!(write.heartbeat_interval, Duration::from_secs(2));
-    assert_eq!((write.service.engine, write.service.log), (HttpEngine::Blocking, LevelFilter::Info));
+    assert_eq!((write.service.engine, write.service.log), (Engine::Blocking, LevelFilter::Info));
 
     let read = config::<ReadConfig>(&[], &[]);
     assert_eq!(read.service.listen.to_string(), "127.0.0.1:7002");
@@ -161,7 +161,7 @@ fn localhost_can_be_bound() {
 fn registries_are_given_by_repetition_and_behind_commas() {
     let arguments = ["--registry", "http://a:1, http://b/", "--registry=http://[::1]:3"];
     let urls = config::<WriteConfig>(&arguments, &[("TALLY_REGISTRY", "http://ignored:1")]).registries;
-    let urls: Vec<_> = urls.iter().map(RegistryUrl::as_str).collect();
+    let urls: Vec<_> = urls.iter().map(ToString::to_string).collect();
     assert_eq!(urls, ["http://a:1", "http://b:80", "http://[::1]:3"]);
 }
 
@@ -246,10 +246,7 @@ fn an_unknown_engine_is_refused_and_an_absent_one_named() {
     #[cfg(not(feature = "tiny_http"))]
     assert!(refusal::<WriteConfig>(&["--http-engine", "tiny_http"], &[]).contains("not built in"));
     #[cfg(feature = "tiny_http")]
-    assert_eq!(
-        config::<WriteConfig>(&["--http-engine", "tiny_http"], &[]).service.engine,
-        HttpEngine::TinyHttp
-    );
+    assert_eq!(config::<WriteConfig>(&["--http-engine", "tiny_http"], &[]).service.engine, Engine::TinyHttp);
 }
 
 #[test]
@@ -278,7 +275,7 @@ fn what_is_advertised_is_an_address_that_others_can_connect_to() {
     let advertised = |listening: &str, arguments: &[&str]| {
         let service = config::<WriteConfig>(arguments, &[]).service;
         let listening: SocketAddr = listening.parse().unwrap();
-        let Advertised { host, port } = Advertised::of(listening, service.advertise.as_ref());
+        let Reachable { host, port } = Reachable::of(listening, service.advertise.as_ref());
         format!("{host} {port}")
     };
     assert_eq!(advertised("10.1.2.3:7", &[]), "10.1.2.3 7");
@@ -289,12 +286,6 @@ fn what_is_advertised_is_an_address_that_others_can_connect_to() {
     for text in ["a:0", "0.0.0.0", "[::]:1", "", ":1", "a:b"] {
         refusal::<WriteConfig>(&["--advertise", text], &[]);
     }
-}
-
-#[test]
-fn the_url_of_a_registry_beside_us_can_be_connected_to() {
-    assert_eq!(RegistryUrl::at("0.0.0.0:7000".parse().unwrap()).as_str(), "http://127.0.0.1:7000");
-    assert_eq!(RegistryUrl::at("[::1]:7000".parse().unwrap()).as_str(), "http://[::1]:7000");
 }
 
 fn help_names_everything<C: Config>() {

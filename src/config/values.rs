@@ -11,6 +11,9 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
+use crate::discovery::BaseUrl;
+use crate::http::Engine;
+
 /// A host name's greatest length in DNS.
 const MAX_HOST_LENGTH: usize = 253;
 
@@ -54,16 +57,16 @@ pub struct Advertise {
     port: Option<u16>,
 }
 
-/// The address that other services are given.
+/// The address under which other services reach this one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Advertised {
+pub struct Reachable {
     /// A host name or an address; IPv6 without brackets.
     pub host: String,
     /// Never 0.
     pub port: u16,
 }
 
-impl Advertised {
+impl Reachable {
     /// The address to register for a service that listens on `listening`. Nobody can connect to
     /// "all addresses" (`0.0.0.0`, `[::]`), so that becomes loopback, which is right on one
     /// machine: across machines `--advertise` is needed, and the log says so.
@@ -83,25 +86,10 @@ impl Advertised {
     }
 }
 
-/// The base URL of a service registry, `http://HOST:PORT`, without a slash at its end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RegistryUrl(String);
-
-impl RegistryUrl {
-    /// A registry at that port of 127.0.0.1.
-    pub fn loopback(port: u16) -> Self {
-        Self(format!("http://127.0.0.1:{port}"))
-    }
-
-    /// The registry that listens on `address`.
-    pub fn at(address: SocketAddr) -> Self {
-        let Advertised { host, port } = Advertised::of(address, None);
-        Self(format!("http://{}", ListenAddress { host, port }))
-    }
-
-    /// The URL.
-    pub fn as_str(&self) -> &str {
-        &self.0
+impl fmt::Display for Reachable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
     }
 }
 
@@ -114,17 +102,6 @@ impl Origin {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-}
-
-/// What serves HTTP.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum HttpEngine {
-    /// Our own.
-    #[default]
-    Blocking,
-    /// The tiny_http crate, for a trusted network.
-    #[cfg(feature = "tiny_http")]
-    TinyHttp,
 }
 
 pub(super) fn listen(text: &str) -> Result<ListenAddress, String> {
@@ -144,13 +121,14 @@ pub(super) fn advertise(text: &str) -> Result<Advertise, String> {
     Ok(Advertise { host, port })
 }
 
-pub(super) fn registry_url(text: &str) -> Result<RegistryUrl, String> {
+pub(super) fn registry_url(text: &str) -> Result<BaseUrl, String> {
     let malformed = || format!("{text:?} is no http://HOST:PORT");
     let authority = text.strip_prefix("http://").ok_or_else(malformed)?;
     let (host, port) = host_and_port(authority.strip_suffix('/').unwrap_or(authority))
         .filter(|(_, port)| *port != Some(0))
         .ok_or_else(malformed)?;
-    Ok(RegistryUrl(format!("http://{}", ListenAddress { host, port: port.unwrap_or(80) })))
+    let url = format!("http://{}", Reachable { host, port: port.unwrap_or(80) });
+    url.parse().map_err(|_| malformed())
 }
 
 /// `HOST`, `HOST:PORT`, or the same with an IPv6 address in brackets.
@@ -230,11 +208,11 @@ pub(super) fn event_store(text: &str) -> Result<PathBuf, String> {
     }
 }
 
-pub(super) fn http_engine(text: &str) -> Result<HttpEngine, String> {
+pub(super) fn http_engine(text: &str) -> Result<Engine, String> {
     match text {
-        "blocking" => Ok(HttpEngine::Blocking),
+        "blocking" => Ok(Engine::Blocking),
         #[cfg(feature = "tiny_http")]
-        "tiny_http" => Ok(HttpEngine::TinyHttp),
+        "tiny_http" => Ok(Engine::TinyHttp),
         #[cfg(not(feature = "tiny_http"))]
         "tiny_http" => Err("tiny_http is not built in (cargo feature tiny_http); use blocking".to_owned()),
         _ => Err(format!("{text:?} is no engine; use blocking, or tiny_http where it is built in")),

@@ -24,6 +24,8 @@ use super::aggregate::{Event, schema_version};
 use super::cache::{Cache, Loaded};
 use super::store::{EventStore, Fingerprint, Head, Receipt, Snapshot};
 use super::work::{Staged, Touched, Work, shape_of};
+use crate::time::Timestamp;
+
 use super::{Aggregate, Error, EventLog, ExecuteError, RecordedEvent, chain};
 
 /// Most commands that wait for the writer. At the slowest (one sync of 10 ms a batch) they are
@@ -422,7 +424,7 @@ impl<A: Aggregate> Writer<A> {
         let not_json = |error| Error::Corrupt(format!("an event cannot be written as JSON: {error}"));
         let metadata = serde_json::to_string(&context.metadata).map_err(not_json)?;
         // A clock that was set back must not take the log back with it.
-        let now = format!("{:.6}", jiff::Timestamp::now());
+        let now = Timestamp::now().to_string();
         if now > head.recorded_at {
             head.recorded_at = now;
         }

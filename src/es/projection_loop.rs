@@ -9,8 +9,8 @@
 //! the size of a few pages.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -38,7 +38,7 @@ enum Message {
 pub struct RunningProjector {
     published: Arc<Published>,
     inbox: Sender<Message>,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Projector {
@@ -59,7 +59,7 @@ impl Projector {
                 published.feed_is_unsound("the projector has panicked; restart the service".into());
             }
         })?;
-        Ok(RunningProjector { published, inbox, thread: Some(thread) })
+        Ok(RunningProjector { published, inbox, thread: Mutex::new(Some(thread)) })
     }
 }
 
@@ -87,11 +87,12 @@ impl RunningProjector {
 
     /// Ends all waits for positions, stops after the transaction that is under way, and waits for
     /// that. The fetching thread ends by itself when its feed has answered.
-    pub fn stop(&mut self) {
+    pub fn stop(&self) {
         self.published.close();
         // An error means that it has stopped.
         let _ = self.inbox.send(Message::Stop);
-        if let Some(thread) = self.thread.take() {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
             let _ = thread.join();
         }
     }

@@ -364,7 +364,7 @@ fn until(what: &str, mut condition: impl FnMut() -> bool) {
 #[test]
 fn a_running_projector_follows_the_log_and_wakes_who_waits() {
     let (path, feed) = (TempPath::new(), LogFeed::new(Log::new(1)));
-    let mut running = open(&path).start(feed.clone(), Duration::from_millis(50)).unwrap();
+    let running = open(&path).start(feed.clone(), Duration::from_millis(50)).unwrap();
     for number in ["1", "2", "3"] {
         let position = feed.append(7, "Added", number);
         assert!(running.watch("sums").unwrap().wait_for(position, PATIENCE) >= position);

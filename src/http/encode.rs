@@ -6,10 +6,9 @@
 use std::io::Write as _;
 use std::time::{Duration, Instant, SystemTime};
 
-use httpdate::HttpDate;
-
 use super::head::Persistence;
 use super::{Problem, Response, problems};
+use crate::time::Timestamp;
 
 /// How a response is to be sent.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +36,7 @@ impl Date {
         let time = SystemTime::now();
         let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let rest = Duration::from_nanos(1_000_000_000 - u64::from(since_epoch.subsec_nanos()));
-        Self { text: HttpDate::from(time).to_string(), good_until: now + rest }
+        Self { text: Timestamp::now().http_date(), good_until: now + rest }
     }
 
     fn text(&mut self, now: Instant) -> &str {

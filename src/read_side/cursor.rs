@@ -59,7 +59,8 @@ mod tests {
         }
         let upper = encode(scope, 0xabc).to_uppercase();
         let long = format!("{cursor}0");
-        for bad in ["", "0", "+000000000000001", "äääääääääääääääää", &upper, &long, &cursor[1..]] {
+        for bad in ["", "0", "+000000000000001", "äääääääääääääääää", &upper, &long, &cursor[1..]]
+        {
             assert_eq!(decode(scope, bad), None, "{bad}");
         }
     }

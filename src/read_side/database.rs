@@ -49,7 +49,10 @@ impl Database {
     ///
     /// # Errors
     /// 503 when no connection comes free in time, or the database fails.
-    pub(super) fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Problem> {
+    pub(super) fn read<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, Problem> {
         let mut place = self.enter()?;
         let connection = match place.connection.take() {
             Some(connection) => connection,

@@ -73,7 +73,8 @@ pub(super) fn transactions(
     )?;
     let mut next = from.unwrap_or(statement.latest);
     while next != 0 && (list.length as u64) < limit {
-        let previous = query.query_row([next, statement.account], |row| push_transaction(&mut list, next, row));
+        let previous =
+            query.query_row([next, statement.account], |row| push_transaction(&mut list, next, row));
         match previous.optional()? {
             Some(previous) => next = previous,
             None => return Ok(Fresh { position, value: StatementPage::NoSuchCursor }),

@@ -8,10 +8,26 @@
 //! Read next: `accounts.rs` and `transactions.rs`, the projections; then `routes.rs`.
 
 mod accounts;
-mod memory;
-mod step;
 mod summary;
 mod transactions;
+
+mod memory;
+mod step;
+
+mod cursor;
+mod database;
+mod history;
+mod queries;
+mod views;
+
+mod preconditions;
+pub mod problems;
+mod routes;
+mod service;
+mod upstream;
+
+pub use routes::ROUTES;
+pub use service::{Options, Patience, ReadSide, StartError};
 
 use crate::es::Definition;
 
@@ -26,3 +42,5 @@ pub fn projections() -> [Definition; 3] {
 
 #[cfg(test)]
 mod bench;
+#[cfg(test)]
+mod routes_tests;

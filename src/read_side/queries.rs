@@ -79,7 +79,7 @@ impl<'a> Filter<'a> {
     }
 
     /// One statement for each combination, so that each is a range of an index of its own.
-    fn sql(&self) -> &'static str {
+    pub(super) fn sql(&self) -> &'static str {
         macro_rules! list {
             ($filter:literal) => {
                 concat!(

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 
@@ -12,6 +11,7 @@ use super::leases::{Full, Instance, NotRegistered, Registration};
 use super::registration::is_service_name;
 use super::service::Registry;
 use crate::http::{Method, Params, Problem, ProblemType, Query, Request, Response, Route, Router, problems};
+use crate::time::Timestamp;
 
 /// How many heartbeats fit into one TTL: two may get lost before an instance counts as dead.
 const HEARTBEATS_PER_TTL: u32 = 3;
@@ -210,8 +210,10 @@ mod tests {
         let waiter = std::thread::spawn({
             let service = Arc::clone(service);
             move || loop {
+                let begun = Instant::now();
                 let response = service.handle(&Request::get(target));
                 if response.status != 503 {
+                    assert!(begun.elapsed() < Duration::from_secs(20), "woken by its own timeout only");
                     return json(&response);
                 }
             }

@@ -12,9 +12,7 @@ use super::precondition::IfMatch;
 use super::problems::{self, FAILURE_WINDOW, UNHEALTHY};
 use crate::account::Account;
 use crate::es::{EventLog, Execution, Executor, MAX_PAGE_EVENTS, Page};
-use crate::http::{
-    self, Fields, LongPolls, Method, Params, Problem, Query, Request, Response, Route, Router,
-};
+use crate::http::{self, Fields, LongPolls, Method, Params, Problem, Query, Request, Response, Route};
 
 const DEFAULT_LIMIT: u32 = 1000;
 /// Positions and versions stay exact in any JSON reader, like amounts.

@@ -3,7 +3,12 @@
 // Every failure here is to stop the test with its reason.
 #![allow(clippy::unwrap_used)]
 
+mod counter;
 mod support;
 
+mod command_execution;
+mod event_store;
+
 mod command_line;
+mod discovery;
 mod tidy;

@@ -18,7 +18,7 @@ const MAY_USE: [(&str, &[&str]); 9] = [
     ("time", &[]),
     ("watch", &[]),
     ("metrics", &[]),
-    ("config", &[]),
+    ("config", &["discovery", "http"]),
     ("logger", &["time"]),
     ("shutdown", &[]),
 ];

@@ -108,7 +108,7 @@ impl Launch {
         std::thread::spawn(move || {
             stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
         });
-        Process { binary: self.binary, child, lines, stdout: Vec::new(), stderr, address: None }
+        Process { binary: self.binary, child, lines, stdout: Vec::new(), stderr, addresses: Vec::new() }
     }
 }
 
@@ -135,7 +135,7 @@ pub(crate) struct Process {
     lines: Receiver<String>,
     stdout: Vec<String>,
     stderr: Shared,
-    address: Option<String>,
+    addresses: Vec<(String, String)>,
 }
 
 /// A process that has ended, and all that it said.
@@ -147,23 +147,38 @@ pub(crate) struct Ended {
 }
 
 impl Process {
-    /// Waits for the line that says where it listens.
+    /// Waits for the line that says where it listens; the last of the three for `tally`.
     pub(crate) fn wait_until_ready(&mut self) {
-        let prefix = format!("{} listening on http://", self.binary.name());
+        let last = match self.binary {
+            Binary::Registry | Binary::Write | Binary::Read => self.binary,
+            Binary::Tally => Binary::Read,
+        };
         let deadline = Instant::now() + DEADLINE;
-        while self.address.is_none() {
+        while !self.addresses.iter().any(|(name, _)| name == last.name()) {
             let left = deadline.saturating_duration_since(Instant::now());
             let Ok(line) = self.lines.recv_timeout(left) else {
                 panic!("{} is not ready: {}", self.binary.name(), self.stderr());
             };
-            self.address = line.strip_prefix(&prefix).map(str::to_owned);
+            let address = line.split_once(" listening on http://");
+            self.addresses.extend(address.map(|(name, address)| (name.to_owned(), address.to_owned())));
             self.stdout.push(line);
         }
     }
 
     /// `HOST:PORT`.
     pub(crate) fn address(&self) -> &str {
-        self.address.as_deref().expect("the process is ready")
+        self.address_of(self.binary)
+    }
+
+    /// `HOST:PORT` of one of the services in the process.
+    pub(crate) fn address_of(&self, service: Binary) -> &str {
+        let mut addresses = self.addresses.iter();
+        &addresses.find(|(name, _)| name == service.name()).expect("the process is ready").1
+    }
+
+    /// A client of one of the services in the process.
+    pub(crate) fn client_of(&self, service: Binary) -> Client {
+        Client::of(&format!("http://{}", self.address_of(service)))
     }
 
     /// `http://HOST:PORT`.

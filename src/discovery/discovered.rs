@@ -1,0 +1,162 @@
+//! Where one service is, as far as is known.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::{BaseUrl, Instance, RegistryClient};
+
+/// Finds one service, and keeps its last known address while no registry answers or knows any.
+///
+/// The caller drives it: [`Discovered::refresh`] before the first use and now and then,
+/// [`Discovered::failed`] when the service at an address did not answer.
+#[derive(Debug)]
+pub struct Discovered {
+    name: String,
+    client: RegistryClient,
+    choice: Mutex<Choice>,
+}
+
+impl Discovered {
+    /// Will find the service `name`; asks nobody yet.
+    pub fn new(urls: Vec<BaseUrl>, name: &str) -> Self {
+        Self { name: name.to_owned(), client: RegistryClient::new(urls), choice: Mutex::default() }
+    }
+
+    /// The address to use, such as `http://127.0.0.1:7001`; none until a look-up found one.
+    pub fn address(&self) -> Option<String> {
+        self.lock().current.clone()
+    }
+
+    /// Looks the service up again and returns the address to use. Blocks for 2 s for every registry
+    /// at most. An address that still is live and has not failed is kept.
+    pub fn refresh(&self) -> Option<String> {
+        let found = self.client.instances(&self.name);
+        let mut choice = self.lock();
+        let before = (choice.current.clone(), choice.away);
+        choice.away = found.is_err();
+        if let Ok(instances) = &found {
+            choice.update(instances.iter().map(Instance::base_url).collect());
+        }
+        match (&found, &choice.current) {
+            (Err(error), _) if !before.1 => log::warn!("{error}; going on with what is known"),
+            (Ok(_), Some(address)) if before.0 != choice.current => {
+                log::info!("found {} at {address}", self.name);
+            }
+            (Ok(_) | Err(_), _) => {}
+        }
+        choice.current.clone()
+    }
+
+    /// Says that the service at `address` did not answer: the next address is that of another
+    /// instance, where there is one.
+    pub fn failed(&self, address: &str) {
+        self.lock().failed(address);
+    }
+
+    /// A poisoned lock is no danger here: at worst an address is tried once more.
+    fn lock(&self) -> MutexGuard<'_, Choice> {
+        self.choice.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Which of several addresses to use.
+#[derive(Debug, Default)]
+struct Choice {
+    /// What the last look-up that found any had found, best first.
+    known: Vec<String>,
+    /// Those of them that failed, the latest last.
+    failed: Vec<String>,
+    current: Option<String>,
+    /// Whether no registry answered the last look-up.
+    away: bool,
+}
+
+impl Choice {
+    /// Takes over a look-up. An empty one changes nothing: a registry that was just restarted
+    /// knows nobody yet, and an address that is really gone will fail by itself.
+    fn update(&mut self, addresses: Vec<String>) {
+        if addresses.is_empty() {
+            return;
+        }
+        self.known = addresses;
+        self.failed.retain(|address| self.known.contains(address));
+        let keep = self.current.take().filter(|now| self.known.contains(now) && !self.failed.contains(now));
+        self.current = keep.or_else(|| self.next());
+    }
+
+    fn failed(&mut self, address: &str) {
+        self.failed.retain(|failed| failed != address);
+        if self.known.iter().any(|known| known == address) {
+            self.failed.push(address.to_owned());
+        }
+        if self.current.as_deref() == Some(address) {
+            self.current = self.next();
+        }
+    }
+
+    /// The best address that never failed, else the one that failed longest ago.
+    fn next(&self) -> Option<String> {
+        let fresh = self.known.iter().find(|address| !self.failed.contains(address));
+        fresh.or_else(|| self.failed.first()).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn choice(addresses: &[&str]) -> Choice {
+        let mut choice = Choice::default();
+        update(&mut choice, addresses);
+        choice
+    }
+
+    fn update(choice: &mut Choice, addresses: &[&str]) {
+        choice.update(addresses.iter().map(|&address| address.to_owned()).collect());
+    }
+
+    #[test]
+    fn the_address_is_kept_as_long_as_it_is_live_and_answers() {
+        let mut choice = choice(&["a", "b"]);
+        assert_eq!(choice.current.as_deref(), Some("a"));
+        update(&mut choice, &["c", "b", "a"]);
+        assert_eq!(choice.current.as_deref(), Some("a"));
+        update(&mut choice, &["c", "b"]);
+        assert_eq!(choice.current.as_deref(), Some("c"));
+    }
+
+    #[test]
+    fn an_empty_look_up_leaves_the_last_known_address() {
+        let mut choice = choice(&["a"]);
+        update(&mut choice, &[]);
+        assert_eq!(choice.current.as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn after_a_failure_each_other_instance_has_its_turn() {
+        let mut choice = choice(&["a", "b", "c"]);
+        let mut tried = Vec::new();
+        for _ in 0..6 {
+            let address = choice.current.clone().unwrap();
+            choice.failed(&address);
+            update(&mut choice, &["a", "b", "c"]);
+            tried.push(address);
+        }
+        assert_eq!(tried, ["a", "b", "c", "a", "b", "c"]);
+    }
+
+    #[test]
+    fn the_only_instance_is_tried_again_and_a_new_one_first() {
+        let mut choice = choice(&["a"]);
+        choice.failed("a");
+        assert_eq!(choice.current.as_deref(), Some("a"));
+        update(&mut choice, &["a", "new"]);
+        assert_eq!(choice.current.as_deref(), Some("new"));
+    }
+
+    #[test]
+    fn the_failure_of_an_address_no_longer_used_changes_nothing() {
+        let mut choice = choice(&["a", "b"]);
+        choice.failed("b");
+        assert_eq!(choice.current.as_deref(), Some("a"));
+    }
+}

@@ -1,0 +1,179 @@
+//! Keeps a service registered, with every registry it was given, for as long as it runs.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::client::{Endpoint, Lease};
+use super::{Backoff, BaseUrl, DiscoveryError, jittered};
+use crate::watch::Watch;
+
+/// The first pause after a registry did not answer.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause between two tries: a registry that comes back is filled soon.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// The shortest interval between heartbeats, whatever a registry wishes.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
+
+/// What a service says about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advertised {
+    /// The service: 1 to 63 of a-z, 0-9 and `-`.
+    pub name: String,
+    /// The host under which its clients reach it.
+    pub host: String,
+    /// The port under which its clients reach it.
+    pub port: u16,
+    /// Whatever else they want to know, within the registry's limits.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// A service that is being registered: one thread for each registry, so that one that is away or
+/// slow does not delay the heartbeats to the others.
+///
+/// Dropping it is [`Registration::stop`].
+#[derive(Debug)]
+pub struct Registration {
+    instance_id: Uuid,
+    /// Closed to stop: the pauses between heartbeats are waits for that.
+    stopping: Arc<Watch>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Registration {
+    /// Registers with every registry, now or as soon as it answers, and sends heartbeats at
+    /// `interval`, or as often as a registry wishes when that is more often. Does not block.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(urls: Vec<BaseUrl>, service: Advertised, interval: Duration) -> io::Result<Self> {
+        let instance_id = Uuid::now_v7();
+        let service = Arc::new(service);
+        let mut registration =
+            Self { instance_id, stopping: Arc::new(Watch::at(0)), threads: Vec::with_capacity(urls.len()) };
+        for url in urls {
+            let keeper = Keeper {
+                registry: Endpoint::new(url),
+                service: Arc::clone(&service),
+                instance_id,
+                wished_interval: interval,
+                stopping: Arc::clone(&registration.stopping),
+                link: Link::Untried,
+            };
+            let thread = thread::Builder::new().name("heartbeat".into()).spawn(move || keeper.run())?;
+            registration.threads.push(thread);
+        }
+        Ok(registration)
+    }
+
+    /// The id under which the service is registered, the same with every registry.
+    pub fn instance_id(&self) -> Uuid {
+        self.instance_id
+    }
+
+    /// Deregisters everywhere and returns when that is done, within 5 s: a call in flight, one
+    /// repetition of it and a farewell, each with its deadline.
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.stopping.close();
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                log::error!("a heartbeat thread had panicked");
+            }
+        }
+    }
+}
+
+/// The lease with one registry.
+struct Keeper {
+    registry: Endpoint,
+    service: Arc<Advertised>,
+    instance_id: Uuid,
+    wished_interval: Duration,
+    stopping: Arc<Watch>,
+    link: Link,
+}
+
+/// What the last call to the registry said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Link {
+    Untried,
+    /// Registered, with heartbeats at that interval.
+    Registered(Duration),
+    /// It did not answer. It may still have the lease, so the next call is a heartbeat, unless
+    /// there never was one.
+    Away(Option<Duration>),
+}
+
+impl Keeper {
+    fn run(mut self) {
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE.min(self.wished_interval));
+        while !self.stopping.is_closed() {
+            let pause = match self.keep() {
+                Ok(interval) => {
+                    self.link = Link::Registered(interval);
+                    backoff.reset();
+                    jittered(interval)
+                }
+                Err(error) => {
+                    self.lose(&error);
+                    backoff.pause()
+                }
+            };
+            self.stopping.wait_for(1, pause);
+        }
+        self.leave();
+    }
+
+    /// Renews the lease, or makes a new one where there is none.
+    fn keep(&self) -> Result<Duration, DiscoveryError> {
+        let url = self.registry.url();
+        if let Link::Registered(interval) | Link::Away(Some(interval)) = self.link {
+            match self.registry.heartbeat(&self.service.name, self.instance_id)? {
+                Lease::Renewed => {
+                    if self.link != Link::Registered(interval) {
+                        log::info!("the registry at {url} is back");
+                    }
+                    return Ok(interval);
+                }
+                Lease::Unknown => log::info!("the registry at {url} no longer knows this service"),
+            }
+        }
+        let interval = self.registry.register(&self.service, self.instance_id)?;
+        log::info!("registered as {} with the registry at {url}", self.service.name);
+        Ok(interval.min(self.wished_interval).max(SHORTEST_INTERVAL))
+    }
+
+    /// Notes that the registry is away, and says so once, not at each try.
+    fn lose(&mut self, error: &DiscoveryError) {
+        self.link = match self.link {
+            Link::Away(interval) => Link::Away(interval),
+            Link::Untried => self.away(None, error),
+            Link::Registered(interval) => self.away(Some(interval), error),
+        };
+    }
+
+    fn away(&self, interval: Option<Duration>, error: &DiscoveryError) -> Link {
+        log::warn!("{error}; trying again until it does");
+        Link::Away(interval)
+    }
+
+    /// Deregisters, also where no answer ever came: a registration may have arrived without one.
+    fn leave(&self) {
+        if self.link == Link::Untried {
+            return;
+        }
+        if let Err(error) = self.registry.deregister(&self.service.name, self.instance_id) {
+            log::debug!("{error}; the lease runs out by itself");
+        }
+    }
+}
