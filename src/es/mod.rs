@@ -33,6 +33,4 @@ pub use store::{Database, EventReader, EventStore, Fingerprint, Head, Receipt, S
 pub use work::Work;
 
 #[cfg(test)]
-mod projector_tests;
-#[cfg(test)]
-pub(crate) mod testing;
+pub(crate) mod tests;

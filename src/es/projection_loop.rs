@@ -9,7 +9,7 @@
 //! the size of a few pages.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -27,6 +27,10 @@ use crate::watch::Watch;
 const FIRST_PAUSE: Duration = Duration::from_millis(25);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
+/// One page, the stop, and a rebuild of each projection that can be claimed: never full with
+/// fewer projections than this, and nobody but the fetching thread would notice.
+const INBOX: usize = 16;
+
 enum Message {
     Page(Request, Result<CheckedPage, NoPage>),
     Rebuild(usize),
@@ -37,7 +41,7 @@ enum Message {
 #[derive(Debug)]
 pub struct RunningProjector {
     published: Arc<Published>,
-    inbox: Sender<Message>,
+    inbox: SyncSender<Message>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -47,8 +51,8 @@ impl Projector {
     /// # Errors
     /// When no thread can be started.
     pub fn start(self, feed: impl Feed + 'static, poll: Duration) -> std::io::Result<RunningProjector> {
-        let (inbox, messages) = channel();
-        let (ask, requests) = channel();
+        let (inbox, messages) = sync_channel(INBOX);
+        let (ask, requests) = sync_channel(1);
         let published = Arc::clone(&self.published);
         let answers = inbox.clone();
         thread::Builder::new().name("feed".into()).spawn(move || fetch(feed, &requests, &answers))?;
@@ -107,7 +111,7 @@ impl Drop for RunningProjector {
 /// The applying thread.
 struct Follower {
     projector: Projector,
-    ask: Sender<Request>,
+    ask: SyncSender<Request>,
     poll: Duration,
     pause: Duration,
     /// No page is asked for before then, because the last one failed.
@@ -181,7 +185,7 @@ enum NoPage {
 }
 
 /// The fetching thread.
-fn fetch(mut feed: impl Feed, requests: &Receiver<Request>, answers: &Sender<Message>) {
+fn fetch(mut feed: impl Feed, requests: &Receiver<Request>, answers: &SyncSender<Message>) {
     let mut ahead: Option<(u64, CheckedPage)> = None;
     while let Ok(request) = requests.recv() {
         let page = match ahead.take() {

@@ -16,6 +16,9 @@
 //!
 //! Read next: `projection_loop.rs`, the threads around it.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;

@@ -41,6 +41,4 @@ pub fn projections() -> [Definition; 3] {
 }
 
 #[cfg(test)]
-mod bench;
-#[cfg(test)]
-mod routes_tests;
+mod tests;

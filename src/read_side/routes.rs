@@ -3,6 +3,9 @@
 //! **Invariant:** a query changes nothing, and its answer says in `Event-Position` how far the rows
 //! that it was read from have come, also when it is 304 or 404.
 
+#[cfg(test)]
+mod tests;
+
 use serde_json::{Value, json};
 use uuid::Uuid;
 

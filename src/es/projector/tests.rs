@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, params};
 
-use super::testing::{Log, LogFeed, TempPath};
 use super::*;
+use crate::es::tests::{Log, LogFeed, TempPath};
+use crate::es::*;
 
 /// Sums the numbers of each stream. `null` is poison; rows wait in memory until the flush.
 struct Sums {
@@ -276,7 +277,7 @@ fn a_rebuild_that_is_cut_off_leaves_the_live_rows_and_goes_on_at_the_next_start(
     projector.begin_rebuild(0).unwrap();
     let request = projector.wanted(Duration::ZERO).unwrap();
     let page = feed.page(request.after, 2, Duration::ZERO).unwrap();
-    let page = projection_page::CheckedPage::read(page).unwrap();
+    let page = CheckedPage::read(page).unwrap();
     projector.take(&request, &page).unwrap();
     drop(projector);
     assert_eq!(sum(&path), 6, "the live rows");

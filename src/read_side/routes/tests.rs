@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::service::{Options, ReadSide};
-use super::upstream::Upstream;
-use super::{ROUTES, projections};
 use crate::es::Projector;
-use crate::es::testing::{Log, LogFeed, TempPath};
+use crate::es::tests::{Log, LogFeed, TempPath};
 use crate::http::{Request, Response, Router};
+use crate::read_side::service::{Options, ReadSide};
+use crate::read_side::upstream::Upstream;
+use crate::read_side::{ROUTES, cursor, projections, queries};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const ADA: u128 = 1;
@@ -269,7 +269,7 @@ fn cursors_of_another_list_or_of_nobody_are_refused() {
         format!("/accounts?cursor={}", &accounts[1..]),
         "/accounts?cursor=".to_owned(),
         // Well made, but there is no such transaction.
-        format!("{bobs}?cursor={}", super::cursor::encode(&["transactions", &id(BOB).to_string()], 5)),
+        format!("{bobs}?cursor={}", cursor::encode(&["transactions", &id(BOB).to_string()], 5)),
     ] {
         assert_eq!(bank.problem(&target), (400, "invalid-query".into(), json!("cursor")), "{target}");
     }
@@ -464,7 +464,7 @@ fn every_list_is_a_range_of_an_index() {
         (Some("Ada"), Some("open"), "accounts_by_owner_and_status_"),
     ] {
         let plan = bank.router.state().database.read(|db| {
-            let sql = format!("EXPLAIN QUERY PLAN {}", super::queries::Filter { owner, status }.sql());
+            let sql = format!("EXPLAIN QUERY PLAN {}", queries::Filter { owner, status }.sql());
             let mut query = db.prepare(&sql)?;
             let steps = query.query_map(rusqlite::params![0, 10, owner, status], |row| row.get(3))?;
             steps.collect::<rusqlite::Result<Vec<String>>>()

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::es::Projector;
-use crate::es::testing::{Log, LogFeed, TempPath};
+use crate::es::tests::{Log, LogFeed, TempPath};
 
 /// Prints and asserts nothing about time: another machine is another number.
 #[test]
