@@ -11,8 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::leases::Leases;
-use super::polls::LongPolls;
-use crate::http::{Problem, Query, Request};
+use crate::http::{LongPolls, Problem, Query, Request};
 use crate::watch::Watch;
 
 /// The range of the time to live, in seconds: below it, a busy machine alone would end leases; above
@@ -27,18 +26,18 @@ pub struct Options {
     /// How many instances it takes; more are refused with 503. Default 4096, which is far more than
     /// one site runs, and 20 MiB if every one had as much metadata as is allowed.
     pub max_instances: usize,
-    /// How many requests may wait for a change at once; more are refused with 503. Default 64:
-    /// each holds a thread.
+    /// How many requests may wait for a change at once; more are refused with 503. Default
+    /// [`LongPolls::DEFAULT_MAX`].
     pub max_waits: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { ttl: Duration::from_secs(6), max_instances: 4096, max_waits: 64 }
+        Self { ttl: Duration::from_secs(6), max_instances: 4096, max_waits: LongPolls::DEFAULT_MAX }
     }
 }
 
-/// A registry: share it with [`router`].
+/// A registry: share it with [`super::router`].
 #[derive(Debug)]
 pub struct Registry {
     ttl: Duration,
@@ -55,6 +54,8 @@ pub struct Gauges {
     pub index: u64,
     /// Live leases by service name.
     pub live: BTreeMap<String, usize>,
+    /// Requests that wait for a change.
+    pub waiting: usize,
 }
 
 impl Registry {
@@ -88,6 +89,7 @@ impl Registry {
                 .into_iter()
                 .map(|(name, instances)| (name.to_owned(), instances.len()))
                 .collect(),
+            waiting: self.polls.waiting(),
         })
     }
 

@@ -9,6 +9,13 @@ mod support;
 mod command_execution;
 mod event_store;
 
+mod discovery_client;
+mod registry;
+mod registry_peer;
+
+mod http_engine;
+mod http_peer;
+
 mod command_line;
 mod discovery;
 mod tidy;
