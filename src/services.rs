@@ -13,11 +13,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::account::Account;
-use crate::config::{self, Reachable, RegistryConfig, WriteConfig};
+use crate::config::{self, Reachable, ReadConfig, ReadTask, RegistryConfig, WriteConfig};
 use crate::discovery::{Advertised, BaseUrl, Registration};
-use crate::es::{EventLog, Executor, SqliteDatabase};
+use crate::es::{EventLog, Executor, ProjectionStatus, SqliteDatabase};
 use crate::http::{LongPolls, Router, Server, serve};
 use crate::process::{StartError, http_options, listen};
+use crate::read_side::{self, Patience, ReadSide};
 use crate::registry::{self, Registry};
 use crate::write_side::{ROUTES, WriteSide};
 
@@ -94,6 +95,58 @@ impl WriteService {
         log.head().close();
         server.stop();
         router.state().close();
+    }
+}
+
+/// A running read service.
+#[derive(Debug)]
+pub struct ReadService {
+    registration: Registration,
+    router: Arc<Router<ReadSide>>,
+    server: Server,
+}
+
+impl ReadService {
+    /// Starts it; it serves when this returns. With [`ReadTask::RebuildThenServe`] it rebuilds its
+    /// read models first, for as long as `progress` has patience.
+    ///
+    /// # Errors
+    /// When its database cannot be opened, it cannot listen, or the system has no thread for it.
+    pub fn start(
+        config: &ReadConfig,
+        progress: impl FnMut(&[ProjectionStatus]) -> Patience,
+    ) -> Result<Self, StartError> {
+        let listener = listen(&config.service.listen)?;
+        let options = read_side::Options {
+            db: config.db.clone(),
+            registries: config.registries.clone(),
+            poll_interval: config.poll_interval,
+            max_waits: LongPolls::DEFAULT_MAX,
+        };
+        let side = ReadSide::start(options).map_err(|error| StartError::new(error.to_string()))?;
+        match config.task {
+            ReadTask::Serve | ReadTask::Verify => {}
+            ReadTask::RebuildThenServe => side.rebuild_all(progress),
+        }
+        let router = Arc::new(Router::new(side, read_side::ROUTES));
+        let serving = Arc::clone(&router);
+        let server = serve(listener, http_options(&config.service), move |request| serving.handle(request))?;
+        let registration =
+            register("read", &config.service, &config.registries, &server, config.heartbeat_interval)?;
+        Ok(Self { registration, router, server })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.server.local_addr()
+    }
+
+    /// Stops it: waits for a position end, requests in flight are answered.
+    pub fn stop(self) {
+        let Self { registration, router, server } = self;
+        registration.stop();
+        router.state().close();
+        server.stop();
     }
 }
 
