@@ -31,6 +31,10 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// fewer projections than this, and nobody but the fetching thread would notice.
 const INBOX: usize = 16;
 
+/// The longest poll. A rebuild that is asked for meanwhile waits for its end, since there is one
+/// fetching thread; two requests a second cost the feed next to nothing.
+const LONGEST_POLL: Duration = Duration::from_millis(500);
+
 enum Message {
     Page(Request, Result<CheckedPage, NoPage>),
     Rebuild(usize),
@@ -46,7 +50,8 @@ pub struct RunningProjector {
 }
 
 impl Projector {
-    /// Follows `feed` until stopped, looking at it again after `poll` at the latest.
+    /// Follows `feed` until stopped, looking at it again after `poll` or half a second, whichever is
+    /// sooner.
     ///
     /// # Errors
     /// When no thread can be started.
@@ -58,7 +63,13 @@ impl Projector {
         thread::Builder::new().name("feed".into()).spawn(move || fetch(feed, &requests, &answers))?;
         let thread = thread::Builder::new().name("projector".into()).spawn(move || {
             let published = Arc::clone(&self.published);
-            let follower = Follower { projector: self, ask, poll, pause: FIRST_PAUSE, resume_at: None };
+            let follower = Follower {
+                projector: self,
+                ask,
+                poll: poll.min(LONGEST_POLL),
+                pause: FIRST_PAUSE,
+                resume_at: None,
+            };
             if catch_unwind(AssertUnwindSafe(|| follower.follow(&messages))).is_err() {
                 published.feed_is_unsound("the projector has panicked; restart the service".into());
             }

@@ -125,7 +125,7 @@ fn refuse_bare_line_feeds(head: &[u8]) -> Result<(), Problem> {
 }
 
 /// The target as path and query; the host of an absolute one tells us nothing we need.
-fn origin_form<'a>(method: &Method, target: &'a str) -> Result<Cow<'a, str>, Problem> {
+pub(super) fn origin_form<'a>(method: &Method, target: &'a str) -> Result<Cow<'a, str>, Problem> {
     if target.contains('#') {
         return Err(invalid("the request target has a fragment"));
     }

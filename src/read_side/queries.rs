@@ -6,11 +6,10 @@
 //! Read next: `history.rs`, the queries on `transactions`.
 
 use rusqlite::{Connection, Row, params};
-use serde::Serialize;
 use uuid::Uuid;
 
 use super::cursor;
-use super::views::{AccountView, List, text};
+use super::views::{AccountView, CurrencyView, List, text};
 
 /// An answer, and the position that its rows contain.
 #[derive(Debug)]
@@ -123,17 +122,6 @@ pub(super) fn accounts(
         list.push(&account_view(row, Uuid::from_bytes(row.get(8)?))?)?;
     }
     Ok(Fresh { position, value: list.finish(next_cursor.as_deref()) })
-}
-
-/// One currency of the summary.
-#[derive(Debug, Serialize)]
-pub(super) struct CurrencyView {
-    currency: String,
-    accounts: u64,
-    open_accounts: u64,
-    deposited: i128,
-    withdrawn: i128,
-    held: i128,
 }
 
 /// The bank as a whole, by currency.

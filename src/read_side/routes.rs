@@ -16,6 +16,7 @@ use super::problems::{ACCOUNT_NOT_FOUND, PROJECTION_NOT_FOUND, REBUILD_RUNNING, 
 use super::queries::{self, AccountJson, Filter, Fresh};
 use super::service::ReadSide;
 use super::upstream::Contact;
+use super::views::{ProjectionView, Projections, RebuildView, Summary};
 use crate::es::{ProjectionState, ProjectionStatus, RebuildRefused};
 use crate::http::{Fields, Method, Params, Problem, Query, Request, Response, Route};
 use crate::time::Timestamp;
@@ -146,14 +147,8 @@ fn summary(service: &ReadSide, request: &Request, _: &Params<'_>) -> Result<Resp
     let query = Query::of(request, &["min_position", "wait"])?;
     await_position(service, &query, &["summary"])?;
     let Fresh { position, value } = service.database.read(queries::summary)?;
-    let response = Response::json(200, &Currencies { currencies: value });
+    let response = Response::json(200, &Summary { currencies: value });
     Ok(response.with_header("Event-Position", position.to_string()))
-}
-
-/// Not through [`Value`], which has no numbers of 128 bits.
-#[derive(serde::Serialize)]
-struct Currencies {
-    currencies: Vec<queries::CurrencyView>,
 }
 
 fn position(service: &ReadSide, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
@@ -173,32 +168,29 @@ fn projections(service: &ReadSide, request: &Request, _: &Params<'_>) -> Result<
     let query = Query::of(request, &["min_position", "wait"])?;
     await_position(service, &query, ALL)?;
     let statuses = service.projector.status();
-    let shown: Vec<Value> = statuses.iter().map(shown).collect();
-    Ok(at_position(Response::json(200, &json!({ "projections": shown })), slowest(&statuses)))
+    let shown: Vec<_> = statuses.iter().map(shown).collect();
+    Ok(at_position(Response::json(200, &Projections { projections: shown }), slowest(&statuses)))
 }
 
 fn slowest(statuses: &[ProjectionStatus]) -> u64 {
     statuses.iter().map(|status| status.position).min().unwrap_or(0)
 }
 
-fn shown(status: &ProjectionStatus) -> Value {
-    let mut shown = json!({
-        "name": status.name,
-        "position": status.position,
-        "head": status.head,
-        "lag_events": status.head - status.position,
-        "lag_seconds": status.behind_for.as_secs_f64(),
-        "state": status.state.as_str(),
-        "error": status.error,
-    });
-    if let Some(rebuild) = status.rebuild {
-        shown["rebuild"] = json!({
-            "position": rebuild.position,
-            "events_per_second": rebuild.events_per_second,
-            "seconds_left": rebuild.seconds_left,
-        });
+fn shown(status: &ProjectionStatus) -> ProjectionView<'_> {
+    ProjectionView {
+        name: status.name,
+        position: status.position,
+        head: status.head,
+        lag_events: status.head - status.position,
+        lag_seconds: status.behind_for.as_secs_f64(),
+        state: status.state.as_str(),
+        error: status.error.as_deref(),
+        rebuild: status.rebuild.map(|rebuild| RebuildView {
+            position: rebuild.position,
+            events_per_second: rebuild.events_per_second,
+            seconds_left: rebuild.seconds_left,
+        }),
     }
-    shown
 }
 
 fn rebuild(service: &ReadSide, request: &Request, params: &Params<'_>) -> Result<Response, Problem> {

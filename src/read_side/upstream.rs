@@ -152,6 +152,9 @@ impl Feed for HttpFeed {
             self.upstream.note(Contact::Lost(error.to_owned()));
             return Err(FeedError::new(error));
         };
+        // The first call to an address does not wait: whether it answers is worth knowing now.
+        let known = self.upstream.contact() == Contact::Reached(address.clone());
+        let wait = if known { wait } else { Duration::ZERO };
         match self.fetch(&address, after, limit, wait) {
             Ok(page) => {
                 self.upstream.note(Contact::Reached(address));

@@ -30,6 +30,51 @@ pub(super) struct TransactionView<'a> {
     pub(super) recorded_at: &'a str,
 }
 
+/// One currency of the summary.
+#[derive(Debug, Serialize)]
+pub(super) struct CurrencyView {
+    pub(super) currency: String,
+    pub(super) accounts: u64,
+    pub(super) open_accounts: u64,
+    pub(super) deposited: i128,
+    pub(super) withdrawn: i128,
+    pub(super) held: i128,
+}
+
+/// The answer to `GET /summary`.
+#[derive(Debug, Serialize)]
+pub(super) struct Summary {
+    pub(super) currencies: Vec<CurrencyView>,
+}
+
+/// How a projection stands.
+#[derive(Debug, Serialize)]
+pub(super) struct ProjectionView<'a> {
+    pub(super) name: &'a str,
+    pub(super) position: u64,
+    pub(super) head: u64,
+    pub(super) lag_events: u64,
+    pub(super) lag_seconds: f64,
+    pub(super) state: &'a str,
+    pub(super) error: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) rebuild: Option<RebuildView>,
+}
+
+/// How far a rebuild has come.
+#[derive(Debug, Serialize)]
+pub(super) struct RebuildView {
+    pub(super) position: u64,
+    pub(super) events_per_second: f64,
+    pub(super) seconds_left: Option<f64>,
+}
+
+/// The answer to `GET /projections`.
+#[derive(Debug, Serialize)]
+pub(super) struct Projections<'a> {
+    pub(super) projections: Vec<ProjectionView<'a>>,
+}
+
 /// The column as text, borrowed.
 pub(super) fn text<'r>(row: &'r Row<'_>, column: usize) -> rusqlite::Result<&'r str> {
     Ok(row.get_ref(column)?.as_str()?)

@@ -43,6 +43,7 @@ impl Setup {
 
     pub(crate) fn start_with(self, change: impl FnOnce(&mut Options)) -> Service {
         let mut options = Options { engine: self.engine, ..Options::default() };
+        options.stop_timeout = options.stop_timeout.min(self.patience);
         change(&mut options);
         let [waiting, gate, handled] = [(); 3].map(|()| Arc::new(Watch::at(0)));
         let service = {

@@ -4,16 +4,17 @@
 #![allow(clippy::unwrap_used)]
 
 mod counter;
-mod http_peer;
-mod registry_peer;
 mod support;
 
 mod command_execution;
 mod event_store;
-mod http_engine;
 
-mod discovery;
+mod discovery_client;
 mod registry;
+mod registry_peer;
+
+mod http_engine;
+mod http_peer;
 
 mod command_line;
 mod operations;

@@ -57,7 +57,7 @@ pub(super) fn stopping_lets_requests_in_flight_finish(setup: Setup) {
     let (gate, address) = (service.gate, service.server.local_addr());
     let stopping = thread::spawn(move || service.server.stop());
     // New connections are no longer taken...
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + setup.patience;
     while TcpStream::connect(address).is_ok() {
         assert!(Instant::now() < deadline, "still accepting");
     }
