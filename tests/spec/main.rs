@@ -19,4 +19,6 @@ mod http_peer;
 mod command_line;
 mod operations;
 mod registered_processes;
+mod whole_system;
+
 mod tidy;
