@@ -16,6 +16,7 @@ mod discovery_client;
 mod registry;
 mod registry_peer;
 
+mod http_attacks;
 mod http_engine;
 mod http_peer;
 
