@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::Result;
+use crate::client::{Client, get};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Binary {
@@ -117,6 +118,20 @@ impl Process {
         Self::start(Command::new(std::env::current_exe()?).args(arguments))
     }
 
+    /// Waits until a read service has come that far.
+    pub(crate) fn wait_for_position(&self, position: u64) -> Result<()> {
+        const DEADLINE: Duration = Duration::from_secs(600);
+        let request = get(&format!("/position?min_position={position}&wait=10"));
+        let mut client = Client::connect(self.address)?;
+        let begun = Instant::now();
+        while client.exchange(&request)?.status != 200 {
+            if begun.elapsed() > DEADLINE {
+                return Err(format!("position {position} is not reached").into());
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
@@ -124,6 +139,13 @@ impl Process {
     /// From the start of the process to its line on stdout.
     pub(crate) fn ready_after(&self) -> Duration {
         self.ready_after
+    }
+
+    /// Ends it in order, so that its files are complete.
+    pub(crate) fn stop(mut self) -> Result<()> {
+        Command::new("kill").arg(self.child.id().to_string()).status()?;
+        let status = self.child.wait()?;
+        if status.success() { Ok(()) } else { Err(format!("a service ended with {status}").into()) }
     }
 
     /// Bytes of memory that it occupies now.
