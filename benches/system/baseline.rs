@@ -62,7 +62,7 @@ pub(crate) fn engine(bench: &Bench) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     for clients in [1, 16, 64] {
         let measured = bench.rounds(|| constant.measure(&bench.plan, clients))?;
-        let what = format!("engine: constant response, {clients} clients");
+        let what = format!("engine: constant response, {clients} client(s)");
         figures.push(Figure::per_second(format!("engine.{clients}.rate"), &what, median(&measured)));
         let p99 = merged(&measured).quantile(0.99);
         figures.push(Figure::seconds(format!("engine.{clients}.p99"), format!("{what}, p99"), p99));

@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::Result;
 use crate::baseline::scan;
 use crate::client::{Client, get};
-use crate::figure::{Figure, Target};
+use crate::figure::{Figure, Target, grouped};
 use crate::samples::{Bench, median_of};
 use crate::system::System;
 
@@ -22,7 +22,7 @@ pub(crate) fn feed(bench: &Bench) -> Result<Vec<Figure>> {
         scanned.push(scan(&log.path)?);
         read.push(read_all(system.write.address(), log.events)?);
     }
-    let what = format!("feed, one reader, {} events", log.events);
+    let what = format!("feed, one reader, {} events", grouped(log.events));
     Ok(vec![
         Figure::per_second("feed.rate", what, median_of(read))
             .against("SQLite scans the table", median_of(scanned))

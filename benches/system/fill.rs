@@ -116,9 +116,7 @@ impl Writer {
     }
 
     fn append_next(&mut self, store: &mut dyn EventStore) -> Result<()> {
-        let opened = self.position as usize;
-        let account =
-            if opened < self.versions.len() { opened } else { self.pick.below(self.versions.len()) };
+        let account = self.next_account();
         self.versions[account] += 1;
         self.position += 1;
         let event = event(account, self.versions[account]);

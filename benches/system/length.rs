@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::Result;
 use crate::client::{Client, Request};
 use crate::commands::{deposit, load};
-use crate::figure::{Figure, Target};
+use crate::figure::{Figure, Target, grouped};
 use crate::fill::{ACCOUNTS, Filled, Spread};
 use crate::histogram::Histogram;
 use crate::process::{Binary, Process};
@@ -58,9 +58,9 @@ pub(crate) fn log(bench: &Bench) -> Result<Vec<Figure>> {
         &|| load(long.read.address(), &long.queries, bench).run(),
         &|| load(short.read.address(), &short.queries, bench).run(),
     ])?;
-    let limit = format!("{SHORT_LOG_EVENTS} events");
+    let (limit, length) = (format!("{} events", grouped(SHORT_LOG_EVENTS)), grouped(long_events));
     let rate = |id: &str, what: &str, long, short| {
-        let what = format!("{what}, 64 clients, log of {long_events} events");
+        let what = format!("{what}, 64 clients, log of {length} events");
         Figure::per_second(format!("log.{id}.rate"), what, median(long))
             .against(&limit, median(short))
             .target(Target::RatioAtLeast(0.9))
@@ -68,7 +68,7 @@ pub(crate) fn log(bench: &Bench) -> Result<Vec<Figure>> {
     figures.push(rate("commands", "commands", &long_writes, &short_writes));
     figures.push(rate("queries", "queries", &long_reads, &short_reads));
     let memory = |id: &str, what: &str, long: &Process, short: &Process| -> Result<Figure> {
-        let what = format!("{what}, memory after that, log of {long_events} events");
+        let what = format!("{what}, memory after that, log of {length} events");
         Ok(Figure::bytes(format!("log.{id}.rss"), what, long.resident_bytes()?)
             .against(&limit, short.resident_bytes()? as f64)
             .target(Target::RatioAtMost(1.2)))
@@ -83,7 +83,7 @@ fn starts(bench: &Bench, log: &Filled) -> Result<Vec<Figure>> {
     let log = log.copy("start-of-long-log")?;
     let starts = (0..bench.plan.samples)
         .map(|_| Ok(Process::service(Binary::Write, Some(&log.path), None)?.ready_after().as_secs_f64()));
-    let what = format!("write-service, start on {} events, p50", log.events);
+    let what = format!("write-service, start on {} events, p50", grouped(log.events));
     let p50 = median_of(starts.collect::<Result<_>>()?);
     Ok(vec![Figure::seconds("log.start", what, p50).target(Target::Below(0.2))])
 }
@@ -119,8 +119,9 @@ pub(crate) fn stream(bench: &Bench) -> Result<Vec<Figure>> {
         }
     }
     let [next_long, next_short] = next.map(|latency| latency.quantile(0.5));
+    let length = grouped(bench.plan.long_stream_events);
     let figure = |id: &str, what: &str, long, short| {
-        let what = format!("{what}, stream of {} events, p50", bench.plan.long_stream_events);
+        let what = format!("{what}, stream of {length} events, p50");
         Figure::seconds(format!("stream.{id}.p50"), what, long)
             .against("10 events", short)
             .target(Target::RatioAtMost(1.1))

@@ -141,13 +141,6 @@ impl Process {
         self.ready_after
     }
 
-    /// Ends it in order, so that its files are complete.
-    pub(crate) fn stop(mut self) -> Result<()> {
-        Command::new("kill").arg(self.child.id().to_string()).status()?;
-        let status = self.child.wait()?;
-        if status.success() { Ok(()) } else { Err(format!("a service ended with {status}").into()) }
-    }
-
     /// Bytes of memory that it occupies now.
     pub(crate) fn resident_bytes(&self) -> Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;

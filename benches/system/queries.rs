@@ -7,7 +7,7 @@ use crate::Result;
 use crate::baseline::Constant;
 use crate::client::{Client, Request, get};
 use crate::commands::{self, deposit, load, opening, tails};
-use crate::figure::{Figure, Target};
+use crate::figure::{Figure, Target, grouped};
 use crate::fill::{Filled, Spread, account_id};
 use crate::histogram::Histogram;
 use crate::load::{Load, Measured, send_all};
@@ -31,7 +31,7 @@ pub(crate) fn queries(bench: &Bench) -> Result<Vec<Figure>> {
     for clients in [16, 64] {
         let asking = Load::closed(address, clients, &requests, bench.plan.span);
         let [limit, asked] = bench.in_turn([&|| constant.measure(&bench.plan, clients), &|| asking.run()])?;
-        let what = format!("queries, {clients} clients, {accounts} accounts");
+        let what = format!("queries, {clients} clients, {} accounts", grouped(accounts));
         let rate = median(&asked);
         figures.push(
             Figure::per_second(format!("queries.{clients}.rate"), &what, rate)
@@ -137,7 +137,7 @@ pub(crate) fn replicas(bench: &Bench) -> Result<Vec<Figure>> {
     let [none, one, two, four] = bench.in_turn([&|| with(0), &|| with(1), &|| with(2), &|| with(4)])?;
     let none = median(&none);
     let figure = |count: usize, measured: &[Measured]| {
-        let what = format!("commands, 64 clients, {count} read services follow");
+        let what = format!("commands, 64 clients, {count} read service(s) follow");
         Figure::per_second(format!("replicas.{count}.rate"), what, median(measured))
             .against("commands that none follows", none)
             .target(Target::RatioAtLeast(0.9))

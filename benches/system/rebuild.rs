@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::Result;
 use crate::client::{Client, get, post};
-use crate::figure::{Figure, Target};
+use crate::figure::{Figure, Target, grouped};
 use crate::load::{Load, Span};
 use crate::queries::account;
 use crate::samples::{Bench, median_of};
@@ -17,7 +17,8 @@ use crate::system::System;
 const QUERYING_CLIENTS: usize = 16;
 /// How long a rebuild may take before the run is given up.
 const DEADLINE: Duration = Duration::from_secs(300);
-/// How often a rebuild is asked whether it is done.
+/// How often a rebuild is asked whether it is done, and the load meanwhile until then.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 const STEP: Span = Span { warm_up: Duration::ZERO, measured: Duration::from_millis(250) };
 
 /// The group `rebuild`.
@@ -29,14 +30,20 @@ pub(crate) fn rebuild(bench: &Bench) -> Result<Vec<Figure>> {
     read.wait_for_position(log.events)?;
     let from_nothing = log.events as f64 / begun.elapsed().as_secs_f64();
     let address = read.address();
-    let alone = rebuild_all(address, || Ok(std::thread::sleep(Duration::from_millis(20))))?;
+    let alone = rebuild_all(address, || {
+        std::thread::sleep(LOOK_INTERVAL);
+        Ok(())
+    })?;
     let requests: Vec<_> = (0..log.accounts).map(account).collect();
     let querying = Load::closed(address, QUERYING_CLIENTS, &requests, STEP);
     let before = median_of(bench.rounds(|| Ok(querying.run()?.per_second))?);
     let mut meanwhile = Vec::new();
-    let beside = rebuild_all(address, || Ok(meanwhile.push(querying.run()?.per_second)))?;
+    let beside = rebuild_all(address, || {
+        meanwhile.push(querying.run()?.per_second);
+        Ok(())
+    })?;
     let rate = |id: &str, how: &str, value| {
-        let what = format!("rebuild, {} events, {how}", log.events);
+        let what = format!("rebuild, {} events, {how}", grouped(log.events));
         Figure::per_second(format!("rebuild.{id}.rate"), what, value).target(Target::AtLeast(300_000.0))
     };
     let events = log.events as f64;
