@@ -5,12 +5,16 @@
 
 mod bank;
 mod counter;
+mod every_service;
 mod support;
 
 mod command_execution;
 mod event_store;
 
 mod write_side;
+
+mod bad_input;
+mod common_rules;
 
 mod command_line;
 mod discovery;
