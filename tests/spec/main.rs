@@ -13,9 +13,19 @@ mod event_store;
 
 mod write_side;
 
+mod discovery_client;
+mod registry;
+mod registry_peer;
+
+mod http_engine;
+mod http_peer;
+
 mod bad_input;
 mod common_rules;
 
 mod command_line;
-mod discovery;
+mod operations;
+mod registered_processes;
+mod whole_system;
+
 mod tidy;
