@@ -74,8 +74,9 @@ fn head_answers_what_get_does_without_the_body() {
             let [get, head] = ["GET", "HEAD"].map(|method| service.wire.send(method, &path, &[], b""));
             assert_eq!((get.status, head.body.len()), (head.status, 0), "{path}");
             let mut names: Vec<_> = get.headers.keys().chain(head.headers.keys()).collect();
-            // Figures and times may have moved between the two.
-            names.retain(|name| *name != "date" && !(path == "/metrics" && *name == "content-length"));
+            // Times and figures may have moved between the two.
+            let moving = ["/metrics", "/projections"].contains(&path.as_str());
+            names.retain(|name| *name != "date" && !(moving && *name == "content-length"));
             for name in names {
                 assert_eq!(get.headers.get(name), head.headers.get(name), "{path}");
             }
@@ -118,9 +119,8 @@ fn a_body_of_64_kib_is_read_and_a_longer_one_is_413() {
             let huge = service.wire.send(&row.method, &path, &huge, b"");
             assert!(matches!(huge.status, 400 | 413), "{huge:?}");
             let read = service.wire.send(&row.method, &path, &JSON, &body.as_bytes()[..MAX_BODY]);
-            // An account with money in it is not closed, but the body was read.
-            let read_well = matches!(read.status, 200 | 201) || row.pattern.ends_with("/close");
-            assert!(read_well && read.status != 413, "{path}: {}", read.text());
+            // It may be refused for what it asks, but it was read.
+            assert!(!matches!(read.status, 400 | 413 | 415 | 500..), "{path}: {}", read.text());
         }
     }
 }
@@ -130,15 +130,12 @@ fn a_chunked_body_counts_as_well_as_one_of_known_length() {
     for binary in SERVICES {
         let mut service = Service::start(binary);
         for (row, path, body) in service.rows_with_bodies() {
-            if row.pattern.ends_with("/close") {
-                continue;
-            }
             let chunked = [JSON[0], ("Transfer-Encoding", "chunked")];
             let body = body.to_string();
             let chunks =
                 format!("1\r\n{}\r\n{:x}\r\n{}\r\n0\r\n\r\n", &body[..1], body.len() - 1, &body[1..]);
             let reply = service.wire.send(&row.method, &path, &chunked, chunks.as_bytes());
-            assert!(matches!(reply.status, 200 | 201), "{path}: {}", reply.text());
+            assert!(!matches!(reply.status, 400 | 415 | 500..), "{path}: {}", reply.text());
             let endless = format!("{:x}\r\n{}\r\n", MAX_BODY + 1, " ".repeat(MAX_BODY + 1));
             let reply = service.wire.send(&row.method, &path, &chunked, endless.as_bytes());
             assert_problem(&reply, 413, "body-too-large");
