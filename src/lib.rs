@@ -20,6 +20,8 @@ pub mod metrics;
 #[cfg(feature = "services")]
 pub mod process;
 #[cfg(feature = "services")]
+pub mod read_side;
+#[cfg(feature = "services")]
 pub mod registry;
 #[cfg(feature = "services")]
 pub mod services;

@@ -7,133 +7,26 @@
 //!
 //! Wiring: the only module, besides the binaries, that knows every part.
 
+mod read;
+mod registry;
+mod write;
+
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::account::Account;
-use crate::config::{self, Reachable, RegistryConfig, WriteConfig};
+use crate::config::{self, AllConfig, Config, Reachable, ReadConfig, RegistryConfig, WriteConfig};
 use crate::discovery::{Advertised, BaseUrl, Registration};
-use crate::es::{Commit, EventLog, Executor, SqliteDatabase};
-use crate::http::{self, LongPolls, Route, Router, Server};
-use crate::metrics::{self, Buckets};
-use crate::process::{StartError, http_options, listen};
-use crate::registry::{self, Registry};
+use crate::http::{self, Route, Router, Server};
+use crate::metrics;
+use crate::process::{StartError, announce, http_options};
+use crate::read_side::Patience;
 use crate::telemetry::{self, HttpMetrics};
-use crate::write_side::{self, WriteSide};
 
-/// A running service registry.
-#[derive(Debug)]
-pub struct RegistryService {
-    registry: Arc<Registry>,
-    server: Server,
-}
-
-impl RegistryService {
-    /// Starts it; it serves when this returns.
-    ///
-    /// # Errors
-    /// When it cannot listen, or the system has no thread for it.
-    pub fn start(config: &RegistryConfig) -> Result<Self, StartError> {
-        let listener = listen(&config.service.listen)?;
-        let registry = Arc::new(Registry::new(registry::Options {
-            ttl: config.ttl,
-            heartbeat_interval: Some(config.heartbeat_interval),
-            ..Default::default()
-        }));
-        let metrics = Arc::new(metrics::Registry::default());
-        show_registry(&metrics, &registry);
-        let server =
-            serve(listener, &config.service, Arc::clone(&registry), registry::ROUTES, metrics)?.server;
-        Ok(Self { registry, server })
-    }
-
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.server.local_addr()
-    }
-
-    /// Stops it.
-    pub fn stop(self) {
-        self.registry.close();
-        self.server.stop();
-    }
-}
-
-fn show_registry(metrics: &metrics::Registry, registry: &Arc<Registry>) {
-    let shown = Arc::clone(registry);
-    let index = move || shown.gauges().index as f64;
-    metrics.computed_gauge("tally_registry_index", "Rises with each change of who is live.", &[], index);
-    let shown = Arc::clone(registry);
-    // One number for all names: they come from requests, and labels must not.
-    let live = move || shown.gauges().live.values().sum::<usize>() as f64;
-    metrics.computed_gauge("tally_registry_live_instances", "Instances whose lease runs.", &[], live);
-}
-
-/// A running write service.
-#[derive(Debug)]
-pub struct WriteService {
-    registration: Registration,
-    log: Arc<EventLog>,
-    served: Served<WriteSide>,
-}
-
-impl WriteService {
-    /// Starts it; it serves when this returns.
-    ///
-    /// # Errors
-    /// When its database cannot be opened, it cannot listen, or the system has no thread for it.
-    pub fn start(config: &WriteConfig) -> Result<Self, StartError> {
-        let listener = listen(&config.service.listen)?;
-        let failed =
-            |error| StartError::new(format!("cannot open the event store {}: {error}", config.db.display()));
-        let log = EventLog::open(SqliteDatabase::open(&config.db).map_err(failed)?).map_err(failed)?;
-        let metrics = Arc::new(metrics::Registry::default());
-        let on_commit = commit_metrics(&metrics, &log);
-        let bank = Executor::<Account>::start(Arc::clone(&log), on_commit).map_err(failed)?;
-        let side = WriteSide::new(bank, Arc::clone(&log), LongPolls::new(LongPolls::DEFAULT_MAX));
-        let served = serve(listener, &config.service, side, write_side::ROUTES, metrics)?;
-        let registration = register(
-            "write",
-            &config.service,
-            &config.registries,
-            &served.server,
-            config.heartbeat_interval,
-        )?;
-        Ok(Self { registration, log, served })
-    }
-
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.served.server.local_addr()
-    }
-
-    /// Stops it: commands that were taken are finished and answered.
-    pub fn stop(self) {
-        self.registration.stop();
-        self.log.head().close();
-        self.served.server.stop();
-        self.served.router.state().close();
-    }
-}
-
-/// What is counted at each commit, and the head of the log.
-fn commit_metrics(metrics: &metrics::Registry, log: &Arc<EventLog>) -> impl Fn(&Commit) + Send + 'static {
-    let shown = Arc::clone(log);
-    let head = move || shown.head().value() as f64;
-    metrics.computed_gauge("tally_log_head_position", "Position of the last committed event.", &[], head);
-    let events = metrics.counter("tally_log_appended_events_total", "Events made durable.", &[]);
-    let help = "Commands answered with one commit; their number is the number of commits.";
-    let commands = metrics.histogram("tally_commit_commands", help, &[], &Buckets::SIZE);
-    let help = "Time to make one commit durable.";
-    let sync = metrics.histogram("tally_commit_sync_duration_seconds", help, &[], &Buckets::LATENCY);
-    move |commit| {
-        events.add(commit.events);
-        commands.observe(commit.commands as u64);
-        sync.observe_duration(commit.sync);
-    }
-}
+pub use read::ReadService;
+pub use registry::RegistryService;
+pub use write::WriteService;
 
 /// A service's routes, and the server that answers with them.
 #[derive(Debug)]
@@ -171,4 +64,57 @@ fn register(
     let Reachable { host, port } = Reachable::of(server.local_addr(), service.advertise.as_ref());
     let advertised = Advertised { name: name.to_owned(), host, port, metadata: BTreeMap::new() };
     Ok(Registration::start(registries.to_vec(), advertised, heartbeat_interval)?)
+}
+
+/// All three services in one process. They still speak to each other over HTTP and through the
+/// registry alone.
+#[derive(Debug)]
+pub struct AllServices {
+    read: ReadService,
+    write: WriteService,
+    registry: RegistryService,
+}
+
+impl AllServices {
+    /// Starts them; they serve when this returns.
+    ///
+    /// # Errors
+    /// When the data directory cannot be made, or one of them cannot start.
+    pub fn start(mut config: AllConfig) -> Result<Self, StartError> {
+        std::fs::create_dir_all(&config.data_dir).map_err(|error| {
+            StartError::new(format!("cannot make the directory {}: {error}", config.data_dir.display()))
+        })?;
+        let registry = RegistryService::start(&config.registry)?;
+        let url = base_url(registry.address())?;
+        config.write.registries = vec![url.clone()];
+        config.read.registries = vec![url];
+        let write = WriteService::start(&config.write)?;
+        let read = ReadService::start(&config.read, |_| Patience::Lasts)?;
+        Ok(Self { read, write, registry })
+    }
+
+    /// Says on stdout where each of them listens.
+    pub fn announce(&self) {
+        announce(RegistryConfig::PROGRAM, self.registry.address());
+        announce(WriteConfig::PROGRAM, self.write.address());
+        announce(ReadConfig::PROGRAM, self.read.address());
+    }
+
+    /// Where the write side and the read side listen.
+    pub fn addresses(&self) -> (SocketAddr, SocketAddr) {
+        (self.write.address(), self.read.address())
+    }
+
+    /// Stops them, who depends on another before the other.
+    pub fn stop(self) {
+        self.read.stop();
+        self.write.stop();
+        self.registry.stop();
+    }
+}
+
+/// The URL under which this process reaches what listens on `address`.
+fn base_url(address: SocketAddr) -> Result<BaseUrl, StartError> {
+    let url = format!("http://{}", Reachable::of(address, None));
+    url.parse().map_err(|_| StartError::new(format!("{url} is no address of a registry")))
 }

@@ -3,6 +3,7 @@
 //! **Invariant:** the end comes. A stop that takes longer than [`STOP_LIMIT`] is cut short, and a
 //! second signal never waits for anything.
 
+use std::cell::Cell;
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
@@ -25,6 +26,8 @@ const EXIT_SIGNAL_BASE: i32 = 128;
 #[derive(Debug)]
 pub struct Shutdown {
     signals: Receiver<i32>,
+    /// A signal that [`Shutdown::is_wished`] has seen.
+    seen: Cell<Option<i32>>,
 }
 
 /// Watches for SIGTERM and SIGINT from now on. Call it before saying that the service is ready,
@@ -45,14 +48,22 @@ pub fn on_signal() -> io::Result<Shutdown> {
             std::process::exit(EXIT_SIGNAL_BASE + signal);
         }
     })?;
-    Ok(Shutdown { signals: receiver })
+    Ok(Shutdown { signals: receiver, seen: Cell::new(None) })
 }
 
 impl Shutdown {
+    /// Whether the first signal has come, for what takes long before [`Shutdown::wait`].
+    pub fn is_wished(&self) -> bool {
+        if self.seen.get().is_none() {
+            self.seen.set(self.signals.try_recv().ok());
+        }
+        self.seen.get().is_some()
+    }
+
     /// Waits for the first signal. What the caller does from then on until it drops the returned
     /// [`Stop`] may take [`STOP_LIMIT`].
     pub fn wait(&self) -> Stop {
-        match self.signals.recv() {
+        match self.seen.take().map_or_else(|| self.signals.recv(), Ok) {
             Ok(SIGINT) => log::info!("stopping on SIGINT"),
             Ok(_) => log::info!("stopping on SIGTERM"),
             Err(_) => log::error!("stopping: the thread that watches for signals has ended"),

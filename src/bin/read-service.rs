@@ -1,12 +1,46 @@
-//! Stub until wired.
+//! The read side as a process: see `read-service --help`.
 
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use tally::config::{self, ReadConfig};
+use tally::config::{Config, ReadConfig, ReadTask};
+use tally::es::ProjectionStatus;
+use tally::process::{StartError, announce, run};
+use tally::read_side::Patience;
+use tally::services::ReadService;
+use tally::shutdown::Shutdown;
 
 fn main() -> ExitCode {
-    match config::from_process::<ReadConfig>() {
-        Ok(_) => ExitCode::FAILURE,
-        Err(code) => code,
+    run(|config: ReadConfig, shutdown| match config.task {
+        ReadTask::Serve | ReadTask::RebuildThenServe => serve(&config, &shutdown),
+        ReadTask::Verify => Err(StartError::new("--verify is not there yet")),
+    })
+}
+
+fn serve(config: &ReadConfig, shutdown: &Shutdown) -> Result<(), StartError> {
+    let service = ReadService::start(config, |statuses| {
+        show_progress(statuses);
+        if shutdown.is_wished() { Patience::Ended } else { Patience::Lasts }
+    })?;
+    announce(ReadConfig::PROGRAM, service.address());
+    let _stop = shutdown.wait();
+    service.stop();
+    Ok(())
+}
+
+/// One line that is written over, on a terminal only.
+fn show_progress(statuses: &[ProjectionStatus]) {
+    let mut stderr = std::io::stderr();
+    if !stderr.is_terminal() {
+        return;
+    }
+    let parts = statuses.iter().map(|status| {
+        let position = status.rebuild.map_or(status.position, |rebuild| rebuild.position);
+        format!("{} {position} of {}", status.name, status.head)
+    });
+    // A terminal that is gone is no reason to stop.
+    let _ = write!(stderr, "\r\x1b[Krebuilding: {}", parts.collect::<Vec<_>>().join(", "));
+    if statuses.iter().all(|status| status.rebuild.is_none()) {
+        let _ = writeln!(stderr);
     }
 }

@@ -48,7 +48,7 @@ impl Default for Options {
     }
 }
 
-/// A registry: share it with [`router`].
+/// A registry: share it with [`super::router`].
 #[derive(Debug)]
 pub struct Registry {
     ttl: Duration,

@@ -9,7 +9,16 @@ mod support;
 mod command_execution;
 mod event_store;
 
+mod discovery_client;
+mod registry;
+mod registry_peer;
+
+mod http_engine;
+mod http_peer;
+
 mod command_line;
 mod operations;
 mod registered_processes;
+mod whole_system;
+
 mod tidy;

@@ -10,7 +10,7 @@ fn samples(scrape: &str) -> Vec<&str> {
 
 #[test]
 fn every_scrape_keeps_the_rules_of_prometheus() {
-    for binary in [Binary::Registry, Binary::Write] {
+    for binary in [Binary::Registry, Binary::Write, Binary::Read] {
         let directory = Directory::fresh();
         let process = Launch::on_free_port(binary, &directory).start();
         let scrape = process.client().get("/metrics").expect(200);

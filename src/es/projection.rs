@@ -1,0 +1,244 @@
+//! What a program brings to read its history in another shape: a feed to read from, and
+//! projections, each a set of tables and how an event changes them.
+//!
+//! A projection never writes its checkpoint and never opens a transaction. The projector does
+//! both around it, so that rows and checkpoint move together or not at all: after any crash the
+//! tables say exactly what the events up to the checkpoint say.
+//!
+//! Read next: `projector.rs`, the loop that drives projections.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode};
+
+use super::{DecodeError, EventLog, Page, RecordedEvent};
+
+/// The most events on one page, in one transaction, and between two looks at the live head
+/// while something is rebuilt: enough to spread a commit thin, few enough to take some ten
+/// milliseconds.
+pub const MAX_PAGE: u32 = 10_000;
+
+/// Where events come from: the log itself in process, or another service over HTTP.
+pub trait Feed: Send {
+    /// The events after position `after`, at most `limit` (1..=[`MAX_PAGE`]) of them. When there
+    /// is none, waits up to `wait` for one; then the page has no events.
+    ///
+    /// # Errors
+    /// When no page could be had. The caller asks again after a pause.
+    fn page(&mut self, after: u64, limit: u32, wait: Duration) -> Result<Page, FeedError>;
+}
+
+impl Feed for Arc<EventLog> {
+    fn page(&mut self, after: u64, limit: u32, wait: Duration) -> Result<Page, FeedError> {
+        EventLog::page(self, after, limit, wait).map_err(|error| FeedError::new(error.to_string()))
+    }
+}
+
+/// Why there is no page now. A feed that others depend on logs it where it changes; the projector
+/// only comes back later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeedError {
+    message: String,
+}
+
+impl FeedError {
+    /// An error that says `message`.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into() }
+    }
+}
+
+impl fmt::Display for FeedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for FeedError {}
+
+/// One read model: its tables, and how an event changes them.
+///
+/// What it writes may depend on the events and on its own rows alone: no clock, no randomness,
+/// no other projection's tables. A replay then gives the same rows again.
+///
+/// A value of the type holds what it likes in memory (statements as text, rows that it will
+/// need again). It is thrown away and made anew with [`Projection::over`] whenever a transaction
+/// fails, so memory may run ahead of the database only until [`Projection::flush`].
+pub trait Projection: Send + Sized + 'static {
+    /// Its name in the checkpoint table and for people: lower-case letters and digits.
+    const NAME: &'static str;
+    /// Raise it when the tables or their meaning change: rows of another version are dropped and
+    /// replayed from the first event.
+    const VERSION: u32;
+    /// Its tables, by their live names.
+    const TABLES: &'static [&'static str];
+
+    /// The projection over the tables that `names` gives. Nothing is read yet.
+    fn over(names: &Names) -> Self;
+
+    /// Creates the empty tables and their indexes.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    fn create(db: &Connection, names: &Names) -> rusqlite::Result<()>;
+
+    /// Takes one event into the rows, or into memory until [`Projection::flush`]. Events come in
+    /// order of position, each once.
+    ///
+    /// # Errors
+    /// When the event cannot be applied. The projection stops before this event until a build
+    /// starts that can apply it; it is never skipped.
+    fn apply(&mut self, db: &Connection, event: &RecordedEvent<'_>) -> Result<(), ProjectionError>;
+
+    /// Writes what is still in memory; called before every commit.
+    ///
+    /// # Errors
+    /// When the rows cannot be written.
+    fn flush(&mut self, _db: &Connection) -> Result<(), ProjectionError> {
+        Ok(())
+    }
+}
+
+/// The names under which a projection's tables and indexes exist: those of the live ones, or of
+/// those that are built beside them and renamed when they are complete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    suffix: &'static str,
+    generation: u64,
+}
+
+impl Names {
+    pub(super) const LIVE: &'static str = "";
+    pub(super) const NEXT: &'static str = "_next";
+
+    pub(super) fn new(suffix: &'static str, generation: u64) -> Self {
+        Self { suffix, generation }
+    }
+
+    pub(super) fn suffix(&self) -> &'static str {
+        self.suffix
+    }
+
+    /// The names after the swap.
+    pub(super) fn live(self) -> Self {
+        Self { suffix: Self::LIVE, ..self }
+    }
+
+    /// The table that is called `table` when it is live.
+    pub fn table(&self, table: &str) -> String {
+        format!("{table}{}", self.suffix)
+    }
+
+    /// An index called `index`. SQLite cannot rename an index, so each build has names of its own.
+    pub fn index(&self, index: &str) -> String {
+        format!("{index}_{}", self.generation)
+    }
+}
+
+/// Why an event could not be applied.
+#[derive(Debug)]
+pub enum ProjectionError {
+    /// This build cannot read the event.
+    Decode(DecodeError),
+    /// The event cannot follow the rows that are there, for the reason given.
+    Impossible(String),
+    /// The database refused.
+    Storage(rusqlite::Error),
+}
+
+impl ProjectionError {
+    /// Whether the event is to blame, so that trying again is useless; otherwise the machine is
+    /// (disk full, file locked), and it is tried again.
+    pub fn is_poison(&self) -> bool {
+        match self {
+            Self::Decode(_) | Self::Impossible(_) => true,
+            Self::Storage(error) => !is_of_the_machine(error),
+        }
+    }
+}
+
+/// Errors that say nothing about the statement, only about disk, memory and neighbours.
+fn is_of_the_machine(error: &rusqlite::Error) -> bool {
+    [
+        ErrorCode::DiskFull,
+        ErrorCode::SystemIoFailure,
+        ErrorCode::DatabaseBusy,
+        ErrorCode::DatabaseLocked,
+        ErrorCode::CannotOpen,
+        ErrorCode::ReadOnly,
+        ErrorCode::DatabaseCorrupt,
+        ErrorCode::NotADatabase,
+        ErrorCode::OutOfMemory,
+        ErrorCode::PermissionDenied,
+    ]
+    .iter()
+    .any(|code| error.sqlite_error_code() == Some(*code))
+}
+
+impl From<DecodeError> for ProjectionError {
+    fn from(error: DecodeError) -> Self {
+        Self::Decode(error)
+    }
+}
+
+impl From<rusqlite::Error> for ProjectionError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Storage(error)
+    }
+}
+
+impl fmt::Display for ProjectionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Decode(error) => error.fmt(f),
+            Self::Impossible(reason) => f.write_str(reason),
+            Self::Storage(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ProjectionError {}
+
+/// A [`Projection`] as a value, so that a list can hold several types of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Definition {
+    /// [`Projection::NAME`].
+    pub name: &'static str,
+    /// [`Projection::VERSION`].
+    pub version: u32,
+    /// [`Projection::TABLES`].
+    pub tables: &'static [&'static str],
+    pub(super) create: fn(&Connection, &Names) -> rusqlite::Result<()>,
+    pub(super) over: fn(&Names) -> Box<dyn Rows>,
+}
+
+impl Definition {
+    /// The definition that `P` is.
+    pub fn of<P: Projection>() -> Self {
+        Self {
+            name: P::NAME,
+            version: P::VERSION,
+            tables: P::TABLES,
+            create: P::create,
+            over: |names| Box::new(P::over(names)),
+        }
+    }
+}
+
+/// The part of [`Projection`] that runs for every event, without the type.
+pub(super) trait Rows: Send {
+    fn apply(&mut self, db: &Connection, event: &RecordedEvent<'_>) -> Result<(), ProjectionError>;
+    fn flush(&mut self, db: &Connection) -> Result<(), ProjectionError>;
+}
+
+impl<P: Projection> Rows for P {
+    fn apply(&mut self, db: &Connection, event: &RecordedEvent<'_>) -> Result<(), ProjectionError> {
+        Projection::apply(self, db, event)
+    }
+
+    fn flush(&mut self, db: &Connection) -> Result<(), ProjectionError> {
+        Projection::flush(self, db)
+    }
+}

@@ -1,0 +1,81 @@
+//! What the projector says: to its caller when it cannot go on, to a log when something changes.
+
+use std::fmt;
+
+/// Why the projector does not go on. It tries again.
+#[derive(Debug)]
+pub enum CatchUpError {
+    /// The feed fails, or says what must not be applied.
+    Feed(String),
+    /// The database refuses: disk full, file locked.
+    Database(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for CatchUpError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl fmt::Display for CatchUpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Feed(error) => f.write_str(error),
+            Self::Database(error) => write!(f, "the read database refuses: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for CatchUpError {}
+
+/// What a log should show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// No page comes, or one that must not be applied; said once until it changes.
+    FeedFails(String),
+    /// Pages come again.
+    FeedIsSound,
+    /// An event stopped a projection.
+    Stalled {
+        /// Which.
+        projection: &'static str,
+        /// At what, and why.
+        error: String,
+    },
+    /// A rebuild began.
+    RebuildBegan {
+        /// Of which projection.
+        projection: &'static str,
+    },
+    /// A rebuild is complete, and its rows are live.
+    Rebuilt {
+        /// Of which projection.
+        projection: &'static str,
+        /// The position they have reached.
+        position: u64,
+    },
+    /// A rebuild was given up; the live rows are untouched.
+    RebuildFailed {
+        /// Of which projection.
+        projection: &'static str,
+        /// Why.
+        error: String,
+    },
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FeedFails(error) => write!(f, "the projector waits: {error}"),
+            Self::FeedIsSound => f.write_str("the projector goes on"),
+            Self::Stalled { projection, error } => write!(f, "projection {projection} is stalled: {error}"),
+            Self::RebuildBegan { projection } => write!(f, "projection {projection} is being rebuilt"),
+            Self::Rebuilt { projection, position } => {
+                write!(f, "projection {projection} is rebuilt, up to position {position}")
+            }
+            Self::RebuildFailed { projection, error } => {
+                write!(f, "the rebuild of projection {projection} was given up: {error}")
+            }
+        }
+    }
+}

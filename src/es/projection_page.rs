@@ -1,0 +1,141 @@
+//! A page of the feed that was read once, and checked as far as it can be on its own: it parses,
+//! its positions follow each other, and each of its events continues the hash chain of the one
+//! before.
+//!
+//! Reading and hashing cost more than applying an event to a table, so this happens on the
+//! thread that fetches, while the projector's thread applies the page before.
+//!
+//! **Invariant:** a [`CheckedPage`] is one piece of one history. How it continues what a
+//! projection has seen is for the projector to check.
+
+use std::ops::Range;
+
+use serde_json::Error;
+use uuid::Uuid;
+
+use super::{Hash, Page, RecordedEvent, chain};
+
+/// A page whose events follow each other. Unlike [`super::PageContent`] it owns its bytes, so
+/// that it can move from one thread to another.
+#[derive(Debug)]
+pub(super) struct CheckedPage {
+    json: String,
+    pub(super) log_id: Uuid,
+    pub(super) head: u64,
+    events: Vec<Place>,
+}
+
+/// Why a page is refused. It is asked for again, in case the fault was on the way.
+#[derive(Debug)]
+pub(super) enum PageError {
+    Malformed(Error),
+    Gap { expected: u64, found: u64 },
+    Altered { position: u64 },
+}
+
+/// Where in the page's text an event is: numbers and ids as they are, texts as ranges.
+#[derive(Debug)]
+struct Place {
+    position: u64,
+    event_id: Uuid,
+    stream_id: Uuid,
+    version: u64,
+    schema_version: u32,
+    hash: Hash,
+    texts: [Range<u32>; 5],
+}
+
+impl CheckedPage {
+    /// Reads and checks a page.
+    pub(super) fn read(page: Page) -> Result<Self, PageError> {
+        let json = String::from_utf8(page.json)
+            .map_err(|error| PageError::Malformed(serde::de::Error::custom(error)))?;
+        let content: super::PageContent<'_> = serde_json::from_str(&json).map_err(PageError::Malformed)?;
+        for pair in content.events.windows(2) {
+            if let [previous, event] = pair {
+                follows(event, previous.position, &previous.hash)?;
+            }
+        }
+        let (log_id, head) = (content.log_id, content.head);
+        let events = content.events.iter().map(|event| Place::of(event, &json)).collect();
+        Ok(Self { log_id, head, events, json })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    pub(super) fn last_position(&self) -> Option<u64> {
+        self.events.last().map(|place| place.position)
+    }
+
+    /// The events in order.
+    pub(super) fn events(&self) -> impl Iterator<Item = RecordedEvent<'_>> {
+        self.events.iter().map(|place| place.event(&self.json))
+    }
+}
+
+/// Checks that `event` is the one after `position`, whose hash is `hash`.
+pub(super) fn follows(event: &RecordedEvent<'_>, position: u64, hash: &Hash) -> Result<(), PageError> {
+    if event.position != position + 1 {
+        return Err(PageError::Gap { expected: position + 1, found: event.position });
+    }
+    if chain(hash, event) != event.hash {
+        return Err(PageError::Altered { position: event.position });
+    }
+    Ok(())
+}
+
+impl Place {
+    fn of(event: &RecordedEvent<'_>, json: &str) -> Self {
+        let texts = [event.stream_type, event.event_type, event.data, event.metadata, event.recorded_at];
+        Self {
+            position: event.position,
+            event_id: event.event_id,
+            stream_id: event.stream_id,
+            version: event.version,
+            schema_version: event.schema_version,
+            hash: event.hash,
+            texts: texts.map(|text| range_in(json, text)),
+        }
+    }
+
+    fn event<'a>(&self, json: &'a str) -> RecordedEvent<'a> {
+        let [stream_type, event_type, data, metadata, recorded_at] =
+            self.texts.each_ref().map(|range| &json[range.start as usize..range.end as usize]);
+        RecordedEvent {
+            position: self.position,
+            event_id: self.event_id,
+            stream_id: self.stream_id,
+            stream_type,
+            version: self.version,
+            event_type,
+            schema_version: self.schema_version,
+            data,
+            metadata,
+            recorded_at,
+            hash: self.hash,
+        }
+    }
+}
+
+/// Where `part`, which was borrowed from `whole`, is in it. Pages are far smaller than 4 GiB.
+fn range_in(whole: &str, part: &str) -> Range<u32> {
+    let start = part.as_ptr() as usize - whole.as_ptr() as usize;
+    start as u32..(start + part.len()) as u32
+}
+
+impl std::fmt::Display for PageError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Malformed(error) => write!(f, "the feed's page is malformed: {error}"),
+            Self::Gap { expected, found } => {
+                write!(f, "the feed has a gap: event {expected} should come next, but {found} came")
+            }
+            Self::Altered { position } => write!(
+                f,
+                "the hash of event {position} does not continue the chain: history was altered at or before it"
+            ),
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! How the projections stand, for whoever asks: queries that wait for a position, the routes
+//! that show progress, health and metrics.
+//!
+//! The projector writes here after every transaction and reads nothing back, so a status can
+//! be late by one page but never holds the projector up.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::projection::{Definition, MAX_PAGE};
+use crate::watch::Watch;
+
+/// What a projection is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProjectionState {
+    /// It follows the log.
+    Live,
+    /// It has not reached the end of the log yet, and its answers are old.
+    CatchingUp,
+    /// It is being replayed from the first event: beside the live rows, which go on answering,
+    /// or in place of rows that an older version left.
+    Rebuilding,
+    /// It cannot go on; the error says why. Its rows stay as they are and answer.
+    Stalled,
+}
+
+impl ProjectionState {
+    /// The word for it: `live`, `catching-up`, `rebuilding` or `stalled`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::CatchingUp => "catching-up",
+            Self::Rebuilding => "rebuilding",
+            Self::Stalled => "stalled",
+        }
+    }
+}
+
+/// How one projection stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProjectionStatus {
+    /// Its name.
+    pub name: &'static str,
+    /// The last position that its live rows contain.
+    pub position: u64,
+    /// The end of the log when it was last looked at.
+    pub head: u64,
+    /// For how long it has been behind the end of the log; zero when it is not.
+    pub behind_for: Duration,
+    /// What it is doing.
+    pub state: ProjectionState,
+    /// Why it is stalled, or why the last rebuild failed.
+    pub error: Option<String>,
+    /// How far its replay has come, while there is one.
+    pub rebuild: Option<RebuildProgress>,
+}
+
+/// How far a replay has come.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RebuildProgress {
+    /// The last position replayed.
+    pub position: u64,
+    /// Events a second since it began.
+    pub events_per_second: f64,
+    /// Seconds left at that rate; nothing before there is a rate.
+    pub seconds_left: Option<f64>,
+}
+
+/// Shared between the projector and those who ask.
+#[derive(Debug)]
+pub(super) struct Published {
+    entries: Vec<Entry>,
+    feed: Mutex<FeedState>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    name: &'static str,
+    position: Arc<Watch>,
+    state: Mutex<EntryState>,
+}
+
+#[derive(Debug, Default)]
+struct FeedState {
+    head: u64,
+    /// The feed answers, but with something that must not be applied.
+    error: Option<String>,
+}
+
+#[derive(Debug)]
+struct EntryState {
+    behind_since: Option<Instant>,
+    caught_up: bool,
+    /// The live rows themselves are a replay that has not reached the end.
+    replays_in_place: bool,
+    error: Option<String>,
+    replay: Option<Replay>,
+    rebuild_error: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Replay {
+    from: u64,
+    position: u64,
+    since: Instant,
+}
+
+impl Replay {
+    fn at(position: u64) -> Self {
+        Self { from: position, position, since: Instant::now() }
+    }
+
+    fn progress(&self, head: u64) -> RebuildProgress {
+        let seconds = self.since.elapsed().as_secs_f64();
+        let done = self.position.saturating_sub(self.from) as f64;
+        let rate = if seconds > 0.0 { done / seconds } else { 0.0 };
+        let left = head.saturating_sub(self.position) as f64;
+        RebuildProgress {
+            position: self.position,
+            events_per_second: rate,
+            seconds_left: (rate > 0.0).then(|| left / rate),
+        }
+    }
+}
+
+impl Published {
+    pub(super) fn new(positions: impl Iterator<Item = (Definition, u64)>) -> Self {
+        let entry = |(definition, position): (Definition, u64)| Entry {
+            name: definition.name,
+            position: Arc::new(Watch::at(position)),
+            state: Mutex::new(EntryState {
+                behind_since: Some(Instant::now()),
+                caught_up: false,
+                replays_in_place: false,
+                error: None,
+                replay: None,
+                rebuild_error: None,
+            }),
+        };
+        Self { entries: positions.map(entry).collect(), feed: Mutex::new(FeedState::default()) }
+    }
+
+    /// The position of that projection's live rows, to wait on.
+    pub(super) fn watch(&self, name: &str) -> Option<&Arc<Watch>> {
+        self.entries.iter().find(|entry| entry.name == name).map(|entry| &entry.position)
+    }
+
+    pub(super) fn close(&self) {
+        self.entries.iter().for_each(|entry| entry.position.close());
+    }
+
+    pub(super) fn statuses(&self) -> Vec<ProjectionStatus> {
+        let feed = lock(&self.feed);
+        self.entries.iter().map(|entry| entry.status(&feed)).collect()
+    }
+
+    pub(super) fn head(&self) -> u64 {
+        lock(&self.feed).head
+    }
+
+    /// The feed was read up to `head`, and what it said was sound.
+    pub(super) fn feed_is_sound(&self, head: u64) -> bool {
+        let mut feed = lock(&self.feed);
+        // A page that was read ahead may know an older head.
+        feed.head = feed.head.max(head);
+        feed.error.take().is_some()
+    }
+
+    /// The feed says what must not be applied. Whether that is news.
+    pub(super) fn feed_is_unsound(&self, error: String) -> bool {
+        let mut feed = lock(&self.feed);
+        let news = feed.error.as_ref() != Some(&error);
+        feed.error = Some(error);
+        news
+    }
+
+    /// The live rows of the `index`th projection contain `position`.
+    pub(super) fn reached(&self, index: usize, position: u64) {
+        let head = self.head();
+        let entry = &self.entries[index];
+        let mut state = lock(&entry.state);
+        if position >= head {
+            state.behind_since = None;
+            state.caught_up = true;
+            if std::mem::take(&mut state.replays_in_place) {
+                state.replay = None;
+            }
+        } else {
+            state.behind_since.get_or_insert_with(Instant::now);
+            state.caught_up &= head - position <= u64::from(MAX_PAGE);
+        }
+        if state.replays_in_place {
+            state.replay.get_or_insert_with(|| Replay::at(0)).position = position;
+        }
+        drop(state);
+        entry.position.raise(position);
+    }
+
+    /// An event stopped the live rows. Whether that is news.
+    pub(super) fn stalled(&self, index: usize, error: String) -> bool {
+        let mut state = lock(&self.entries[index].state);
+        let news = state.error.as_ref() != Some(&error);
+        state.error = Some(error);
+        news
+    }
+
+    /// The live rows are being replayed where they are.
+    pub(super) fn replays_in_place(&self, index: usize) {
+        let mut state = lock(&self.entries[index].state);
+        state.replays_in_place = true;
+        state.replay = Some(Replay::at(0));
+    }
+
+    /// Claims the projection for a rebuild, so that of two who ask at once one is refused.
+    pub(super) fn claim_rebuild(&self, name: &str) -> Result<usize, RebuildRefused> {
+        let index = self.entries.iter().position(|entry| entry.name == name);
+        let index = index.ok_or(RebuildRefused::UnknownProjection)?;
+        let mut state = lock(&self.entries[index].state);
+        if state.replay.is_some() {
+            return Err(RebuildRefused::Running);
+        }
+        state.replay = Some(Replay::at(0));
+        Ok(index)
+    }
+
+    /// A rebuild goes on from `position`.
+    pub(super) fn rebuild_begins(&self, index: usize, position: u64) {
+        let mut state = lock(&self.entries[index].state);
+        state.replay = Some(Replay::at(position));
+        state.rebuild_error = None;
+    }
+
+    pub(super) fn rebuild_reached(&self, index: usize, position: u64) {
+        if let Some(replay) = &mut lock(&self.entries[index].state).replay {
+            replay.position = position;
+        }
+    }
+
+    /// The rebuild is over: its rows are live, or it failed.
+    pub(super) fn rebuild_ends(&self, index: usize, result: Result<(), String>) {
+        let mut state = lock(&self.entries[index].state);
+        state.replay = None;
+        match result {
+            // The new rows have passed whatever stopped the old ones.
+            Ok(()) => state.error = None,
+            Err(error) => state.rebuild_error = Some(error),
+        }
+    }
+}
+
+impl Entry {
+    fn status(&self, feed: &FeedState) -> ProjectionStatus {
+        let state = lock(&self.state);
+        let position = self.position.value();
+        let projection_state = if state.error.is_some() || feed.error.is_some() {
+            ProjectionState::Stalled
+        } else if state.replay.is_some() {
+            ProjectionState::Rebuilding
+        } else if state.caught_up {
+            ProjectionState::Live
+        } else {
+            ProjectionState::CatchingUp
+        };
+        ProjectionStatus {
+            name: self.name,
+            position,
+            head: feed.head.max(position),
+            behind_for: state.behind_since.map(|since| since.elapsed()).unwrap_or_default(),
+            state: projection_state,
+            error: state.error.clone().or(feed.error.clone()).or(state.rebuild_error.clone()),
+            rebuild: state.replay.map(|replay| replay.progress(feed.head)),
+        }
+    }
+}
+
+/// The data behind these locks are plain values, consistent after any panic.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Why a rebuild does not begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RebuildRefused {
+    /// There is no projection of that name.
+    UnknownProjection,
+    /// One is running; wait for it.
+    Running,
+    /// The projector has stopped.
+    Stopped,
+}
+
+impl std::fmt::Display for RebuildRefused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::UnknownProjection => "there is no projection of that name",
+            Self::Running => "a rebuild of this projection is running",
+            Self::Stopped => "the projector has stopped",
+        })
+    }
+}
+
+impl std::error::Error for RebuildRefused {}

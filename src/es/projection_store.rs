@@ -1,0 +1,328 @@
+//! The read database: opening it safely, and where each projection stands in it.
+//!
+//! Beside the tables of the projections it holds two of its own. `checkpoints` has a row for
+//! each build of a projection: the live one under the projection's name, one that is being
+//! rebuilt under `<name>_next`. A query reads `checkpoints.position` in the same statement as the
+//! rows, and so knows exactly how fresh they are. `feed` remembers whose history this is.
+//!
+//! Everything in the file can be made again from the log. So the file is never repaired and never
+//! migrated: what is outdated is dropped and replayed. A file that is not ours is not touched.
+//!
+//! **Invariant:** `checkpoints.position` changes in the transaction that changes the rows.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use uuid::Uuid;
+
+use super::projection::{Definition, Names};
+use super::{Hash, RecordedEvent};
+
+/// Marks the file as a read database: "TalR" in ASCII.
+const APPLICATION_ID: u32 = 0x5461_6C52;
+/// The form of the two tables below.
+const SCHEMA_VERSION: u32 = 1;
+/// Before 3.51.3, SQLite could corrupt a database in WAL mode when the log was reset.
+const OLDEST_SQLITE: i32 = 3_051_003;
+/// How long to wait for another process that holds the file, a shell for example.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pages (of 4 KiB) in the write-ahead log before they are moved into the database: several
+/// transactions of a replay, since most of them write the same pages again.
+const CHECKPOINT_PAGES: u32 = 4_000;
+/// What the write-ahead log is cut back to after it grew, in bytes.
+const WAL_LIMIT: u32 = 32 << 20;
+/// Statements that stay compiled: more than all projections use together.
+const STATEMENTS: usize = 128;
+
+const SCHEMA: &str = "
+    CREATE TABLE feed (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        log_id BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE checkpoints (
+        name TEXT PRIMARY KEY,
+        version INTEGER NOT NULL,
+        generation INTEGER NOT NULL,
+        tables TEXT NOT NULL,
+        position INTEGER NOT NULL,
+        hash BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID;";
+
+/// How far a build has come: the position of the last event it has taken, and its hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Checkpoint {
+    pub(super) position: u64,
+    pub(super) hash: Hash,
+}
+
+impl Checkpoint {
+    pub(super) const START: Self = Self { position: 0, hash: Hash::ZERO };
+
+    pub(super) fn after(event: &RecordedEvent<'_>) -> Self {
+        Self { position: event.position, hash: event.hash }
+    }
+}
+
+/// Whether rows that are there can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// There were none, or they are of this version.
+    Usable,
+    /// They were of another version, and were dropped.
+    Outdated,
+}
+
+/// Opens or creates the database at `path`.
+///
+/// # Errors
+/// When the file is not a read database of this or an earlier version; it is not touched then.
+pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
+    if rusqlite::version_number() < OLDEST_SQLITE {
+        return Err(OpenError::OldSqlite);
+    }
+    check_file(path)?;
+    let mut db = Connection::open(path)?;
+    db.busy_timeout(BUSY_TIMEOUT)?;
+    db.set_prepared_statement_cache_capacity(STATEMENTS);
+    create_schema(&mut db)?;
+    // A power cut may cost the last transactions, but never tears one: they are replayed.
+    db.pragma_update(None, "journal_mode", "WAL")?;
+    db.pragma_update(None, "synchronous", "NORMAL")?;
+    db.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    db.pragma_update(None, "journal_size_limit", WAL_LIMIT)?;
+    Ok(db)
+}
+
+/// Looks at the file's header with plain reads: SQLite itself would recover a foreign database's
+/// journal on opening it.
+fn check_file(path: &Path) -> Result<(), OpenError> {
+    let mut header = Vec::new();
+    match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(OpenError::Io(path.to_owned(), error)),
+        Ok(file) => {
+            file.take(100).read_to_end(&mut header).map_err(|error| OpenError::Io(path.to_owned(), error))?;
+        }
+    }
+    if header.is_empty() {
+        return Ok(());
+    }
+    if header.len() < 100 || !header.starts_with(b"SQLite format 3\0") {
+        return Err(OpenError::Foreign(path.to_owned()));
+    }
+    // "Database file format", sections 1.3.12 and 1.3.14: big-endian at 60 and 68.
+    let number = |at: usize| header[at..at + 4].iter().fold(0_u32, |sum, byte| sum << 8 | u32::from(*byte));
+    if number(68) != APPLICATION_ID {
+        return Err(OpenError::Foreign(path.to_owned()));
+    }
+    if number(60) > SCHEMA_VERSION {
+        return Err(OpenError::Newer { path: path.to_owned(), found: number(60) });
+    }
+    Ok(())
+}
+
+fn create_schema(db: &mut Connection) -> rusqlite::Result<()> {
+    let found: u32 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found == SCHEMA_VERSION {
+        return Ok(());
+    }
+    let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    tx.execute_batch(SCHEMA)?;
+    tx.pragma_update(None, "application_id", APPLICATION_ID)?;
+    tx.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    tx.commit()
+}
+
+/// The log that the rows come from, once one has been seen.
+pub(super) fn log_id(db: &Connection) -> rusqlite::Result<Option<Uuid>> {
+    let id = db.query_row("SELECT log_id FROM feed", [], |row| row.get::<_, [u8; 16]>(0)).optional()?;
+    Ok(id.map(Uuid::from_bytes))
+}
+
+pub(super) fn remember_log(db: &Connection, log_id: Uuid) -> rusqlite::Result<()> {
+    db.execute("INSERT INTO feed (id, log_id) VALUES (1, ?1)", [log_id.as_bytes()])?;
+    Ok(())
+}
+
+/// Where the build of that name stands, when there is one of that version.
+pub(super) fn checkpoint(
+    db: &Connection,
+    name: &str,
+    version: u32,
+) -> rusqlite::Result<Option<(Checkpoint, u64)>> {
+    db.query_row(
+        "SELECT position, hash, generation FROM checkpoints WHERE name = ?1 AND version = ?2",
+        params![name, version],
+        |row| Ok((Checkpoint { position: row.get(0)?, hash: Hash(row.get(1)?) }, row.get(2)?)),
+    )
+    .optional()
+}
+
+/// Moves the checkpoint of the build of that name.
+///
+/// # Errors
+/// When it does not stand where this process left it: another one writes to the same file.
+pub(super) fn advance(
+    tx: &Transaction<'_>,
+    name: &str,
+    from: Checkpoint,
+    to: Checkpoint,
+) -> rusqlite::Result<()> {
+    let moved = tx
+        .prepare_cached("UPDATE checkpoints SET position = ?3, hash = ?4 WHERE name = ?1 AND position = ?2")?
+        .execute(params![name, from.position, to.position, to.hash.0])?;
+    if moved == 1 { Ok(()) } else { Err(rusqlite::Error::StatementChangedRows(moved)) }
+}
+
+/// The live build of `definition`: the one that is there, or a new, empty one.
+pub(super) fn live(
+    db: &mut Connection,
+    definition: &Definition,
+) -> rusqlite::Result<(Names, Checkpoint, Found)> {
+    if let Some((checkpoint, generation)) = checkpoint(db, definition.name, definition.version)? {
+        return Ok((Names::new(Names::LIVE, generation), checkpoint, Found::Usable));
+    }
+    let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let dropped = drop_build(&tx, definition, Names::LIVE)?;
+    drop_build(&tx, definition, Names::NEXT)?;
+    let names = create_build(&tx, definition, Names::LIVE)?;
+    tx.commit()?;
+    Ok((names, Checkpoint::START, dropped))
+}
+
+/// The build of `definition` that is to replace the live one, empty.
+pub(super) fn begin_next(db: &mut Connection, definition: &Definition) -> rusqlite::Result<Names> {
+    let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    drop_build(&tx, definition, Names::NEXT)?;
+    let names = create_build(&tx, definition, Names::NEXT)?;
+    tx.commit()?;
+    Ok(names)
+}
+
+/// Where a rebuild of `definition` stood when the process ended in the middle of it.
+pub(super) fn unfinished_next(
+    db: &Connection,
+    definition: &Definition,
+) -> rusqlite::Result<Option<(Names, Checkpoint)>> {
+    let found = checkpoint(db, &build_name(definition, Names::NEXT), definition.version)?;
+    Ok(found.map(|(checkpoint, generation)| (Names::new(Names::NEXT, generation), checkpoint)))
+}
+
+/// Throws a rebuild away.
+pub(super) fn discard_next(db: &mut Connection, definition: &Definition) -> rusqlite::Result<()> {
+    let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    drop_build(&tx, definition, Names::NEXT)?;
+    tx.commit()
+}
+
+/// Puts the rebuilt tables in the place of the live ones. A query sees either the old rows with
+/// the old checkpoint or the new ones with the new, since all of it is one transaction.
+pub(super) fn swap(db: &mut Connection, definition: &Definition) -> rusqlite::Result<()> {
+    let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    drop_build(&tx, definition, Names::LIVE)?;
+    for table in definition.tables {
+        tx.execute_batch(&format!("ALTER TABLE {table}{} RENAME TO {table}", Names::NEXT))?;
+    }
+    tx.execute(
+        "UPDATE checkpoints SET name = ?1 WHERE name = ?2",
+        [definition.name, &build_name(definition, Names::NEXT)],
+    )?;
+    tx.commit()
+}
+
+pub(super) fn build_name(definition: &Definition, suffix: &str) -> String {
+    format!("{}{suffix}", definition.name)
+}
+
+fn create_build(
+    tx: &Transaction<'_>,
+    definition: &Definition,
+    suffix: &'static str,
+) -> rusqlite::Result<Names> {
+    let generation: u64 =
+        tx.query_row("SELECT coalesce(max(generation), 0) + 1 FROM checkpoints", [], |row| row.get(0))?;
+    let names = Names::new(suffix, generation);
+    (definition.create)(tx, &names)?;
+    tx.execute(
+        "INSERT INTO checkpoints (name, version, generation, tables, position, hash)
+         VALUES (?1, ?2, ?3, ?4, 0, ?5)",
+        params![
+            build_name(definition, suffix),
+            definition.version,
+            generation,
+            definition.tables.join(" "),
+            Hash::ZERO.0
+        ],
+    )?;
+    Ok(names)
+}
+
+/// Drops a build, if there is one: the tables that it had, which may be others than today's.
+fn drop_build(tx: &Transaction<'_>, definition: &Definition, suffix: &str) -> rusqlite::Result<Found> {
+    let name = build_name(definition, suffix);
+    let tables: Option<String> = tx
+        .query_row("DELETE FROM checkpoints WHERE name = ?1 RETURNING tables", [&name], |row| row.get(0))
+        .optional()?;
+    for table in tables.iter().flat_map(|tables| tables.split(' ')) {
+        tx.execute_batch(&format!("DROP TABLE IF EXISTS \"{table}{suffix}\""))?;
+    }
+    Ok(if tables.is_some() { Found::Outdated } else { Found::Usable })
+}
+
+/// Why a read database cannot be opened. Nothing was changed.
+#[derive(Debug)]
+pub enum OpenError {
+    /// The SQLite that is linked has a bug that corrupts databases. Link 3.51.3 or later.
+    OldSqlite,
+    /// The file is something else. Give another path.
+    Foreign(PathBuf),
+    /// A later version of this program wrote the file. Use that version, or delete the file: it is
+    /// rebuilt from the log.
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its schema version.
+        found: u32,
+    },
+    /// The file cannot be read.
+    Io(PathBuf, io::Error),
+    /// SQLite refused. When the file is damaged, delete it: it is rebuilt from the log.
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for OpenError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OldSqlite => {
+                write!(f, "SQLite {} can corrupt databases; 3.51.3 or later is needed", rusqlite::version())
+            }
+            Self::Foreign(path) => {
+                write!(f, "{} is not a read database; it was left alone. Give another path", path.display())
+            }
+            Self::Newer { path, found } => write!(
+                f,
+                "{} has schema {found}, this program knows {SCHEMA_VERSION}. Use the later program, or delete \
+                 the file: it is rebuilt from the log",
+                path.display()
+            ),
+            Self::Io(path, error) => write!(f, "{} cannot be read: {error}", path.display()),
+            Self::Sqlite(error) => write!(
+                f,
+                "the read database cannot be opened: {error}. If it is damaged, delete it: it is rebuilt from \
+                 the log"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}

@@ -1,0 +1,409 @@
+//! The projector's promises, each with the fault that it is made against.
+
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, params};
+
+use super::*;
+use crate::es::tests::{Log, LogFeed, TempPath};
+use crate::es::*;
+
+/// Sums the numbers of each stream. `null` is poison; rows wait in memory until the flush.
+struct Sums {
+    insert: String,
+    pending: Vec<(u128, i64)>,
+}
+
+impl Projection for Sums {
+    const NAME: &'static str = "sums";
+    const VERSION: u32 = 1;
+    const TABLES: &'static [&'static str] = &["sums"];
+
+    fn over(names: &Names) -> Self {
+        let table = names.table("sums");
+        let insert = format!(
+            "INSERT INTO {table} (stream, sum) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET sum = sum + ?2"
+        );
+        Self { insert, pending: Vec::new() }
+    }
+
+    fn create(db: &Connection, names: &Names) -> rusqlite::Result<()> {
+        let (table, index) = (names.table("sums"), names.index("by_sum"));
+        db.execute_batch(&format!(
+            "CREATE TABLE {table} (stream INTEGER PRIMARY KEY, sum INTEGER NOT NULL) STRICT;
+             CREATE INDEX {index} ON {table} (sum);"
+        ))
+    }
+
+    fn apply(&mut self, _db: &Connection, event: &RecordedEvent<'_>) -> Result<(), ProjectionError> {
+        let number = event.data.parse().map_err(|_| ProjectionError::Impossible("no number".into()))?;
+        self.pending.push((event.stream_id.as_u128(), number));
+        Ok(())
+    }
+
+    fn flush(&mut self, db: &Connection) -> Result<(), ProjectionError> {
+        for (stream, number) in self.pending.drain(..) {
+            db.execute(&self.insert, params![stream as u64, number])?;
+        }
+        Ok(())
+    }
+}
+
+/// Sums as another build has it: of another version, or able to read `null`.
+macro_rules! another_build_of_sums {
+    ($name:ident, $version:literal, $read:expr) => {
+        struct $name(Sums);
+
+        impl Projection for $name {
+            const NAME: &'static str = Sums::NAME;
+            const VERSION: u32 = $version;
+            const TABLES: &'static [&'static str] = Sums::TABLES;
+
+            fn over(names: &Names) -> Self {
+                Self(Sums::over(names))
+            }
+
+            fn create(db: &Connection, names: &Names) -> rusqlite::Result<()> {
+                Sums::create(db, names)
+            }
+
+            fn apply(&mut self, db: &Connection, event: &RecordedEvent<'_>) -> Result<(), ProjectionError> {
+                Projection::apply(&mut self.0, db, &RecordedEvent { data: $read(event.data), ..*event })
+            }
+
+            fn flush(&mut self, db: &Connection) -> Result<(), ProjectionError> {
+                Projection::flush(&mut self.0, db)
+            }
+        }
+    };
+}
+another_build_of_sums!(SumsV2, 2, |data| data);
+another_build_of_sums!(Tolerant, 1, |data| if data == "null" { "0" } else { data });
+
+/// Counts events, and takes anything.
+struct Count(String);
+
+impl Projection for Count {
+    const NAME: &'static str = "count";
+    const VERSION: u32 = 1;
+    const TABLES: &'static [&'static str] = &["count"];
+
+    fn over(names: &Names) -> Self {
+        Self(format!("UPDATE {} SET events = events + 1", names.table("count")))
+    }
+
+    fn create(db: &Connection, names: &Names) -> rusqlite::Result<()> {
+        let table = names.table("count");
+        db.execute_batch(&format!("CREATE TABLE {table} (events INTEGER); INSERT INTO {table} VALUES (0);"))
+    }
+
+    fn apply(&mut self, db: &Connection, _event: &RecordedEvent<'_>) -> Result<(), ProjectionError> {
+        db.execute(&self.0, [])?;
+        Ok(())
+    }
+}
+
+fn definitions() -> [Definition; 2] {
+    [Definition::of::<Sums>(), Definition::of::<Count>()]
+}
+
+fn log_of(numbers: &[&str]) -> Log {
+    let mut log = Log::new(1);
+    for number in numbers {
+        log.append(7, "Added", number);
+    }
+    log
+}
+
+fn open(path: &TempPath) -> Projector {
+    Projector::open(path, &definitions()).unwrap()
+}
+
+fn caught_up(path: &TempPath, feed: &mut LogFeed) -> Projector {
+    let mut projector = open(path);
+    projector.catch_up(feed, u64::MAX).unwrap();
+    projector
+}
+
+fn number(path: &TempPath, sql: &str) -> i64 {
+    Connection::open(&**path).unwrap().query_row(sql, [], |row| row.get(0)).unwrap()
+}
+
+fn sum(path: &TempPath) -> i64 {
+    number(path, "SELECT coalesce(sum(sum), 0) FROM sums")
+}
+
+fn count(path: &TempPath) -> i64 {
+    number(path, "SELECT events FROM count")
+}
+
+fn refusal(projector: &mut Projector, feed: &mut LogFeed) -> String {
+    projector.catch_up(feed, u64::MAX).unwrap_err().to_string()
+}
+
+#[test]
+fn rows_and_checkpoint_move_together() {
+    let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&["1", "2", "3"])));
+    let projector = caught_up(&path, &mut feed);
+    assert_eq!((sum(&path), count(&path)), (6, 3));
+    assert_eq!(number(&path, "SELECT sum(position) FROM checkpoints"), 6);
+    assert!(projector.status().iter().all(|status| status.state == ProjectionState::Live));
+}
+
+#[test]
+fn a_restart_goes_on_at_the_checkpoint() {
+    let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&["1", "2"])));
+    caught_up(&path, &mut feed);
+    feed.append(7, "Added", "4");
+    feed.asked.lock().unwrap().clear();
+    caught_up(&path, &mut feed);
+    assert_eq!((sum(&path), count(&path)), (7, 3));
+    assert_eq!(feed.asked.lock().unwrap()[0], 2, "nothing is read twice");
+}
+
+/// The trigger stands for any failure between the rows and the checkpoint.
+#[test]
+fn a_transaction_that_fails_at_the_checkpoint_leaves_no_rows() {
+    let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&["1", "2"])));
+    let mut projector = open(&path);
+    let sabotage = Connection::open(&*path).unwrap();
+    let trigger = "CREATE TRIGGER crash BEFORE UPDATE ON checkpoints BEGIN SELECT RAISE(ABORT, 'crash'); END";
+    sabotage.execute_batch(trigger).unwrap();
+    assert!(refusal(&mut projector, &mut feed).contains("crash"));
+    assert_eq!((sum(&path), count(&path)), (0, 0));
+    sabotage.execute_batch("DROP TRIGGER crash").unwrap();
+    projector.catch_up(&mut feed, u64::MAX).unwrap();
+    assert_eq!((sum(&path), count(&path)), (3, 2), "and nothing of what was in memory is applied twice");
+}
+
+#[test]
+fn a_gap_in_the_feed_stops_the_projector() {
+    for missing in [0, 1, 2] {
+        let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&["1", "2", "3", "4"])));
+        let removed = feed.log.lock().unwrap().events.remove(missing);
+        let error = refusal(&mut open(&path), &mut feed);
+        assert!(error.contains(&format!("event {} should come next", missing + 1)), "{error}");
+        assert_eq!(count(&path), 0);
+        feed.log.lock().unwrap().events.insert(missing, removed);
+        caught_up(&path, &mut feed);
+        assert_eq!(count(&path), 4, "a sound feed is taken again");
+    }
+}
+
+#[test]
+fn an_event_that_was_altered_is_found_and_located() {
+    for altered in [0, 2] {
+        let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&["1", "2"])));
+        caught_up(&path, &mut feed);
+        feed.append(7, "Added", "3");
+        feed.append(7, "Added", "4");
+        feed.log.lock().unwrap().events[altered + 1].data = "40".into();
+        if altered == 0 {
+            // What was read before is known by its hash alone.
+            let mut forged = log_of(&["1", "20", "3"]);
+            forged.log_id = feed.log.lock().unwrap().log_id;
+            feed = LogFeed::new(forged);
+        }
+        let error = refusal(&mut open(&path), &mut feed);
+        assert!(error.contains(if altered == 0 { "event 3" } else { "event 4" }), "{error}");
+        assert_eq!(sum(&path), 3);
+    }
+}
+
+#[test]
+fn another_log_is_never_mixed_in() {
+    let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&["1"])));
+    caught_up(&path, &mut feed);
+    let mut other = LogFeed::new(Log::new(2));
+    other.append(7, "Added", "1");
+    other.append(7, "Added", "1");
+    assert!(refusal(&mut open(&path), &mut other).contains("two histories are never mixed"));
+    assert_eq!(count(&path), 1);
+}
+
+#[test]
+fn a_log_that_has_lost_events_is_refused() {
+    let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&["1", "2"])));
+    caught_up(&path, &mut feed);
+    let error = refusal(&mut open(&path), &mut LogFeed::new(log_of(&["1"])));
+    assert!(error.contains("it has lost events"), "{error}");
+}
+
+#[test]
+fn a_poison_event_stops_its_projection_before_it_and_no_other() {
+    let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&["1", "2", "null", "4"])));
+    let projector = caught_up(&path, &mut feed);
+    assert_eq!((sum(&path), count(&path)), (3, 4));
+    let [sums, counts] = &projector.status()[..] else { panic!("two projections") };
+    assert_eq!((sums.state, sums.position), (ProjectionState::Stalled, 2));
+    assert!(sums.error.as_ref().unwrap().starts_with("event 3 cannot be applied"), "{sums:?}");
+    assert_eq!((counts.state, counts.position), (ProjectionState::Live, 4));
+}
+
+#[test]
+fn a_build_that_can_apply_the_poison_carries_on_from_there() {
+    let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&["1", "null"])));
+    caught_up(&path, &mut feed);
+    feed.append(7, "Added", "3");
+    let mut projector = Projector::open(&path, &[Definition::of::<Tolerant>(), definitions()[1]]).unwrap();
+    projector.catch_up(&mut feed, u64::MAX).unwrap();
+    assert_eq!((sum(&path), count(&path)), (4, 3));
+    assert!(projector.status().iter().all(|status| status.state == ProjectionState::Live));
+}
+
+#[test]
+fn a_rebuild_is_swapped_in_whole_and_makes_good_what_was_wrong() {
+    let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&["1", "2"])));
+    let mut projector = caught_up(&path, &mut feed);
+    Connection::open(&*path).unwrap().execute_batch("UPDATE sums SET sum = 1000").unwrap();
+    for _ in 0..2 {
+        projector.published.claim_rebuild("sums").unwrap();
+        projector.begin_rebuild(0).unwrap();
+        assert_eq!(projector.status()[0].state, ProjectionState::Rebuilding);
+        projector.catch_up(&mut feed, u64::MAX).unwrap();
+        assert_eq!((sum(&path), projector.status()[0].state), (3, ProjectionState::Live));
+    }
+    feed.append(7, "Added", "5");
+    projector.catch_up(&mut feed, u64::MAX).unwrap();
+    assert_eq!((sum(&path), count(&path)), (8, 3), "the swapped rows are followed");
+    assert_eq!(number(&path, "SELECT count(*) FROM sqlite_schema WHERE name LIKE '%next%'"), 0);
+}
+
+#[test]
+fn a_rebuild_that_is_cut_off_leaves_the_live_rows_and_goes_on_at_the_next_start() {
+    let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&["1", "2", "3"])));
+    let mut projector = caught_up(&path, &mut feed);
+    projector.published.claim_rebuild("sums").unwrap();
+    projector.begin_rebuild(0).unwrap();
+    let request = projector.wanted(Duration::ZERO).unwrap();
+    let page = feed.page(request.after, 2, Duration::ZERO).unwrap();
+    let page = CheckedPage::read(page).unwrap();
+    projector.take(&request, &page).unwrap();
+    drop(projector);
+    assert_eq!(sum(&path), 6, "the live rows");
+    assert_eq!(number(&path, "SELECT sum(sum) FROM sums_next"), 3, "the rebuild, half done");
+    let mut projector = open(&path);
+    assert_eq!(projector.status()[0].rebuild.unwrap().position, 2);
+    projector.catch_up(&mut feed, u64::MAX).unwrap();
+    assert_eq!((sum(&path), projector.status()[0].state), (6, ProjectionState::Live));
+}
+
+#[test]
+fn a_rebuild_that_meets_poison_is_given_up_and_says_so() {
+    let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&["1"])));
+    let mut projector = caught_up(&path, &mut feed);
+    feed.append(7, "Added", "null");
+    projector.published.claim_rebuild("sums").unwrap();
+    projector.begin_rebuild(0).unwrap();
+    projector.catch_up(&mut feed, u64::MAX).unwrap();
+    let status = &projector.status()[0];
+    assert_eq!((status.state, status.rebuild), (ProjectionState::Stalled, None));
+    assert_eq!(sum(&path), 1);
+}
+
+#[test]
+fn rows_of_another_version_are_replayed_and_the_others_kept() {
+    let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&["1", "2"])));
+    caught_up(&path, &mut feed);
+    let definitions = [Definition::of::<SumsV2>(), Definition::of::<Count>()];
+    let mut projector = Projector::open(&path, &definitions).unwrap();
+    let [sums, counts] = &projector.status()[..] else { panic!("two projections") };
+    assert_eq!((sums.state, sums.position), (ProjectionState::Rebuilding, 0));
+    assert_eq!(counts.position, 2);
+    projector.catch_up(&mut feed, u64::MAX).unwrap();
+    assert_eq!((sum(&path), count(&path)), (3, 2));
+    assert_eq!(projector.status()[0].state, ProjectionState::Live);
+}
+
+#[test]
+fn following_goes_on_while_a_rebuild_has_far_to_go() {
+    let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&["1"; 5])));
+    let mut projector = caught_up(&path, &mut feed);
+    projector.published.claim_rebuild("sums").unwrap();
+    projector.begin_rebuild(0).unwrap();
+    let asked: Vec<u64> = (0..4).map(|_| projector.wanted(Duration::ZERO).unwrap().after).collect();
+    assert!(asked.contains(&0) && asked.contains(&5), "{asked:?}");
+    assert_eq!(asked[0], asked[2], "they take turns: {asked:?}");
+}
+
+#[test]
+fn foreign_and_newer_files_are_refused_and_not_touched() {
+    let foreign = TempPath::new();
+    Connection::open(&*foreign).unwrap().execute_batch("CREATE TABLE a (b)").unwrap();
+    let text = TempPath::new();
+    std::fs::write(&*text, "these are the accounts of 1923").unwrap();
+    let newer = TempPath::new();
+    drop(open(&newer));
+    Connection::open(&*newer).unwrap().pragma_update(None, "user_version", 2).unwrap();
+    for (path, word) in [(&foreign, "not a read database"), (&text, "not a read"), (&newer, "schema 2")] {
+        let before = std::fs::read(&**path).unwrap();
+        let error = Projector::open(path, &definitions()).unwrap_err().to_string();
+        assert!(error.contains(word), "{error}");
+        assert_eq!(std::fs::read(&**path).unwrap(), before);
+    }
+}
+
+#[test]
+fn two_projectors_on_one_file_do_not_apply_an_event_twice() {
+    let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&["1", "2"])));
+    let mut late = open(&path);
+    caught_up(&path, &mut feed);
+    assert!(late.catch_up(&mut feed, u64::MAX).is_err());
+    assert_eq!((sum(&path), count(&path)), (3, 2));
+}
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_running_projector_follows_the_log_and_wakes_who_waits() {
+    let (path, feed) = (TempPath::new(), LogFeed::new(Log::new(1)));
+    let running = open(&path).start(feed.clone(), Duration::from_millis(50)).unwrap();
+    for number in ["1", "2", "3"] {
+        let position = feed.append(7, "Added", number);
+        assert!(running.watch("sums").unwrap().wait_for(position, PATIENCE) >= position);
+    }
+    assert_eq!(sum(&path), 6);
+    running.stop();
+}
+
+#[test]
+fn a_rebuild_runs_beside_a_running_projector() {
+    let (path, feed) = (TempPath::new(), LogFeed::new(log_of(&["1"; 1000])));
+    let running = open(&path).start(feed.clone(), Duration::from_millis(50)).unwrap();
+    assert_eq!(running.watch("sums").unwrap().wait_for(1000, PATIENCE), 1000);
+    running.rebuild("sums").unwrap();
+    assert_eq!(running.rebuild("nothing"), Err(RebuildRefused::UnknownProjection));
+    feed.append(7, "Added", "1");
+    until("the rebuild ends", || running.status()[0].rebuild.is_none());
+    assert!(running.watch("sums").unwrap().wait_for(1001, PATIENCE) >= 1001);
+    assert_eq!(sum(&path), 1001);
+}
+
+#[test]
+fn of_two_rebuilds_at_once_one_is_refused() {
+    let (path, feed) = (TempPath::new(), LogFeed::new(log_of(&["1"])));
+    let projector = caught_up(&path, &mut feed.clone());
+    assert!(projector.published.claim_rebuild("sums").is_ok());
+    assert_eq!(projector.published.claim_rebuild("sums"), Err(RebuildRefused::Running));
+}
+
+#[test]
+fn a_feed_that_is_unsound_shows_as_stalled_and_heals() {
+    let (path, feed) = (TempPath::new(), LogFeed::new(log_of(&["1", "2", "3"])));
+    let removed = feed.log.lock().unwrap().events.remove(1);
+    let running = open(&path).start(feed.clone(), Duration::from_millis(20)).unwrap();
+    let all = |state| move |running: &RunningProjector| running.status().iter().all(|s| s.state == state);
+    until("it stalls", || all(ProjectionState::Stalled)(&running));
+    assert!(running.status()[0].error.as_ref().unwrap().contains("gap"));
+    feed.log.lock().unwrap().events.insert(1, removed);
+    until("it goes on", || all(ProjectionState::Live)(&running));
+    assert_eq!(sum(&path), 6);
+}

@@ -1,0 +1,21 @@
+//! What the read side can answer instead of rows.
+
+use crate::http::problem_types;
+
+problem_types! {
+    ACCOUNT_NOT_FOUND = 404 "account-not-found", "There is no such account",
+        "No account was opened with this id, or not yet at the version or time that was asked for. `Event-Position` says how far the read model has come: an account that was opened after that is found with `?min_position=`.";
+    READ_MODEL_BEHIND = 503 "read-model-behind", "The read model has not come that far",
+        "The position given as `min_position` was not reached in time. `Event-Position` says how far the read model has come. Try again, with a longer `wait`, or do without.";
+    PROJECTION_NOT_FOUND = 404 "projection-not-found", "There is no such projection",
+        "`GET /projections` lists the projections.";
+    REBUILD_RUNNING = 409 "rebuild-running", "A rebuild is running",
+        "The projection is being rebuilt already. `GET /projections` shows how far it has come.";
+    STORAGE_FAILED = 503 "storage-failed", "The storage fails",
+        "The read database cannot be read now. Try again later, or ask another instance.";
+    UNHEALTHY = 503 "unhealthy", "The service cannot do its job",
+        "The detail says why. The rows still answer, but some of them get no newer. Ask another instance, or see `GET /projections`.";
+}
+
+/// How long a client waits before it tries again, in seconds.
+pub(super) const RETRY_AFTER: &str = "1";

@@ -1,0 +1,263 @@
+//! The routes of the read side: queries, and what an operator asks of it.
+//!
+//! **Invariant:** a query changes nothing, and its answer says in `Event-Position` how far the rows
+//! that it was read from have come, also when it is 304 or 404.
+
+#[cfg(test)]
+mod tests;
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::cursor;
+use super::history::{self, Moment, StatementPage, scope};
+use super::preconditions::{await_position, client_has};
+use super::problems::{ACCOUNT_NOT_FOUND, PROJECTION_NOT_FOUND, REBUILD_RUNNING, RETRY_AFTER, UNHEALTHY};
+use super::queries::{self, AccountJson, Filter, Fresh};
+use super::service::ReadSide;
+use super::upstream::Contact;
+use super::views::{ProjectionView, Projections, RebuildView, Summary};
+use crate::es::{ProjectionState, ProjectionStatus, RebuildRefused};
+use crate::http::{Fields, Method, Params, Problem, Query, Request, Response, Route};
+use crate::time::Timestamp;
+
+const DEFAULT_LIMIT: u64 = 100;
+/// Of a list: some hundred KiB.
+const MAX_LIMIT: u64 = 1000;
+/// Versions stay exact in any JSON reader, like amounts.
+const MAX_VERSION: u64 = (1 << 53) - 1;
+/// All read models.
+const ALL: &[&str] = &["accounts", "transactions", "summary"];
+
+/// The route table.
+pub const ROUTES: &[Route<ReadSide>] = &[
+    Route { method: Method::Get, pattern: "/accounts/{id}", handler: account },
+    Route { method: Method::Get, pattern: "/accounts/{id}/transactions", handler: transactions },
+    Route { method: Method::Get, pattern: "/accounts", handler: accounts },
+    Route { method: Method::Get, pattern: "/summary", handler: summary },
+    Route { method: Method::Get, pattern: "/position", handler: position },
+    Route { method: Method::Get, pattern: "/projections", handler: projections },
+    Route { method: Method::Post, pattern: "/projections/{name}/rebuild", handler: rebuild },
+    Route { method: Method::Get, pattern: "/health", handler: health },
+    Route { method: Method::Get, pattern: "/", handler: index },
+];
+
+// --------------------------------------------------------------------------------- queries
+
+fn account(service: &ReadSide, request: &Request, params: &Params<'_>) -> Result<Response, Problem> {
+    let account_id = params.uuid(0)?;
+    let query = Query::of(request, &["at_version", "as_of", "min_position", "wait"])?;
+    let moment = moment(&query)?;
+    let fresh = match moment {
+        None => {
+            await_position(service, &query, &["accounts"])?;
+            service.database.read(|db| queries::account(db, account_id))
+        }
+        Some(moment) => {
+            await_position(service, &query, &["transactions"])?;
+            service.database.read(|db| history::account_then(db, account_id, &moment))
+        }
+    }?;
+    match fresh.value {
+        None => Err(no_account(account_id, fresh.position)),
+        Some(account) => account_response(request, fresh.position, account),
+    }
+}
+
+fn moment(query: &Query) -> Result<Option<Moment>, Problem> {
+    let version = query.whole_number("at_version", 1..=MAX_VERSION)?;
+    match (version, query.text("as_of")) {
+        (None, None) => Ok(None),
+        (Some(version), None) => Ok(Some(Moment::Version(version))),
+        (None, Some(time)) => {
+            let hint =
+                "must be an RFC 3339 time, such as 2026-01-31T12:00:00Z (encode the + of an offset as %2B)";
+            let time: Timestamp = time.parse().map_err(|_| Problem::invalid_query("as_of", hint))?;
+            Ok(Some(Moment::Time(time.to_string())))
+        }
+        (Some(_), Some(_)) => {
+            Err(Problem::invalid_query("as_of", "at_version and as_of cannot both be given"))
+        }
+    }
+}
+
+fn account_response(request: &Request, position: u64, account: AccountJson) -> Result<Response, Problem> {
+    let response = if client_has(request, account.version)? {
+        Response::empty(304)
+    } else {
+        Response::new(200, "application/json", account.json)
+    };
+    let tag = format!("\"{}\"", account.version);
+    Ok(response.with_header("ETag", tag).with_header("Event-Position", position.to_string()))
+}
+
+fn no_account(account_id: Uuid, position: u64) -> Problem {
+    let detail = format!("there is no account {account_id}, or it was not that old then");
+    Problem::new(&ACCOUNT_NOT_FOUND, detail).with_header("Event-Position", position.to_string())
+}
+
+fn transactions(service: &ReadSide, request: &Request, params: &Params<'_>) -> Result<Response, Problem> {
+    let account_id = params.uuid(0)?;
+    let query = Query::of(request, &["limit", "cursor", "min_position", "wait"])?;
+    let from = read_cursor(&query, &scope(&account_id.to_string()))?;
+    let limit = limit(&query)?;
+    await_position(service, &query, &["transactions"])?;
+    let Fresh { position, value } =
+        service.database.read(|db| history::transactions(db, account_id, from, limit))?;
+    match value {
+        StatementPage::Page(json) => Ok(page(json, position)),
+        StatementPage::NoAccount => Err(no_account(account_id, position)),
+        StatementPage::NoSuchCursor => Err(bad_cursor().with_header("Event-Position", position.to_string())),
+    }
+}
+
+fn accounts(service: &ReadSide, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
+    let query = Query::of(request, &["owner", "status", "limit", "cursor", "min_position", "wait"])?;
+    let filter = Filter { owner: query.text("owner"), status: query.text("status") };
+    if filter.status.is_some_and(|status| status != "open" && status != "closed") {
+        return Err(Problem::invalid_query("status", "must be open or closed"));
+    }
+    let after = read_cursor(&query, &filter.scope())?.unwrap_or(0);
+    let limit = limit(&query)?;
+    await_position(service, &query, &["accounts"])?;
+    let fresh = service.database.read(|db| queries::accounts(db, &filter, after, limit))?;
+    Ok(page(fresh.value, fresh.position))
+}
+
+fn limit(query: &Query) -> Result<u64, Problem> {
+    Ok(query.whole_number("limit", 1..=MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT))
+}
+
+fn read_cursor(query: &Query, scope: &[&str]) -> Result<Option<u64>, Problem> {
+    let Some(text) = query.text("cursor") else {
+        return Ok(None);
+    };
+    cursor::decode(scope, text).map(Some).ok_or_else(bad_cursor)
+}
+
+fn bad_cursor() -> Problem {
+    Problem::invalid_query("cursor", "must be the next_cursor of a page of this list with these filters")
+}
+
+fn page(json: Vec<u8>, position: u64) -> Response {
+    Response::new(200, "application/json", json).with_header("Event-Position", position.to_string())
+}
+
+fn summary(service: &ReadSide, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
+    let query = Query::of(request, &["min_position", "wait"])?;
+    await_position(service, &query, &["summary"])?;
+    let Fresh { position, value } = service.database.read(queries::summary)?;
+    let response = Response::json(200, &Summary { currencies: value });
+    Ok(response.with_header("Event-Position", position.to_string()))
+}
+
+fn position(service: &ReadSide, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
+    let query = Query::of(request, &["min_position", "wait"])?;
+    await_position(service, &query, ALL)?;
+    let position = service.database.read(queries::position_of_all)?;
+    Ok(at_position(Response::json(200, &json!({ "position": position })), position))
+}
+
+fn at_position(response: Response, position: u64) -> Response {
+    response.with_header("Event-Position", position.to_string())
+}
+
+// ------------------------------------------------------------------------------ operations
+
+fn projections(service: &ReadSide, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
+    let query = Query::of(request, &["min_position", "wait"])?;
+    await_position(service, &query, ALL)?;
+    let statuses = service.projector.status();
+    let shown: Vec<_> = statuses.iter().map(shown).collect();
+    Ok(at_position(Response::json(200, &Projections { projections: shown }), slowest(&statuses)))
+}
+
+fn slowest(statuses: &[ProjectionStatus]) -> u64 {
+    statuses.iter().map(|status| status.position).min().unwrap_or(0)
+}
+
+fn shown(status: &ProjectionStatus) -> ProjectionView<'_> {
+    ProjectionView {
+        name: status.name,
+        position: status.position,
+        head: status.head,
+        lag_events: status.head - status.position,
+        lag_seconds: status.behind_for.as_secs_f64(),
+        state: status.state.as_str(),
+        error: status.error.as_deref(),
+        rebuild: status.rebuild.map(|rebuild| RebuildView {
+            position: rebuild.position,
+            events_per_second: rebuild.events_per_second,
+            seconds_left: rebuild.seconds_left,
+        }),
+    }
+}
+
+fn rebuild(service: &ReadSide, request: &Request, params: &Params<'_>) -> Result<Response, Problem> {
+    Query::of(request, &[])?;
+    Fields::of_optional(request)?.finish()?;
+    let name = params.text(0);
+    match service.projector.rebuild(name) {
+        Ok(()) => Ok(Response::json(202, &json!({ "name": name, "state": "rebuilding" }))),
+        Err(RebuildRefused::UnknownProjection) => {
+            Err(Problem::new(&PROJECTION_NOT_FOUND, format!("there is no projection {name:?}")))
+        }
+        Err(refused @ RebuildRefused::Running) => Err(Problem::new(&REBUILD_RUNNING, refused.to_string())),
+        Err(refused @ RebuildRefused::Stopped) => {
+            Err(Problem::new(&UNHEALTHY, refused.to_string()).with_header("Retry-After", RETRY_AFTER))
+        }
+    }
+}
+
+/// A read side that has lost the write side still answers, so that is no failure, only said. One
+/// that an event has stopped needs a person.
+fn health(service: &ReadSide, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
+    Query::of(request, &[])?;
+    let statuses = service.projector.status();
+    if let Some(status) = statuses.iter().find(|status| status.state == ProjectionState::Stalled) {
+        let error = status.error.as_deref().unwrap_or("the reason is not known");
+        let problem = Problem::new(&UNHEALTHY, format!("projection {} is stalled: {error}", status.name));
+        return Err(problem.with("projection", status.name).with_header("Retry-After", RETRY_AFTER));
+    }
+    // The rows must be readable, or no query is answered.
+    let position = service.database.read(queries::position_of_all)?;
+    let states: serde_json::Map<String, Value> =
+        statuses.iter().map(|status| (status.name.to_owned(), status.state.as_str().into())).collect();
+    let is_ready = statuses.iter().all(|status| status.state == ProjectionState::Live);
+    Ok(Response::json(
+        200,
+        &json!({
+            "status": "ok",
+            "service": "read",
+            "ready": is_ready,
+            "position": position,
+            "projections": states,
+            "write_side": contact(&service.upstream.contact()),
+        }),
+    ))
+}
+
+fn contact(contact: &Contact) -> Value {
+    match contact {
+        Contact::Never => json!({ "state": "not-met" }),
+        Contact::Reached(address) => json!({ "state": "reachable", "address": address }),
+        Contact::Lost(error) => json!({ "state": "unreachable", "error": error }),
+    }
+}
+
+const INDEX: &str = "<!doctype html><html lang=en><meta charset=utf-8><title>Tally: read side</title>
+<h1>Tally: read side</h1>
+<p>Answers from read models that follow the event feed.
+<ul>
+<li><a href=/accounts>/accounts</a>: accounts; <code>/accounts/{id}</code>, <code>/accounts/{id}/transactions</code>
+<li><a href=/summary>/summary</a>: the bank by currency
+<li><a href=/position>/position</a>: how far the read models have come
+<li><a href=/projections>/projections</a>: how each of them stands
+<li><a href=/health>/health</a>
+</ul></html>
+";
+
+fn index(_: &ReadSide, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
+    Query::of(request, &[])?;
+    Ok(Response::new(200, "text/html; charset=utf-8", INDEX.into()))
+}

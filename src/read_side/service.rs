@@ -1,0 +1,159 @@
+//! The read side at work: the database, the projector that fills it, and who waits for it.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use super::database::Database;
+use super::projections;
+use super::upstream::{HttpFeed, Upstream};
+use crate::discovery::BaseUrl;
+use crate::es::{Feed, Notice, OpenError, ProjectionState, ProjectionStatus, Projector, RunningProjector};
+use crate::http::LongPolls;
+
+/// How often a rebuild before serving looks how far it is.
+const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+
+/// What the read side is told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Its database; created when it is not there.
+    pub db: PathBuf,
+    /// Where to look for the write side.
+    pub registries: Vec<BaseUrl>,
+    /// The longest pause between two looks at the feed, 30 s at most.
+    pub poll_interval: Duration,
+    /// How many requests may wait for a position at once.
+    pub max_waits: usize,
+}
+
+/// The state of the service; give it to a [`crate::http::Router`] with [`super::ROUTES`].
+#[derive(Debug)]
+pub struct ReadSide {
+    pub(super) database: Database,
+    pub(super) projector: RunningProjector,
+    pub(super) long_polls: LongPolls,
+    pub(super) upstream: Arc<Upstream>,
+}
+
+impl ReadSide {
+    /// Opens the database and begins to follow the write side, wherever the registries say it is,
+    /// now or later.
+    ///
+    /// # Errors
+    /// When the database cannot be opened, or the system has no threads.
+    pub fn start(options: Options) -> Result<Self, StartError> {
+        // The database first: when it is refused, nothing has begun.
+        let projector = Projector::open(&options.db, &projections())?;
+        let upstream = Upstream::start(options.registries.clone())?;
+        let feed = HttpFeed::new(Arc::clone(&upstream));
+        Self::follow(projector, upstream, feed, &options)
+    }
+
+    pub(super) fn follow(
+        projector: Projector,
+        upstream: Arc<Upstream>,
+        feed: impl Feed + 'static,
+        options: &Options,
+    ) -> Result<Self, StartError> {
+        let projector = projector.with_notice(log_notice).start(feed, options.poll_interval)?;
+        let long_polls = LongPolls::new(options.max_waits);
+        Ok(Self { database: Database::new(&options.db), projector, long_polls, upstream })
+    }
+
+    /// Rebuilds all read models from the first event and returns when they are live, or an event has
+    /// stopped them. `progress` is told how they stand, some times a second; when it answers
+    /// [`Patience::Ended`], this returns at once and the rebuild goes on.
+    pub fn rebuild_all(&self, mut progress: impl FnMut(&[ProjectionStatus]) -> Patience) {
+        for status in self.projector.status() {
+            // An empty read model is being built as it is.
+            if status.position > 0 {
+                // Refused only when a rebuild is running already, and that will do.
+                let _ = self.projector.rebuild(status.name);
+            }
+        }
+        loop {
+            let statuses = self.projector.status();
+            if progress(&statuses) == Patience::Ended || statuses.iter().all(is_settled) {
+                return;
+            }
+            thread::sleep(PROGRESS_EVERY);
+        }
+    }
+
+    /// How each projection stands.
+    pub fn status(&self) -> Vec<ProjectionStatus> {
+        self.projector.status()
+    }
+
+    /// How many requests wait for a position now.
+    pub fn waiting(&self) -> usize {
+        self.long_polls.waiting()
+    }
+
+    /// Ends all waits and stops following. Queries go on being answered.
+    pub fn close(&self) {
+        self.upstream.close();
+        self.projector.stop();
+    }
+}
+
+/// Whether to go on waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// Go on.
+    Lasts,
+    /// Do not.
+    Ended,
+}
+
+fn is_settled(status: &ProjectionStatus) -> bool {
+    match status.state {
+        ProjectionState::Live => status.rebuild.is_none(),
+        ProjectionState::Stalled => true,
+        ProjectionState::CatchingUp | ProjectionState::Rebuilding => false,
+    }
+}
+
+fn log_notice(notice: Notice) {
+    match notice {
+        Notice::FeedFails(_) | Notice::Stalled { .. } | Notice::RebuildFailed { .. } => {
+            log::error!("{notice}")
+        }
+        Notice::FeedIsSound | Notice::RebuildBegan { .. } | Notice::Rebuilt { .. } => log::info!("{notice}"),
+    }
+}
+
+/// Why the read side does not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The database cannot be opened.
+    Database(OpenError),
+    /// The system has no thread.
+    Thread(std::io::Error),
+}
+
+impl From<OpenError> for StartError {
+    fn from(error: OpenError) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<std::io::Error> for StartError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Thread(error)
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Database(error) => error.fmt(f),
+            Self::Thread(error) => write!(f, "the system gives no thread: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
