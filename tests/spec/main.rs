@@ -3,11 +3,14 @@
 // Every failure here is to stop the test with its reason.
 #![allow(clippy::unwrap_used)]
 
+mod bank;
 mod counter;
 mod support;
 
 mod command_execution;
 mod event_store;
+
+mod write_side;
 
 mod discovery_client;
 mod registry;

@@ -11,6 +11,7 @@ mod client;
 mod directory;
 mod process;
 mod system;
+mod wire;
 
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ pub(crate) use client::{Client, Reply};
 pub(crate) use directory::Directory;
 pub(crate) use process::{Binary, Ended, Launch, Process};
 pub(crate) use system::System;
+pub(crate) use wire::Wire;
 
 /// When a test gives up. Far beyond what a loaded machine needs, so that timing decides nothing.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
