@@ -117,7 +117,10 @@ fn all_services(registry: &Arc<Registry>, request: &Request, _: &Params<'_>) -> 
 fn health(registry: &Arc<Registry>, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
     Query::of(request, &[])?;
     let (index, instances) = registry.with_leases(|leases, now| (leases.index(now), leases.count(now)));
-    Ok(Response::json(200, &json!({"status": "ok", "index": index, "instances": instances})))
+    Ok(Response::json(
+        200,
+        &json!({"status": "ok", "service": "registry", "ready": true, "index": index, "instances": instances}),
+    ))
 }
 
 fn service_name<'a>(params: &Params<'a>) -> Result<&'a str, Problem> {
@@ -365,7 +368,10 @@ mod tests {
     fn health_counts_the_living() {
         let service = lasting();
         register(&service, "write");
-        assert_eq!(get(&service, "/health"), json!({"status": "ok", "index": 1, "instances": 1}));
+        assert_eq!(
+            get(&service, "/health"),
+            json!({"status": "ok", "service": "registry", "ready": true, "index": 1, "instances": 1})
+        );
     }
 
     #[test]

@@ -187,6 +187,7 @@ fn health(service: &WriteSide, request: &Request, _: &Params<'_>) -> Result<Resp
         &json!({
             "status": "ok",
             "service": "write",
+            "ready": true,
             "log_id": service.log.log_id(),
             "head": service.log.head().value(),
             "waiting_commands": service.bank.waiting(),
