@@ -29,4 +29,6 @@ mod operations;
 mod registered_processes;
 mod whole_system;
 
+mod readme;
+
 mod tidy;
