@@ -5,6 +5,7 @@
 
 mod bank;
 mod counter;
+mod every_service;
 mod support;
 
 mod command_execution;
@@ -20,9 +21,14 @@ mod http_attacks;
 mod http_engine;
 mod http_peer;
 
+mod bad_input;
+mod common_rules;
+
 mod command_line;
 mod operations;
 mod registered_processes;
 mod whole_system;
+
+mod readme;
 
 mod tidy;
