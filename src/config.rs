@@ -186,9 +186,9 @@ const READ_DB: &str = "read_db.sqlite3";
 /// Instances are to send three heartbeats in a TTL: one may be lost, one may be late.
 const HEARTBEATS_PER_TTL: u32 = 3;
 /// Seconds. Below, a busy machine misses them; above, nobody calls it soft state any more.
-const HEARTBEAT_RANGE: (f64, f64) = (0.05, 3_600.0);
-/// Seconds. Must leave room for a heartbeat of the shortest interval.
-const TTL_RANGE: (f64, f64) = (0.1, 86_400.0);
+const HEARTBEAT_RANGE: (f64, f64) = (0.01, 3_600.0);
+/// Seconds. Below, a busy machine alone ends leases; above, the dead are served for days.
+const TTL_RANGE: (f64, f64) = (0.05, 86_400.0);
 /// Seconds. The feed lets nobody wait longer than 30 seconds.
 const POLL_RANGE: (f64, f64) = (0.01, 30.0);
 

@@ -11,11 +11,13 @@
 //! Read next: `discovery/registration.rs`, then `discovery/discovered.rs`.
 
 mod backoff;
+mod base_url;
 mod client;
 mod discovered;
 mod registration;
 
 pub use backoff::{Backoff, jittered};
-pub use client::{BaseUrl, DiscoveryError, Instance, InvalidUrl, RegistryClient};
+pub use base_url::{BaseUrl, InvalidUrl};
+pub use client::{DiscoveryError, Instance, RegistryClient};
 pub use discovered::Discovered;
 pub use registration::{Advertised, Registration};

@@ -28,6 +28,10 @@ mod encode;
 mod head;
 mod refuse;
 
+// The other engine.
+#[cfg(feature = "tiny_http")]
+mod tiny;
+
 pub use json::{Fields, parse_uuid, required};
 pub use long_polls::{LongPolls, Permit};
 pub(crate) use problem::problem_types;

@@ -12,7 +12,6 @@
 //! Read next: `registry/leases.rs`, `registry/service.rs`, then [`crate::discovery`], the client.
 
 mod leases;
-mod polls;
 mod registration;
 mod routes;
 mod service;

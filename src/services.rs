@@ -7,147 +7,50 @@
 //!
 //! Wiring: the only module, besides the binaries, that knows every part.
 
+mod read;
+mod registry;
+mod write;
+
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::account::Account;
-use crate::config::{self, Reachable, ReadConfig, ReadTask, RegistryConfig, WriteConfig};
+use crate::config::{self, AllConfig, Config, Reachable, ReadConfig, RegistryConfig, WriteConfig};
 use crate::discovery::{Advertised, BaseUrl, Registration};
-use crate::es::{EventLog, Executor, ProjectionStatus, SqliteDatabase};
-use crate::http::{LongPolls, Router, Server, serve};
-use crate::process::{StartError, http_options, listen};
-use crate::read_side::{self, Patience, ReadSide};
-use crate::registry::{self, Registry};
-use crate::write_side::{ROUTES, WriteSide};
+use crate::http::{self, Route, Router, Server};
+use crate::metrics;
+use crate::process::{StartError, announce, http_options};
+use crate::read_side::Patience;
+use crate::telemetry::{self, HttpMetrics};
 
-/// A running service registry.
+pub use read::ReadService;
+pub use registry::RegistryService;
+pub use write::WriteService;
+
+/// A service's routes, and the server that answers with them.
 #[derive(Debug)]
-pub struct RegistryService {
-    registry: Arc<Registry>,
+struct Served<S: 'static> {
+    router: Arc<Router<S>>,
     server: Server,
 }
 
-impl RegistryService {
-    /// Starts it; it serves when this returns.
-    ///
-    /// # Errors
-    /// When it cannot listen, or the system has no thread for it.
-    pub fn start(config: &RegistryConfig) -> Result<Self, StartError> {
-        let listener = listen(&config.service.listen)?;
-        let registry = Arc::new(Registry::new(registry::Options { ttl: config.ttl, ..Default::default() }));
-        let router = registry::router(Arc::clone(&registry));
-        let server = serve(listener, http_options(&config.service), move |request| router.handle(request))?;
-        Ok(Self { registry, server })
-    }
-
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.server.local_addr()
-    }
-
-    /// Stops it.
-    pub fn stop(self) {
-        self.registry.close();
-        self.server.stop();
-    }
-}
-
-/// A running write service.
-#[derive(Debug)]
-pub struct WriteService {
-    registration: Registration,
-    log: Arc<EventLog>,
-    router: Arc<Router<WriteSide>>,
-    server: Server,
-}
-
-impl WriteService {
-    /// Starts it; it serves when this returns.
-    ///
-    /// # Errors
-    /// When its database cannot be opened, it cannot listen, or the system has no thread for it.
-    pub fn start(config: &WriteConfig) -> Result<Self, StartError> {
-        let listener = listen(&config.service.listen)?;
-        let failed =
-            |error| StartError::new(format!("cannot open the event store {}: {error}", config.db.display()));
-        let log = EventLog::open(SqliteDatabase::open(&config.db).map_err(failed)?).map_err(failed)?;
-        let bank = Executor::<Account>::start(Arc::clone(&log), |_| ()).map_err(failed)?;
-        let side = WriteSide::new(bank, Arc::clone(&log), LongPolls::new(LongPolls::DEFAULT_MAX));
-        let router = Arc::new(Router::new(side, ROUTES));
-        let serving = Arc::clone(&router);
-        let server = serve(listener, http_options(&config.service), move |request| serving.handle(request))?;
-        let registration =
-            register("write", &config.service, &config.registries, &server, config.heartbeat_interval)?;
-        Ok(Self { registration, log, router, server })
-    }
-
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.server.local_addr()
-    }
-
-    /// Stops it: commands that were taken are finished and answered.
-    pub fn stop(self) {
-        let Self { registration, log, router, server } = self;
-        registration.stop();
-        log.head().close();
-        server.stop();
-        router.state().close();
-    }
-}
-
-/// A running read service.
-#[derive(Debug)]
-pub struct ReadService {
-    registration: Registration,
-    router: Arc<Router<ReadSide>>,
-    server: Server,
-}
-
-impl ReadService {
-    /// Starts it; it serves when this returns. With [`ReadTask::RebuildThenServe`] it rebuilds its
-    /// read models first, for as long as `progress` has patience.
-    ///
-    /// # Errors
-    /// When its database cannot be opened, it cannot listen, or the system has no thread for it.
-    pub fn start(
-        config: &ReadConfig,
-        progress: impl FnMut(&[ProjectionStatus]) -> Patience,
-    ) -> Result<Self, StartError> {
-        let listener = listen(&config.service.listen)?;
-        let options = read_side::Options {
-            db: config.db.clone(),
-            registries: config.registries.clone(),
-            poll_interval: config.poll_interval,
-            max_waits: LongPolls::DEFAULT_MAX,
-        };
-        let side = ReadSide::start(options).map_err(|error| StartError::new(error.to_string()))?;
-        match config.task {
-            ReadTask::Serve | ReadTask::Verify => {}
-            ReadTask::RebuildThenServe => side.rebuild_all(progress),
-        }
-        let router = Arc::new(Router::new(side, read_side::ROUTES));
-        let serving = Arc::clone(&router);
-        let server = serve(listener, http_options(&config.service), move |request| serving.handle(request))?;
-        let registration =
-            register("read", &config.service, &config.registries, &server, config.heartbeat_interval)?;
-        Ok(Self { registration, router, server })
-    }
-
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.server.local_addr()
-    }
-
-    /// Stops it: waits for a position end, requests in flight are answered.
-    pub fn stop(self) {
-        let Self { registration, router, server } = self;
-        registration.stop();
-        router.state().close();
-        server.stop();
-    }
+/// Serves those routes, and those that every service has.
+fn serve<S: Send + Sync + 'static>(
+    listener: TcpListener,
+    service: &config::Service,
+    state: S,
+    routes: &'static [Route<S>],
+    metrics: Arc<metrics::Registry>,
+) -> Result<Served<S>, StartError> {
+    let options = http_options(service);
+    telemetry::show_server(&metrics, &options.connections);
+    let router = Arc::new(Router::new(state, routes).observed_by(HttpMetrics::of(&metrics, routes)));
+    let (own, common) = (Arc::clone(&router), telemetry::router(metrics));
+    let server = http::serve(listener, options, move |request| {
+        if common.knows(request.path()) { common.handle(request) } else { own.handle(request) }
+    })?;
+    Ok(Served { router, server })
 }
 
 /// Registers a service that serves already: whoever finds it is answered.
@@ -161,4 +64,57 @@ fn register(
     let Reachable { host, port } = Reachable::of(server.local_addr(), service.advertise.as_ref());
     let advertised = Advertised { name: name.to_owned(), host, port, metadata: BTreeMap::new() };
     Ok(Registration::start(registries.to_vec(), advertised, heartbeat_interval)?)
+}
+
+/// All three services in one process. They still speak to each other over HTTP and through the
+/// registry alone.
+#[derive(Debug)]
+pub struct AllServices {
+    read: ReadService,
+    write: WriteService,
+    registry: RegistryService,
+}
+
+impl AllServices {
+    /// Starts them; they serve when this returns.
+    ///
+    /// # Errors
+    /// When the data directory cannot be made, or one of them cannot start.
+    pub fn start(mut config: AllConfig) -> Result<Self, StartError> {
+        std::fs::create_dir_all(&config.data_dir).map_err(|error| {
+            StartError::new(format!("cannot make the directory {}: {error}", config.data_dir.display()))
+        })?;
+        let registry = RegistryService::start(&config.registry)?;
+        let url = base_url(registry.address())?;
+        config.write.registries = vec![url.clone()];
+        config.read.registries = vec![url];
+        let write = WriteService::start(&config.write)?;
+        let read = ReadService::start(&config.read, |_| Patience::Lasts)?;
+        Ok(Self { read, write, registry })
+    }
+
+    /// Says on stdout where each of them listens.
+    pub fn announce(&self) {
+        announce(RegistryConfig::PROGRAM, self.registry.address());
+        announce(WriteConfig::PROGRAM, self.write.address());
+        announce(ReadConfig::PROGRAM, self.read.address());
+    }
+
+    /// Where the write side and the read side listen.
+    pub fn addresses(&self) -> (SocketAddr, SocketAddr) {
+        (self.write.address(), self.read.address())
+    }
+
+    /// Stops them, who depends on another before the other.
+    pub fn stop(self) {
+        self.read.stop();
+        self.write.stop();
+        self.registry.stop();
+    }
+}
+
+/// The URL under which this process reaches what listens on `address`.
+fn base_url(address: SocketAddr) -> Result<BaseUrl, StartError> {
+    let url = format!("http://{}", Reachable::of(address, None));
+    url.parse().map_err(|_| StartError::new(format!("{url} is no address of a registry")))
 }

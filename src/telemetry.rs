@@ -1,4 +1,5 @@
-//! What every service shows of itself on `/metrics`: its requests, by route.
+//! What every service shows of itself on `/metrics`: its requests by route, its connections, and
+//! the build that it is.
 //!
 //! Wiring: this module alone knows both [`http`](crate::http) and [`metrics`](crate::metrics).
 //! Of the four golden signals it measures traffic and errors (requests by status class), latency
@@ -7,9 +8,10 @@
 //!
 //! **Invariant:** labels come from the route table, never from a request.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::http::{Observer, Response, Route};
+use crate::http::{ConnectionStats, Connections, Method, Observer, Response, Route, Router};
 use crate::metrics::{Buckets, Counter, Gauge, Histogram, MEDIA_TYPE, Registry};
 
 /// Status classes in the order of [`RouteMetrics::requests`], from 100 to 599.
@@ -76,27 +78,60 @@ impl Observer for HttpMetrics {
     }
 }
 
-/// The answer to `GET /metrics`.
-pub fn metrics_response(registry: &Registry) -> Response {
+/// Adds the connections of a server, and the build that it is, to `registry`.
+pub fn show_server(registry: &Registry, connections: &Arc<Connections>) {
+    let gauge = |name, help, value: fn(ConnectionStats) -> u64| {
+        let connections = Arc::clone(connections);
+        registry.computed_gauge(name, help, &[], move || value(connections.stats()) as f64);
+    };
+    let counter = |name, help, value: fn(ConnectionStats) -> u64| {
+        let connections = Arc::clone(connections);
+        registry.computed_counter(name, help, &[], move || value(connections.stats()) as f64);
+    };
+    gauge("tally_http_open_connections", "Connections that are open now.", |stats| stats.open as u64);
+    gauge("tally_http_threads", "Threads for connections, idle ones included.", |stats| stats.threads as u64);
+    counter("tally_http_connections_total", "Connections accepted.", |stats| stats.accepted);
+    let refused = "Connections answered with 503 because all were taken.";
+    counter("tally_http_connections_refused_total", refused, |stats| stats.refused);
+    let evicted = "Idle connections closed because room was needed.";
+    counter("tally_http_connections_evicted_total", evicted, |stats| stats.evicted);
+    counter("tally_http_handler_panics_total", "Requests whose handler panicked.", |stats| stats.panics);
+    let version = [("version", env!("CARGO_PKG_VERSION"))];
+    registry.gauge("tally_build_info", "Always 1; the label is the version.", &version).set(1);
+}
+
+/// `GET /metrics`, the same for every service. A scrape is not counted: who scrapes knows how often.
+pub const ROUTES: &[Route<Arc<Registry>>] =
+    &[Route { method: Method::Get, pattern: "/metrics", handler: |registry, _, _| Ok(scrape(registry)) }];
+
+/// Answers [`ROUTES`] from `registry`.
+pub fn router(registry: Arc<Registry>) -> Router<Arc<Registry>> {
+    Router::new(registry, ROUTES)
+}
+
+fn scrape(registry: &Registry) -> Response {
     Response::new(200, MEDIA_TYPE, registry.render().into_bytes()).with_header("Cache-Control", "no-store")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::{Method, Request, Router};
+    use crate::http::Request;
     use crate::metrics::lint;
 
-    const ROUTES: &[Route<()>] = &[
+    const OBSERVED: &[Route<()>] = &[
         Route { method: Method::Get, pattern: "/things/{id}", handler: |(), _, _| Ok(Response::empty(200)) },
         Route { method: Method::Post, pattern: "/things", handler: |(), _, _| Ok(Response::empty(503)) },
     ];
 
     fn scrape_after(requests: &[Request]) -> String {
-        let registry = Registry::default();
-        let router = Router::new((), ROUTES).observed_by(HttpMetrics::of(&registry, ROUTES));
-        requests.iter().for_each(|request| drop(router.handle(request)));
-        String::from_utf8(metrics_response(&registry).body).unwrap()
+        let registry = Arc::new(Registry::default());
+        show_server(&registry, &Arc::default());
+        let observed = Router::new((), OBSERVED).observed_by(HttpMetrics::of(&registry, OBSERVED));
+        requests.iter().for_each(|request| drop(observed.handle(request)));
+        let answer = router(registry).handle(&Request::get("/metrics"));
+        assert_eq!((answer.status, answer.header("Content-Type")), (200, Some(MEDIA_TYPE)));
+        String::from_utf8(answer.body).unwrap()
     }
 
     #[test]
@@ -113,6 +148,7 @@ mod tests {
             r#"tally_http_requests_total{method="other",route="none",status="4xx"} 1"#,
             r#"tally_http_request_duration_seconds_count{method="GET",route="/things/{id}"} 2"#,
             "tally_http_requests_in_flight 0",
+            "tally_http_open_connections 0",
         ] {
             assert!(text.lines().any(|shown| shown == line), "{line} is missing in\n{text}");
         }

@@ -1,12 +1,39 @@
-//! Stub until wired.
+//! All three services in one process: see `tally --help`.
 
+use std::io::Write;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use tally::config::{self, AllConfig};
+use tally::config::AllConfig;
+use tally::process::{StartError, run};
+use tally::services::AllServices;
+use tally::shutdown::Shutdown;
+use uuid::Uuid;
 
 fn main() -> ExitCode {
-    match config::from_process::<AllConfig>() {
-        Ok(_) => ExitCode::FAILURE,
-        Err(code) => code,
-    }
+    run(serve)
+}
+
+fn serve(config: AllConfig, shutdown: Shutdown) -> Result<(), StartError> {
+    let services = AllServices::start(config)?;
+    services.announce();
+    let (write, read) = services.addresses();
+    // Nobody is there to be helped when stdout is closed.
+    let _ = std::io::stdout().write_all(examples(write, read).as_bytes());
+    let _stop = shutdown.wait();
+    services.stop();
+    Ok(())
+}
+
+/// Three commands to try: open an account, pay in, read it.
+fn examples(write: SocketAddr, read: SocketAddr) -> String {
+    let id = Uuid::now_v7();
+    let json = "-H 'Content-Type: application/json'";
+    format!(
+        "\nTry, in another terminal:\n  \
+         curl http://{write}/accounts {json} -d '{{\"account_id\":\"{id}\",\"owner\":\"Ada\"}}'\n  \
+         curl http://{write}/accounts/{id}/deposit {json} -d '{{\"amount\":1250}}'\n  \
+         curl http://{read}/accounts/{id}\n\
+         Ctrl-C stops.\n"
+    )
 }

@@ -29,19 +29,19 @@ pub(super) const HEARTBEAT_INTERVAL: Flag = Flag {
     name: "heartbeat-interval",
     kind: Kind::One("SECONDS"),
     default: "2",
-    help: "Pause between two heartbeats, 0.05 to 3600 seconds.",
+    help: "Pause between two heartbeats, 0.01 to 3600 seconds.",
 };
 pub(super) const TTL: Flag = Flag {
     name: "ttl",
     kind: Kind::One("SECONDS"),
     default: "6",
-    help: "How long an instance lives without a heartbeat, 0.1 to 86400 seconds.",
+    help: "How long an instance lives without a heartbeat, 0.05 to 86400 seconds.",
 };
 pub(super) const ADVISED_HEARTBEAT_INTERVAL: Flag = Flag {
     name: "heartbeat-interval",
     kind: Kind::One("SECONDS"),
     default: "a third of the TTL",
-    help: "How often instances are told to send a heartbeat, 0.05 to 3600 seconds, below the TTL.",
+    help: "How often instances are told to send a heartbeat, 0.01 to 3600 seconds, below the TTL.",
 };
 pub(super) const POLL_INTERVAL: Flag = Flag {
     name: "poll-interval",

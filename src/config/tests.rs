@@ -96,7 +96,7 @@ fn an_empty_variable_counts_as_absent_and_an_empty_flag_is_refused() {
 #[test]
 fn a_bad_value_is_refused_by_the_name_under_which_it_was_given() {
     let message = refusal::<RegistryConfig>(&["--ttl", "soon"], &[]);
-    assert_eq!(message, r#"--ttl: "soon" is no number of seconds from 0.1 to 86400"#);
+    assert_eq!(message, r#"--ttl: "soon" is no number of seconds from 0.05 to 86400"#);
     assert!(refusal::<RegistryConfig>(&[], &[("TALLY_TTL", "soon")]).starts_with("TALLY_TTL: "));
     assert!(refusal::<RegistryConfig>(&[], &[("TALLY_LOG", "loud")]).starts_with("TALLY_LOG: "));
 }
@@ -134,7 +134,7 @@ fn seconds_are_plain_numbers_in_their_range() {
     for text in ["0", "-1", "1e3", "inf", "NaN", "", ".", "1s", "3601", "0x1", " 1", "9".repeat(400).as_str()]
     {
         let message = refusal::<WriteConfig>(&["--heartbeat-interval", text], &[]);
-        assert!(message.contains("0.05 to 3600"), "{text}: {message}");
+        assert!(message.contains("0.01 to 3600"), "{text}: {message}");
     }
 }
 

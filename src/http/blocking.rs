@@ -10,6 +10,7 @@
 //!
 //! Read next: `connection.rs`.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
@@ -301,8 +302,8 @@ impl State {
                 (current, age) if current == phase && age >= EVICTION_AGE => Some(age),
                 _ => None,
             };
-            let longest = self.open.iter().filter_map(|(id, slot)| Some((waited(slot)?, *id))).max();
-            let evicted = longest.is_some_and(|(_, id)| self.evict(id, phase, now));
+            let ages = self.open.iter().filter_map(|(id, slot)| Some((waited(slot)?, Reverse(*id))));
+            let evicted = ages.max().is_some_and(|(_, Reverse(id))| self.evict(id, phase, now));
             options.connections.evicted.fetch_add(u64::from(evicted), Ordering::Relaxed);
             evicted
         })

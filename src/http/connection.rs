@@ -4,17 +4,16 @@
 //!
 //! Read next: `blocking.rs`, which gives connections their threads.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use super::body;
 use super::encode::{self, Content, Date, Delivery};
 use super::head::{self, Expectation, Framing, Head, Persistence};
-use super::server::Service;
+use super::server::{Service, call};
 use super::slot::{Phase, Slot};
 use super::wire::{Failure, KEPT_WHEN_IDLE, Wire};
-use super::{Method, Options, Problem, Request, Response, problems};
+use super::{Method, Options, Problem, Request, Response};
 
 /// Above this, a body is sent from where it is; below, one copy is cheaper than a second range.
 const COPIED_BODY: usize = 8 * 1024;
@@ -127,7 +126,7 @@ impl<'a> Connection<'a> {
         if self.enter(Phase::Working, self.slot.epoch).is_err() {
             return Next::End;
         }
-        let response = encode::checked(self.call());
+        let response = encode::checked(call(self.service, &self.request, &self.options.connections));
         let stopping = self.stopping.load(Ordering::SeqCst);
         let persistence = if stopping { Persistence::Close } else { head.persistence };
         let now = Instant::now();
@@ -161,18 +160,6 @@ impl<'a> Connection<'a> {
 
     fn content(&self) -> Content {
         if self.request.method == Method::Head { Content::HeadOnly } else { Content::Body }
-    }
-
-    /// Runs the handler. Its panic costs this one request: what it shares with others is behind
-    /// locks, which it leaves consistent or poisoned.
-    fn call(&self) -> Response {
-        let called = catch_unwind(AssertUnwindSafe(|| (self.service)(&self.request)));
-        called.unwrap_or_else(|panic| {
-            self.options.connections.panics.fetch_add(1, Ordering::Relaxed);
-            let (method, path) = (self.request.method.as_str(), self.request.path());
-            log::error!("{method} {path}: the handler panicked: {}", panic_text(&*panic));
-            Problem::new(&problems::INTERNAL_ERROR, "the handler failed; see the log").into()
-        })
     }
 
     fn send(&mut self, response: &Response, delivery: Delivery, now: Instant) -> Result<(), Failure> {
@@ -215,9 +202,4 @@ impl<'a> Connection<'a> {
 /// What matters of the method when the rest of the head may never be understood.
 fn method_of_head(received: &[u8]) -> Method {
     if received.starts_with(b"HEAD ") { Method::Head } else { Method::Get }
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no text)")
 }

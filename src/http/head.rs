@@ -104,6 +104,8 @@ fn refuse_version(bytes: &[u8]) -> Problem {
     let line = bytes.trim_ascii_start().split(|byte| *byte == b'\n').next().unwrap_or_default();
     let word = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default().trim_ascii();
     match word.strip_prefix(b"HTTP/") {
+        // That of ours: what is wrong is something else, such as two spaces in a row.
+        Some(b"1.0" | b"1.1") => invalid("the request line is malformed"),
         Some([b'0'..=b'9'] | [b'0'..=b'9', b'.', b'0'..=b'9']) => {
             Problem::new(&problems::VERSION_NOT_SUPPORTED, "speak HTTP/1.1 or HTTP/1.0")
         }
@@ -123,7 +125,7 @@ fn refuse_bare_line_feeds(head: &[u8]) -> Result<(), Problem> {
 }
 
 /// The target as path and query; the host of an absolute one tells us nothing we need.
-fn origin_form<'a>(method: &Method, target: &'a str) -> Result<Cow<'a, str>, Problem> {
+pub(super) fn origin_form<'a>(method: &Method, target: &'a str) -> Result<Cow<'a, str>, Problem> {
     if target.contains('#') {
         return Err(invalid("the request target has a fragment"));
     }

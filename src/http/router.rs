@@ -101,6 +101,11 @@ impl<S> Router<S> {
         &self.state
     }
 
+    /// Whether a route has that path, whatever the method.
+    pub fn knows(&self, path: &str) -> bool {
+        self.routes.iter().any(|route| matches(route.pattern, path).is_some())
+    }
+
     /// Answers a request; every problem becomes its response.
     pub fn handle(&self, request: &Request) -> Response {
         let observer = self.observer.as_deref();

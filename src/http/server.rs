@@ -5,15 +5,17 @@
 //!
 //! Read next: `blocking.rs`, the default engine.
 
+use std::any::Any;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::{Request, Response, blocking};
+use super::{Problem, Request, Response, blocking, problems};
 
 /// A service, as the engines hold it.
 pub(super) type Service = dyn Fn(&Request) -> Response + Send + Sync;
@@ -207,6 +209,23 @@ impl Server {
     pub fn stop(self) {
         drop(self.running);
     }
+}
+
+/// Runs the handler. Its panic costs this one request: what it shares with others is behind
+/// locks, which it leaves consistent or poisoned.
+pub(super) fn call(service: &Service, request: &Request, connections: &Connections) -> Response {
+    let called = catch_unwind(AssertUnwindSafe(|| service(request)));
+    called.unwrap_or_else(|panic| {
+        connections.panics.fetch_add(1, Ordering::Relaxed);
+        let (method, path) = (request.method.as_str(), request.path());
+        log::error!("{method} {path}: the handler panicked: {}", panic_text(&*panic));
+        Problem::new(&problems::INTERNAL_ERROR, "the handler failed; see the log").into()
+    })
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no text)")
 }
 
 #[cfg(test)]

@@ -13,9 +13,6 @@ use super::service::Registry;
 use crate::http::{Method, Params, Problem, ProblemType, Query, Request, Response, Route, Router, problems};
 use crate::time::Timestamp;
 
-/// How many heartbeats fit into one TTL: two may get lost before an instance counts as dead.
-const HEARTBEATS_PER_TTL: u32 = 3;
-
 /// 404: the lease is unknown or has run out.
 pub const INSTANCE_NOT_FOUND: ProblemType = ProblemType {
     slug: "instance-not-found",
@@ -51,7 +48,7 @@ fn register(registry: &Arc<Registry>, request: &Request, _: &Params<'_>) -> Resu
     let answer = json!({
         "instance_id": registration.instance_id,
         "ttl_seconds": registry.ttl().as_secs_f64(),
-        "heartbeat_seconds": (registry.ttl() / HEARTBEATS_PER_TTL).as_secs_f64(),
+        "heartbeat_seconds": registry.heartbeat_interval().as_secs_f64(),
     });
     registry
         .with_leases(|leases, now| leases.register(registration, now, Timestamp::now()))
@@ -204,26 +201,32 @@ mod tests {
         (response.status, slug)
     }
 
-    /// A request that waits, begun for sure: the registry has room for one wait, and refuses the
-    /// probe when this one has it. (When the probe was first, this one tries again.)
+    /// A request that waits, begun for sure.
     fn waiting(service: &Arc<Router<Arc<Registry>>>, target: &'static str) -> std::thread::JoinHandle<Value> {
         let waiter = std::thread::spawn({
             let service = Arc::clone(service);
-            move || loop {
+            move || {
                 let begun = Instant::now();
-                let response = service.handle(&Request::get(target));
-                if response.status != 503 {
-                    assert!(begun.elapsed() < Duration::from_secs(20), "woken by its own timeout only");
-                    return json(&response);
-                }
+                let answer = get(&service, target);
+                assert!(begun.elapsed() < Duration::from_secs(20), "woken by its own timeout only");
+                answer
             }
         });
-        let probe = Request::get(&target.replace("wait=30", "wait=0.001"));
         let deadline = Instant::now() + Duration::from_secs(10);
-        while service.handle(&probe).status != 503 {
+        while service.state().gauges().waiting == 0 {
             assert!(Instant::now() < deadline && !waiter.is_finished(), "it does not wait");
         }
         waiter
+    }
+
+    #[test]
+    fn one_wait_too_many_is_refused_and_other_requests_are_not() {
+        let service = service(Options { ttl: TTL, max_waits: 1, ..Options::default() });
+        let waiter = waiting(&service, "/services?index=0&wait=30");
+        let refused = service.handle(&Request::get("/services/write?index=0&wait=30"));
+        assert_eq!((refused.status, refused.header("Retry-After")), (503, Some("1")));
+        assert_eq!(register(&service, "write").status, 201);
+        assert_eq!(waiter.join().unwrap()["index"], 1);
     }
 
     #[test]
@@ -325,7 +328,7 @@ mod tests {
 
     #[test]
     fn a_registration_wakes_those_who_wait() {
-        let service = service(Options { ttl: TTL, max_waits: 1, ..Options::default() });
+        let service = lasting();
         register_as(&service, ID);
         let waiter = waiting(&service, "/services/write?index=1&wait=30");
         register(&service, "write");
@@ -334,7 +337,7 @@ mod tests {
 
     #[test]
     fn a_removal_wakes_those_who_wait_and_a_heartbeat_does_not() {
-        let service = service(Options { ttl: TTL, max_waits: 1, ..Options::default() });
+        let service = lasting();
         register_as(&service, ID);
         let waiter = waiting(&service, "/services?index=1&wait=30");
         service.handle(&Request::new(Method::Put, &format!("/services/write/{ID}/heartbeat")));
@@ -367,7 +370,7 @@ mod tests {
 
     #[test]
     fn closing_ends_the_waits_and_nothing_else() {
-        let service = service(Options { ttl: TTL, max_waits: 1, ..Options::default() });
+        let service = lasting();
         let waiter = waiting(&service, "/services?index=0&wait=30");
         service.state().close();
         assert_eq!(waiter.join().unwrap()["index"], 0);

@@ -11,37 +11,48 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::leases::Leases;
-use super::polls::LongPolls;
-use crate::http::{Problem, Query, Request};
+use crate::http::{LongPolls, Problem, Query, Request};
 use crate::watch::Watch;
 
 /// The range of the time to live, in seconds: below it, a busy machine alone would end leases; above
 /// it, a dead service would be served for more than a day.
 pub const TTL_SECONDS: RangeInclusive<f64> = 0.05..=86_400.0;
 
+/// How many heartbeats fit into one TTL, where nothing else was asked for.
+const HEARTBEATS_PER_TTL: u32 = 3;
+
 /// What a registry can be told.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// How long a lease lives after a sign of life, within [`TTL_SECONDS`]. Default 6 s.
     pub ttl: Duration,
+    /// How often instances are told to send a heartbeat; none means a third of `ttl`, so that two may
+    /// get lost before an instance counts as dead.
+    pub heartbeat_interval: Option<Duration>,
     /// How many instances it takes; more are refused with 503. Default 4096, which is far more than
     /// one site runs, and 20 MiB if every one had as much metadata as is allowed.
     pub max_instances: usize,
-    /// How many requests may wait for a change at once; more are refused with 503. Default 64:
-    /// each holds a thread.
+    /// How many requests may wait for a change at once; more are refused with 503. Default
+    /// [`LongPolls::DEFAULT_MAX`].
     pub max_waits: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { ttl: Duration::from_secs(6), max_instances: 4096, max_waits: 64 }
+        Self {
+            ttl: Duration::from_secs(6),
+            heartbeat_interval: None,
+            max_instances: 4096,
+            max_waits: LongPolls::DEFAULT_MAX,
+        }
     }
 }
 
-/// A registry: share it with [`router`].
+/// A registry: share it with [`super::router`].
 #[derive(Debug)]
 pub struct Registry {
     ttl: Duration,
+    heartbeat_interval: Duration,
     leases: Mutex<Leases>,
     /// The index of the lease table, for those who wait for it to rise.
     index: Watch,
@@ -55,14 +66,17 @@ pub struct Gauges {
     pub index: u64,
     /// Live leases by service name.
     pub live: BTreeMap<String, usize>,
+    /// Requests that wait for a change.
+    pub waiting: usize,
 }
 
 impl Registry {
     /// An empty registry.
     pub fn new(options: Options) -> Self {
-        let Options { ttl, max_instances, max_waits } = options;
+        let Options { ttl, heartbeat_interval, max_instances, max_waits } = options;
         Self {
             ttl,
+            heartbeat_interval: heartbeat_interval.unwrap_or(ttl / HEARTBEATS_PER_TTL),
             leases: Mutex::new(Leases::new(ttl, max_instances)),
             index: Watch::at(0),
             polls: LongPolls::new(max_waits),
@@ -72,6 +86,11 @@ impl Registry {
     /// How long a lease lives after a sign of life.
     pub fn ttl(&self) -> Duration {
         self.ttl
+    }
+
+    /// How often instances are told to send a heartbeat.
+    pub fn heartbeat_interval(&self) -> Duration {
+        self.heartbeat_interval
     }
 
     /// Ends the waits of now and later, so that the engine below can stop. All routes go on answering.
@@ -88,6 +107,7 @@ impl Registry {
                 .into_iter()
                 .map(|(name, instances)| (name.to_owned(), instances.len()))
                 .collect(),
+            waiting: self.polls.waiting(),
         })
     }
 

@@ -49,8 +49,8 @@ fn a_wrong_variable_is_refused_by_its_name() {
     }
 }
 
-/// The binaries that serve by themselves, without any other.
-const SERVING: [Binary; 2] = [Binary::Registry, Binary::Write];
+/// The binaries that are one service each.
+const SERVING: [Binary; 3] = [Binary::Registry, Binary::Write, Binary::Read];
 
 #[test]
 fn a_service_says_once_where_it_listens_and_ends_in_order_on_sigterm_and_sigint() {

@@ -3,12 +3,25 @@
 // Every failure here is to stop the test with its reason.
 #![allow(clippy::unwrap_used)]
 
+mod bank;
 mod counter;
 mod support;
 
 mod command_execution;
 mod event_store;
 
+mod write_side;
+
+mod discovery_client;
+mod registry;
+mod registry_peer;
+
+mod http_engine;
+mod http_peer;
+
 mod command_line;
-mod discovery;
+mod operations;
+mod registered_processes;
+mod whole_system;
+
 mod tidy;

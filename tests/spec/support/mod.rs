@@ -11,6 +11,7 @@ mod client;
 mod directory;
 mod process;
 mod system;
+mod wire;
 
 use std::time::{Duration, Instant};
 
@@ -18,12 +19,13 @@ pub(crate) use client::{Client, Reply};
 pub(crate) use directory::Directory;
 pub(crate) use process::{Binary, Ended, Launch, Process};
 pub(crate) use system::System;
+pub(crate) use wire::Wire;
 
 /// When a test gives up. Far beyond what a loaded machine needs, so that timing decides nothing.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// How often a condition is looked at.
-const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+const LOOK_INTERVAL: Duration = Duration::from_millis(2);
 
 /// Waits until `condition` holds.
 pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
@@ -31,8 +33,13 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 /// Waits until `find` finds something.
-pub(crate) fn wait_for<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + DEADLINE;
+pub(crate) fn wait_for<T>(what: &str, find: impl FnMut() -> Option<T>) -> T {
+    wait_within(DEADLINE, what, find)
+}
+
+/// Waits until `find` finds something, for `limit` at most: for what is expected to fail.
+pub(crate) fn wait_within<T>(limit: Duration, what: &str, mut find: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + limit;
     loop {
         if let Some(found) = find() {
             return found;

@@ -108,6 +108,7 @@ impl Launch {
         std::thread::spawn(move || {
             stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
         });
+        let lines = Mutex::new(lines);
         Process { binary: self.binary, child, lines, stdout: Vec::new(), stderr, addresses: Vec::new() }
     }
 }
@@ -132,7 +133,8 @@ fn collect(stream: impl Read + Send + 'static) -> Shared {
 pub(crate) struct Process {
     binary: Binary,
     child: Child,
-    lines: Receiver<String>,
+    // In a lock only so that a process can be shared between threads.
+    lines: Mutex<Receiver<String>>,
     stdout: Vec<String>,
     stderr: Shared,
     addresses: Vec<(String, String)>,
@@ -156,7 +158,7 @@ impl Process {
         let deadline = Instant::now() + DEADLINE;
         while !self.addresses.iter().any(|(name, _)| name == last.name()) {
             let left = deadline.saturating_duration_since(Instant::now());
-            let Ok(line) = self.lines.recv_timeout(left) else {
+            let Ok(line) = self.lines.get_mut().unwrap().recv_timeout(left) else {
                 panic!("{} is not ready: {}", self.binary.name(), self.stderr());
             };
             let address = line.split_once(" listening on http://");
@@ -188,6 +190,16 @@ impl Process {
 
     pub(crate) fn client(&self) -> Client {
         Client::of(&self.url())
+    }
+
+    /// The next `count` lines on stdout that begin so.
+    pub(crate) fn next_lines(&self, prefix: &str, count: usize) -> Vec<String> {
+        let deadline = Instant::now() + DEADLINE;
+        let next = || self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+        let lines = std::iter::from_fn(|| next().ok());
+        let found: Vec<_> = lines.filter(|line| line.starts_with(prefix)).take(count).collect();
+        assert_eq!(found.len(), count, "{} printed too few lines: {found:?}", self.binary.name());
+        found
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -229,7 +241,12 @@ impl Process {
         let deadline = Instant::now() + DEADLINE;
         // Its stdout is closed when it ends.
         loop {
-            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            match self
+                .lines
+                .get_mut()
+                .unwrap()
+                .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+            {
                 Ok(line) => self.stdout.push(line),
                 Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {

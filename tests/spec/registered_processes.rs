@@ -69,3 +69,13 @@ fn a_service_registers_with_every_registry_that_it_is_given() {
     let _write = System::write(&directory, &both).start();
     assert_eq!(wait_for_one(&first, "write")["instance_id"], wait_for_one(&second, "write")["instance_id"]);
 }
+
+#[test]
+fn a_registry_tells_instances_the_ttl_and_interval_that_it_was_started_with() {
+    let directory = Directory::fresh();
+    let launch = Launch::on_free_port(Binary::Registry, &directory);
+    let registry = launch.flag("--ttl", "4.5").flag("--heartbeat-interval", "0.5").start();
+    let service = serde_json::json!({"name": "x", "host": "127.0.0.1", "port": 1});
+    let lease = registry.client().post("/services", &service).expect(201).json();
+    assert_eq!((&lease["ttl_seconds"], &lease["heartbeat_seconds"]), (&4.5.into(), &0.5.into()));
+}

@@ -1,0 +1,87 @@
+//! The read side at work: the projector, the read models, queries.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::{Served, register, serve};
+use crate::config::{ReadConfig, ReadTask};
+use crate::discovery::Registration;
+use crate::es::{ProjectionState, ProjectionStatus};
+use crate::http::{LongPolls, Router};
+use crate::metrics;
+use crate::process::{StartError, listen};
+use crate::read_side::{self, Patience, ReadSide};
+
+/// A running read service.
+#[derive(Debug)]
+pub struct ReadService {
+    registration: Registration,
+    served: Served<ReadSide>,
+}
+
+impl ReadService {
+    /// Starts it; it serves when this returns. With [`ReadTask::RebuildThenServe`] it rebuilds its
+    /// read models first, for as long as `progress` has patience.
+    ///
+    /// # Errors
+    /// When its database cannot be opened, it cannot listen, or the system has no thread for it.
+    pub fn start(
+        config: &ReadConfig,
+        progress: impl FnMut(&[ProjectionStatus]) -> Patience,
+    ) -> Result<Self, StartError> {
+        let listener = listen(&config.service.listen)?;
+        let options = read_side::Options {
+            db: config.db.clone(),
+            registries: config.registries.clone(),
+            poll_interval: config.poll_interval,
+            max_waits: LongPolls::DEFAULT_MAX,
+        };
+        let side = ReadSide::start(options).map_err(|error| StartError::new(error.to_string()))?;
+        match config.task {
+            ReadTask::Serve | ReadTask::Verify => {}
+            ReadTask::RebuildThenServe => side.rebuild_all(progress),
+        }
+        let metrics = Arc::new(metrics::Registry::default());
+        let served = serve(listener, &config.service, side, read_side::ROUTES, Arc::clone(&metrics))?;
+        show_projections(&metrics, &served.router);
+        let registration =
+            register("read", &config.service, &config.registries, &served.server, config.heartbeat_interval)?;
+        Ok(Self { registration, served })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.served.server.local_addr()
+    }
+
+    /// Stops it: waits for a position end, requests in flight are answered.
+    pub fn stop(self) {
+        self.registration.stop();
+        self.served.router.state().close();
+        self.served.server.stop();
+    }
+}
+
+/// Shows how far each projection is.
+fn show_projections(metrics: &metrics::Registry, router: &Arc<Router<ReadSide>>) {
+    for (index, status) in router.state().status().iter().enumerate() {
+        let labels = [("projection", status.name)];
+        let gauge = |name, help, value: fn(&ProjectionStatus) -> f64| {
+            let router = Arc::clone(router);
+            let value = move || router.state().status().get(index).map_or(f64::NAN, value);
+            metrics.computed_gauge(name, help, &labels, value);
+        };
+        gauge("tally_projection_position", "Last position that the live rows contain.", |status| {
+            status.position as f64
+        });
+        gauge("tally_projection_lag_events", "Events in the log that the live rows lack.", |status| {
+            status.head.saturating_sub(status.position) as f64
+        });
+        gauge("tally_projection_lag_seconds", "For how long the live rows have been behind.", |status| {
+            status.behind_for.as_secs_f64()
+        });
+        gauge("tally_projection_stalled_info", "1 while the projection cannot go on, else 0.", |status| {
+            f64::from(u8::from(status.state == ProjectionState::Stalled))
+        });
+    }
+}

@@ -1,0 +1,59 @@
+//! The service registry at work.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::serve;
+use crate::config::RegistryConfig;
+use crate::http::Server;
+use crate::metrics;
+use crate::process::{StartError, listen};
+use crate::registry::{self, Registry};
+
+/// A running service registry.
+#[derive(Debug)]
+pub struct RegistryService {
+    registry: Arc<Registry>,
+    server: Server,
+}
+
+impl RegistryService {
+    /// Starts it; it serves when this returns.
+    ///
+    /// # Errors
+    /// When it cannot listen, or the system has no thread for it.
+    pub fn start(config: &RegistryConfig) -> Result<Self, StartError> {
+        let listener = listen(&config.service.listen)?;
+        let registry = Arc::new(Registry::new(registry::Options {
+            ttl: config.ttl,
+            heartbeat_interval: Some(config.heartbeat_interval),
+            ..Default::default()
+        }));
+        let metrics = Arc::new(metrics::Registry::default());
+        show_registry(&metrics, &registry);
+        let server =
+            serve(listener, &config.service, Arc::clone(&registry), registry::ROUTES, metrics)?.server;
+        Ok(Self { registry, server })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.server.local_addr()
+    }
+
+    /// Stops it.
+    pub fn stop(self) {
+        self.registry.close();
+        self.server.stop();
+    }
+}
+
+fn show_registry(metrics: &metrics::Registry, registry: &Arc<Registry>) {
+    let shown = Arc::clone(registry);
+    let index = move || shown.gauges().index as f64;
+    metrics.computed_gauge("tally_registry_index", "Rises with each change of who is live.", &[], index);
+    let shown = Arc::clone(registry);
+    // One number for all names: they come from requests, and labels must not.
+    let live = move || shown.gauges().live.values().sum::<usize>() as f64;
+    metrics.computed_gauge("tally_registry_live_instances", "Instances whose lease runs.", &[], live);
+}
