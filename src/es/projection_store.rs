@@ -103,7 +103,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
 
 /// Looks at the file's header with plain reads: SQLite itself would recover a foreign database's
 /// journal on opening it.
-fn check_file(path: &Path) -> Result<(), OpenError> {
+pub(super) fn check_file(path: &Path) -> Result<(), OpenError> {
     let mut header = Vec::new();
     match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
