@@ -17,7 +17,7 @@
 //! Read next: `projection_loop.rs`, the threads around it.
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::collections::BTreeSet;
 use std::fmt;
