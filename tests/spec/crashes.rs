@@ -76,7 +76,7 @@ fn kill_and_check(seed: u64, victims: impl Iterator<Item = Binary>) {
     let counts = check(&told, &history);
     history.begins_with(&shown);
     history.is_answered_by(&target.read().client());
-    println!("{kills} kills, {} events, {counts:?}; {SEED}={seed}", history.head());
+    eprintln!("{kills} kills, {} events, {counts:?}; {SEED}={seed}", history.head());
 }
 
 struct TellSeed(u64);

@@ -30,5 +30,6 @@ mod registered_processes;
 mod whole_system;
 
 mod crashes;
+mod flat_cost;
 
 mod tidy;
