@@ -19,7 +19,7 @@ const MAX_RATIO: f64 = 1.5;
 const DEPOSIT: &str = r#"{"amount":1}"#;
 
 #[test]
-#[ignore = "slow suite: a release build on a quiet machine"]
+#[ignore = "slow suite: just flat-cost"]
 fn a_deposit_on_an_account_with_a_million_events_takes_no_longer_than_on_a_fresh_one() {
     const SAMPLES: usize = 1000;
     const RESTARTS: usize = 15;
@@ -68,7 +68,7 @@ fn ratio(samples: Vec<[Duration; 2]>) -> f64 {
 }
 
 #[test]
-#[ignore = "slow suite: a release build on a quiet machine"]
+#[ignore = "slow suite: just flat-cost"]
 fn many_clients_get_more_done_than_one_because_they_share_a_sync() {
     const CLIENTS: usize = 64;
     const MANY_OVER_ONE: f64 = 5.0;

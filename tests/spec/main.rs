@@ -18,6 +18,7 @@ mod discovery_client;
 mod registry;
 mod registry_peer;
 
+mod http_attacks;
 mod http_engine;
 mod http_peer;
 
@@ -31,5 +32,7 @@ mod whole_system;
 
 mod crashes;
 mod flat_cost;
+
+mod readme;
 
 mod tidy;
