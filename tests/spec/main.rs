@@ -6,6 +6,7 @@
 mod bank;
 mod counter;
 mod every_service;
+mod history;
 mod support;
 
 mod command_execution;
@@ -28,6 +29,9 @@ mod command_line;
 mod operations;
 mod registered_processes;
 mod whole_system;
+
+mod crashes;
+mod flat_cost;
 
 mod readme;
 
