@@ -20,6 +20,7 @@ mod http_engine;
 mod http_peer;
 
 mod command_line;
+mod openapi;
 mod operations;
 mod registered_processes;
 mod whole_system;
