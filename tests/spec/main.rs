@@ -26,6 +26,7 @@ mod bad_input;
 mod common_rules;
 
 mod command_line;
+mod openapi;
 mod operations;
 mod registered_processes;
 mod whole_system;
