@@ -9,6 +9,7 @@
 
 mod read;
 mod registry;
+mod upkeep;
 mod write;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ use crate::telemetry::{self, HttpMetrics};
 
 pub use read::ReadService;
 pub use registry::RegistryService;
+pub use upkeep::{back_up_log, verify_log};
 pub use write::WriteService;
 
 /// A service's routes, and the server that answers with them.

@@ -1,6 +1,7 @@
 //! Event sourcing.
 
 mod aggregate;
+mod backup;
 mod cache;
 mod error;
 mod event;
@@ -14,10 +15,14 @@ mod projection_status;
 mod projection_store;
 mod projector;
 mod sqlite;
+mod sqlite_file;
+mod sqlite_wal;
 mod store;
+mod verify;
 mod work;
 
 pub use aggregate::{Aggregate, DecodeError, Event, Upcaster, decode, schema_version};
+pub use backup::backup;
 pub use error::{Error, ExecuteError};
 pub use event::{Hash, Page, PageContent, RecordedEvent, chain};
 pub use executor::{Commit, Context, Execution, Executor, IdempotencyKey, Metadata, QUEUE_CAPACITY};
@@ -28,8 +33,10 @@ pub use projection_notice::{CatchUpError, Notice};
 pub use projection_status::{ProjectionState, ProjectionStatus, RebuildProgress, RebuildRefused};
 pub use projection_store::OpenError;
 pub use projector::Projector;
-pub use sqlite::{SCHEMA, SqliteDatabase};
+pub use sqlite::SqliteDatabase;
+pub use sqlite_file::SCHEMA;
 pub use store::{Database, EventReader, EventStore, Fingerprint, Head, Receipt, Snapshot, Visitor};
+pub use verify::{MAX_FINDINGS, Report, verify};
 pub use work::Work;
 
 #[cfg(test)]

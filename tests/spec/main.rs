@@ -12,6 +12,9 @@ mod event_store;
 
 mod write_side;
 
+mod backup;
+mod verify;
+
 mod discovery_client;
 mod registry;
 mod registry_peer;
