@@ -16,6 +16,10 @@ test:
 check:
     .ci/run
 
+# Walk through README.md with curl, against the services that are running
+demo:
+    sh tests/demo.sh
+
 # Show the event feed of the running write service, from the event after $AFTER
 events:
     curl -s "http://127.0.0.1:7001/events?after=${AFTER:-0}&limit=100"

@@ -8,6 +8,8 @@ pub mod time;
 pub mod watch;
 
 #[cfg(feature = "services")]
+pub mod about;
+#[cfg(feature = "services")]
 pub mod config;
 #[cfg(feature = "services")]
 pub mod discovery;
@@ -17,6 +19,8 @@ pub mod http;
 pub mod logger;
 #[cfg(feature = "services")]
 pub mod metrics;
+#[cfg(feature = "services")]
+pub mod openapi;
 #[cfg(feature = "services")]
 pub mod process;
 #[cfg(feature = "services")]

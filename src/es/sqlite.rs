@@ -13,6 +13,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{CachedStatement, Connection, OpenFlags, OptionalExtension, Row, params};
 use uuid::Uuid;
 
@@ -80,6 +81,8 @@ fn connect(path: &Path, access: Access) -> Result<Connection, Error> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
+    // Where SQLite has statistics compiled in, it would plan a statement anew for each value bound.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     match access {
         Access::Read => connection.pragma_update(None, "query_only", "ON")?,
         Access::Write => {
@@ -127,7 +130,8 @@ impl EventStore for SqliteStore {
     }
 
     fn append(&mut self, event: &RecordedEvent<'_>) -> Result<(), Error> {
-        let sql = "INSERT INTO events (position, event_id, stream_id, stream_type, version, type,
+        // OR ROLLBACK: as the schema says at its triggers, so that no statement journal is kept.
+        let sql = "INSERT OR ROLLBACK INTO events (position, event_id, stream_id, stream_type, version, type,
                                        schema_version, data, metadata, recorded_at, hash)
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
         let mut buffers = [Uuid::encode_buffer(); 2];
@@ -159,7 +163,7 @@ impl EventStore for SqliteStore {
     }
 
     fn keep_receipt(&mut self, key: &str, command: &Fingerprint, receipt: &Receipt) -> Result<(), Error> {
-        let sql = "INSERT INTO receipts (idempotency_key, command, stream_id, version, position)
+        let sql = "INSERT OR ROLLBACK INTO receipts (idempotency_key, command, stream_id, version, position)
                    VALUES (?1, ?2, ?3, ?4, ?5)";
         let stream_id = receipt.stream_id.to_string();
         self.prepare(sql)?.execute(params![key, command, stream_id, receipt.version, receipt.position])?;

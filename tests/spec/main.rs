@@ -5,6 +5,7 @@
 
 mod bank;
 mod counter;
+mod every_service;
 mod support;
 
 mod command_execution;
@@ -19,12 +20,18 @@ mod discovery_client;
 mod registry;
 mod registry_peer;
 
+mod http_attacks;
 mod http_engine;
 mod http_peer;
+
+mod bad_input;
+mod common_rules;
 
 mod command_line;
 mod operations;
 mod registered_processes;
 mod whole_system;
+
+mod readme;
 
 mod tidy;

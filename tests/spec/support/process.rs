@@ -195,7 +195,8 @@ impl Process {
     /// The next `count` lines on stdout that begin so.
     pub(crate) fn next_lines(&self, prefix: &str, count: usize) -> Vec<String> {
         let deadline = Instant::now() + DEADLINE;
-        let next = || self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+        let received = self.lines.lock().unwrap();
+        let next = || received.recv_timeout(deadline.saturating_duration_since(Instant::now()));
         let lines = std::iter::from_fn(|| next().ok());
         let found: Vec<_> = lines.filter(|line| line.starts_with(prefix)).take(count).collect();
         assert_eq!(found.len(), count, "{} printed too few lines: {found:?}", self.binary.name());
