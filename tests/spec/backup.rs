@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
 
-use crate::bank::{Bank, NO_REGISTRY};
+use crate::bank::Bank;
 use crate::support::{Binary, Directory, Ended, Launch, System, wait_until};
 
 fn back_up(directory: &Directory, to: &str) -> Ended {
