@@ -118,12 +118,16 @@ fn a_schema_without_one_of_its_triggers_is_not_sound() {
 
 #[test]
 fn pages_that_were_overwritten_are_found() {
-    let (_directory, path) = history();
-    let mut bytes = std::fs::read(&path).unwrap();
-    let middle = bytes.len() / 4096 / 2 * 4096;
-    bytes[middle..middle + 4096].fill(0xAA);
-    std::fs::write(&path, bytes).unwrap();
-    assert!(!verify(&path).is_sound());
+    let (directory, path) = history();
+    let sound = std::fs::read(&path).unwrap();
+    for page in 1..sound.len() / 4096 {
+        let mut bytes = sound.clone();
+        bytes[page * 4096..(page + 1) * 4096].fill(0xAA);
+        std::fs::write(&path, bytes).unwrap();
+        let ended = run(&directory);
+        assert_eq!(ended.status.code(), Some(1), "page {page}: {ended:?}");
+        assert!(ended.stdout.join("").contains("WRONG") || ended.stderr.contains("damaged"), "{ended:?}");
+    }
 }
 
 #[test]
