@@ -14,6 +14,9 @@ mod event_store;
 
 mod write_side;
 
+mod backup;
+mod verify;
+
 mod discovery_client;
 mod registry;
 mod registry_peer;
