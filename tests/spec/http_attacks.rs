@@ -49,7 +49,7 @@ fn keep_going(service: &Service, count: usize, mut step: impl FnMut(&mut TcpStre
             *turn += 1;
             step(stream, *turn - 1)
         });
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::park_timeout(Duration::from_millis(20));
     }
 }
 
@@ -112,7 +112,7 @@ fn silent_connections_beyond_the_cap_do_not_keep_newcomers_out() {
         while newcomers < 20 {
             assert!(Instant::now() < deadline, "only {newcomers} newcomers were served");
             newcomers += usize::from(service.answer(HELLO).status == 200);
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::park_timeout(Duration::from_millis(20));
         }
         drop(crowd);
     });
@@ -185,7 +185,7 @@ fn long_polls_cannot_starve_others() {
         let mut pollers: Vec<Peer> = (0..10 * MAX_POLLS).map(|_| service.peer()).collect();
         pollers.iter_mut().for_each(|poller| poller.send("GET /poll HTTP/1.1\r\nHost: a\r\n\r\n"));
         service.waiting.wait_for(MAX_POLLS as u64, Duration::from_secs(20));
-        std::thread::sleep(ATTACK);
+        std::thread::park_timeout(ATTACK);
         service.gate.raise(1);
         let answers: Vec<_> = pollers.iter_mut().map(Peer::answer).collect();
         let refused = answers.iter().filter(|answer| answer.status == 503);

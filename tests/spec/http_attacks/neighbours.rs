@@ -71,7 +71,7 @@ fn peak_until(over: &AtomicBool) -> u64 {
     let mut peak = 0;
     while !over.load(Ordering::Relaxed) {
         peak = peak.max(resident_kib());
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::park_timeout(Duration::from_millis(50));
     }
     peak
 }
@@ -119,7 +119,7 @@ fn hammer_alone(service: &Service, end: Instant) -> Served {
             // Where even the queue of the refused is full, connections are closed without a word.
             Err(_) => served.cut += 1,
         }
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::park_timeout(Duration::from_millis(50));
         peer = service.peer();
     }
     served
