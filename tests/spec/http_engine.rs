@@ -108,6 +108,7 @@ rules! {
 
     // The end.
     stopping_closes_idle_connections_at_once: fails "its connections cannot be closed from outside";
+    stopping_lets_a_request_that_is_arriving_finish: fails "it accepts connections until its last request has ended";
     stopping_lets_requests_in_flight_finish: fails "it accepts connections until its last request has ended";
     stopping_abandons_what_does_not_end_in_time: fails "its connections cannot be closed from outside";
 }

@@ -1,6 +1,8 @@
 //! The rules themselves. Each starts a server of its own on a free port.
 
+use std::io::Write;
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -233,8 +235,16 @@ pub(super) fn chunked_bodies_above_the_limit_are_413(setup: Setup) {
 pub(super) fn a_refusal_arrives_although_the_client_is_still_sending(setup: Setup) {
     let service = setup.start();
     let mut peer = service.peer();
-    peer.send(post("Content-Length: 500000\r\n", &"x".repeat(500_000)));
+    let piece = "x".repeat(50_000);
+    peer.send(post("Content-Length: 500000\r\n", &piece));
     assert_eq!(peer.answer().status, 413);
+    // Were the connection closed at once, sending on would fail, and a client that only sends so
+    // far would never look for the answer.
+    for _ in 0..9 {
+        peer.stream.write_all(piece.as_bytes()).expect("the server still listens");
+    }
+    peer.end_sending();
+    peer.is_closed();
 }
 
 pub(super) fn repeated_or_conflicting_lengths_are_refused(setup: Setup) {
@@ -281,6 +291,7 @@ pub(super) fn malformed_chunks_are_refused(setup: Setup) {
         "3;\x00\r\nabc\r\n",
         "0\r\nno trailer\r\n\r\n",
         "0\r\nname : value\r\n\r\n",
+        "0\r\nname: value\rother: value\r\n\r\n",
     ] {
         refuses(&service, 400, post("Transfer-Encoding: chunked\r\n", body));
     }
@@ -466,14 +477,39 @@ pub(super) fn when_all_connections_idle_one_gives_way(setup: Setup) {
     assert_eq!(service.server.connections().evicted, 1);
 }
 
-pub(super) fn stopping_closes_idle_connections_at_once(setup: Setup) {
-    let service = setup.start();
+/// Stops the service on another thread, and returns when it takes no more connections.
+fn stop(service: Service, setup: Setup) -> thread::JoinHandle<()> {
     let address = service.server.local_addr();
+    let stopping = thread::spawn(move || service.server.stop());
+    let deadline = Instant::now() + setup.patience;
+    while TcpStream::connect(address).is_ok() {
+        assert!(Instant::now() < deadline, "still accepting");
+    }
+    stopping
+}
+
+pub(super) fn stopping_closes_idle_connections_at_once(setup: Setup) {
+    // Were they left to the timeout, the test would be too late.
+    let service = setup.start_with(|options| options.stop_timeout = 10 * setup.patience);
     let mut idle: Vec<Peer> = (0..5).map(|_| service.peer()).collect();
     idle[..3].iter_mut().for_each(Peer::is_open);
-    service.server.stop();
+    let stopping = stop(service, setup);
     idle.iter_mut().for_each(Peer::is_closed);
-    assert!(TcpStream::connect(address).is_err());
+    stopping.join().unwrap();
+}
+
+pub(super) fn stopping_lets_a_request_that_is_arriving_finish(setup: Setup) {
+    let service = setup.start();
+    let (mut peer, mut idle) = (service.peer(), service.peer());
+    idle.is_open();
+    peer.send(post("Content-Length: 3\r\nExpect: 100-continue\r\n", ""));
+    assert_eq!(peer.answer().status, 100);
+    let stopping = stop(service, setup);
+    idle.is_closed();
+    peer.send("abc");
+    let answer = peer.answer();
+    assert_eq!((answer.text(), answer.header("Connection")), ("abc", Some("close")));
+    stopping.join().unwrap();
 }
 
 pub(super) fn stopping_lets_requests_in_flight_finish(setup: Setup) {
@@ -481,14 +517,8 @@ pub(super) fn stopping_lets_requests_in_flight_finish(setup: Setup) {
     let mut peer = service.peer();
     peer.send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(service.waiting.wait_for(1, Duration::from_secs(20)), 1);
-    let (gate, address) = (service.gate, service.server.local_addr());
-    let stopping = thread::spawn(move || service.server.stop());
-    // New connections are no longer taken...
-    let deadline = Instant::now() + setup.patience;
-    while TcpStream::connect(address).is_ok() {
-        assert!(Instant::now() < deadline, "still accepting");
-    }
-    // ... while the old one still gets its answer.
+    let gate = Arc::clone(&service.gate);
+    let stopping = stop(service, setup);
     assert!(!stopping.is_finished());
     gate.raise(1);
     let answer = peer.answer();
