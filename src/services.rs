@@ -9,13 +9,15 @@
 
 mod read;
 mod registry;
+mod upkeep;
 mod write;
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::about::{self, Profile};
 use crate::config::{self, AllConfig, Config, Reachable, ReadConfig, RegistryConfig, WriteConfig};
 use crate::discovery::{Advertised, BaseUrl, Registration};
 use crate::http::{self, Route, Router, Server};
@@ -26,7 +28,11 @@ use crate::telemetry::{self, HttpMetrics};
 
 pub use read::ReadService;
 pub use registry::RegistryService;
+pub use upkeep::{back_up_log, verify_log};
 pub use write::WriteService;
+
+/// What `tally_http_waiting_requests` is, on every service.
+const WAITING: &str = "Requests that wait for news: long polls, and waits for a position.";
 
 /// A service's routes, and the server that answers with them.
 #[derive(Debug)]
@@ -41,14 +47,23 @@ fn serve<S: Send + Sync + 'static>(
     service: &config::Service,
     state: S,
     routes: &'static [Route<S>],
+    profile: &'static Profile,
     metrics: Arc<metrics::Registry>,
 ) -> Result<Served<S>, StartError> {
     let options = http_options(service);
     telemetry::show_server(&metrics, &options.connections);
-    let router = Arc::new(Router::new(state, routes).observed_by(HttpMetrics::of(&metrics, routes)));
-    let (own, common) = (Arc::clone(&router), telemetry::router(metrics));
+    let origins: Vec<String> =
+        service.allow_origins.iter().map(|origin| origin.as_str().to_owned()).collect();
+    let observer = HttpMetrics::of(&metrics, routes);
+    let router = Router::new(state, routes).observed_by(observer).allow_origins(origins.clone());
+    let router = Arc::new(router);
+    let (own, common) = (Arc::clone(&router), about::router(profile, metrics).allow_origins(origins));
     let server = http::serve(listener, options, move |request| {
-        if common.knows(request.path()) { common.handle(request) } else { own.handle(request) }
+        let begun = Instant::now();
+        let response =
+            if common.knows(request.path()) { common.handle(request) } else { own.handle(request) };
+        telemetry::log_request(request, &response, begun.elapsed());
+        response
     })?;
     Ok(Served { router, server })
 }

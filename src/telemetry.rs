@@ -11,11 +11,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::http::{ConnectionStats, Connections, Method, Observer, Response, Route, Router};
+use crate::http::{ConnectionStats, Connections, Observer, Request, Response, Route};
 use crate::metrics::{Buckets, Counter, Gauge, Histogram, MEDIA_TYPE, Registry};
 
 /// Status classes in the order of [`RouteMetrics::requests`], from 100 to 599.
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// Most characters of a text of a request on a line of the log: the longest correlation id.
+const MAX_SHOWN: usize = 200;
 
 /// The requests of one service, by route. Give it to [`Router::observed_by`](crate::http::Router::observed_by).
 #[derive(Debug)]
@@ -78,6 +81,30 @@ impl Observer for HttpMetrics {
     }
 }
 
+/// One line for each request, at `debug`: what it was, how it ended, and the id that joins it with the
+/// lines of other services and with the events that it recorded.
+pub fn log_request(request: &Request, response: &Response, elapsed: Duration) {
+    // Said before anything is formatted: this is on the way of every request.
+    if !log::log_enabled!(log::Level::Debug) {
+        return;
+    }
+    let correlation = request.header("X-Correlation-Id").or_else(|| request.header("traceparent"));
+    log::debug!(
+        "{} {} {} {:.3} ms, correlation id {}",
+        request.method.as_str(),
+        shown(request.path()),
+        response.status,
+        elapsed.as_secs_f64() * 1000.0,
+        correlation.map_or_else(|| "-".into(), shown),
+    );
+}
+
+/// What a client sent, fit for a line of the log: a bounded number of visible characters.
+fn shown(text: &str) -> String {
+    let visible = |character: char| if character.is_ascii_graphic() { character } else { '?' };
+    text.chars().take(MAX_SHOWN).map(visible).collect()
+}
+
 /// Adds the connections of a server, and the build that it is, to `registry`.
 pub fn show_server(registry: &Registry, connections: &Arc<Connections>) {
     let gauge = |name, help, value: fn(ConnectionStats) -> u64| {
@@ -100,23 +127,15 @@ pub fn show_server(registry: &Registry, connections: &Arc<Connections>) {
     registry.gauge("tally_build_info", "Always 1; the label is the version.", &version).set(1);
 }
 
-/// `GET /metrics`, the same for every service. A scrape is not counted: who scrapes knows how often.
-pub const ROUTES: &[Route<Arc<Registry>>] =
-    &[Route { method: Method::Get, pattern: "/metrics", handler: |registry, _, _| Ok(scrape(registry)) }];
-
-/// Answers [`ROUTES`] from `registry`.
-pub fn router(registry: Arc<Registry>) -> Router<Arc<Registry>> {
-    Router::new(registry, ROUTES)
-}
-
-fn scrape(registry: &Registry) -> Response {
+/// The answer to `GET /metrics`.
+pub fn scrape(registry: &Registry) -> Response {
     Response::new(200, MEDIA_TYPE, registry.render().into_bytes()).with_header("Cache-Control", "no-store")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::Request;
+    use crate::http::{Method, Router};
     use crate::metrics::lint;
 
     const OBSERVED: &[Route<()>] = &[
@@ -129,7 +148,7 @@ mod tests {
         show_server(&registry, &Arc::default());
         let observed = Router::new((), OBSERVED).observed_by(HttpMetrics::of(&registry, OBSERVED));
         requests.iter().for_each(|request| drop(observed.handle(request)));
-        let answer = router(registry).handle(&Request::get("/metrics"));
+        let answer = scrape(&registry);
         assert_eq!((answer.status, answer.header("Content-Type")), (200, Some(MEDIA_TYPE)));
         String::from_utf8(answer.body).unwrap()
     }

@@ -122,12 +122,14 @@ impl LogFeed {
 }
 
 /// A feed whose full pages are made beforehand, to measure who reads them.
+#[cfg_attr(not(feature = "services"), allow(dead_code))] // The read side measures with it.
 #[derive(Debug)]
 pub(crate) struct PreparedFeed {
     pages: HashMap<u64, Page>,
     log: LogFeed,
 }
 
+#[cfg_attr(not(feature = "services"), allow(dead_code))] // The read side measures with it.
 impl LogFeed {
     pub(crate) fn prepared(self) -> PreparedFeed {
         let log = self.log.lock().unwrap();

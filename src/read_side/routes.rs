@@ -39,7 +39,6 @@ pub const ROUTES: &[Route<ReadSide>] = &[
     Route { method: Method::Get, pattern: "/projections", handler: projections },
     Route { method: Method::Post, pattern: "/projections/{name}/rebuild", handler: rebuild },
     Route { method: Method::Get, pattern: "/health", handler: health },
-    Route { method: Method::Get, pattern: "/", handler: index },
 ];
 
 // --------------------------------------------------------------------------------- queries
@@ -243,21 +242,4 @@ fn contact(contact: &Contact) -> Value {
         Contact::Reached(address) => json!({ "state": "reachable", "address": address }),
         Contact::Lost(error) => json!({ "state": "unreachable", "error": error }),
     }
-}
-
-const INDEX: &str = "<!doctype html><html lang=en><meta charset=utf-8><title>Tally: read side</title>
-<h1>Tally: read side</h1>
-<p>Answers from read models that follow the event feed.
-<ul>
-<li><a href=/accounts>/accounts</a>: accounts; <code>/accounts/{id}</code>, <code>/accounts/{id}/transactions</code>
-<li><a href=/summary>/summary</a>: the bank by currency
-<li><a href=/position>/position</a>: how far the read models have come
-<li><a href=/projections>/projections</a>: how each of them stands
-<li><a href=/health>/health</a>
-</ul></html>
-";
-
-fn index(_: &ReadSide, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
-    Query::of(request, &[])?;
-    Ok(Response::new(200, "text/html; charset=utf-8", INDEX.into()))
 }

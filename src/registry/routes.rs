@@ -26,7 +26,6 @@ pub const PROBLEMS: &[&ProblemType] = &[&INSTANCE_NOT_FOUND];
 
 /// The routes of the registry.
 pub const ROUTES: &[Route<Arc<Registry>>] = &[
-    Route { method: Method::Get, pattern: "/", handler: front_page },
     Route { method: Method::Get, pattern: "/health", handler: health },
     Route { method: Method::Post, pattern: "/services", handler: register },
     Route { method: Method::Get, pattern: "/services", handler: all_services },
@@ -118,22 +117,10 @@ fn all_services(registry: &Arc<Registry>, request: &Request, _: &Params<'_>) -> 
 fn health(registry: &Arc<Registry>, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
     Query::of(request, &[])?;
     let (index, instances) = registry.with_leases(|leases, now| (leases.index(now), leases.count(now)));
-    Ok(Response::json(200, &json!({"status": "ok", "index": index, "instances": instances})))
-}
-
-/// A page for a person who opened the address in a browser.
-fn front_page(_: &Arc<Registry>, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
-    Query::of(request, &[])?;
-    let rows: String = ROUTES
-        .iter()
-        .map(|route| format!("<li><code>{} {}</code></li>\n", route.method.as_str(), route.pattern))
-        .collect();
-    let page = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>Tally service registry</title>\n\
-         <h1>Tally service registry</h1>\n<p>Who is alive, and where: <a href=\"/services\">/services</a></p>\n\
-         <ul>\n{rows}</ul>\n</html>\n"
-    );
-    Ok(Response::new(200, "text/html; charset=utf-8", page.into_bytes()))
+    Ok(Response::json(
+        200,
+        &json!({"status": "ok", "service": "registry", "ready": true, "index": index, "instances": instances}),
+    ))
 }
 
 fn service_name<'a>(params: &Params<'a>) -> Result<&'a str, Problem> {
@@ -378,14 +365,13 @@ mod tests {
     }
 
     #[test]
-    fn health_and_the_front_page_answer() {
+    fn health_counts_the_living() {
         let service = lasting();
         register(&service, "write");
-        assert_eq!(get(&service, "/health"), json!({"status": "ok", "index": 1, "instances": 1}));
-        let page = service.handle(&Request::get("/"));
-        assert_eq!(page.header("Content-Type"), Some("text/html; charset=utf-8"));
-        let page = String::from_utf8(page.body).unwrap();
-        assert!(page.contains("<code>PUT /services/{name}/{instance_id}/heartbeat</code>"));
+        assert_eq!(
+            get(&service, "/health"),
+            json!({"status": "ok", "service": "registry", "ready": true, "index": 1, "instances": 1})
+        );
     }
 
     #[test]

@@ -18,6 +18,9 @@ use crate::watch::Watch;
 /// it, a dead service would be served for more than a day.
 pub const TTL_SECONDS: RangeInclusive<f64> = 0.05..=86_400.0;
 
+/// Indices stay exact in any JSON reader.
+const MAX_INDEX: u64 = (1 << 53) - 1;
+
 /// How many heartbeats fit into one TTL, where nothing else was asked for.
 const HEARTBEATS_PER_TTL: u32 = 3;
 
@@ -132,7 +135,7 @@ impl Registry {
     /// everything changed, so it is answered at once.
     pub(super) fn wait_as_asked(&self, request: &Request) -> Result<(), Problem> {
         let query = Query::of(request, &["index", "wait"])?;
-        let seen = query.whole_number("index", 0..=u64::MAX)?.unwrap_or(0);
+        let seen = query.whole_number("index", 0..=MAX_INDEX)?.unwrap_or(0);
         let wait = query.wait()?.unwrap_or(Duration::ZERO);
         if wait.is_zero() || self.with_leases(|leases, now| leases.index(now)) != seen {
             return Ok(());

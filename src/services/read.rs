@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::{Served, register, serve};
+use super::{Served, WAITING, register, serve};
+use crate::about;
 use crate::config::{ReadConfig, ReadTask};
 use crate::discovery::Registration;
 use crate::es::{ProjectionState, ProjectionStatus};
@@ -42,7 +43,8 @@ impl ReadService {
             ReadTask::RebuildThenServe => side.rebuild_all(progress),
         }
         let metrics = Arc::new(metrics::Registry::default());
-        let served = serve(listener, &config.service, side, read_side::ROUTES, Arc::clone(&metrics))?;
+        let served =
+            serve(listener, &config.service, side, read_side::ROUTES, &about::READ, Arc::clone(&metrics))?;
         show_projections(&metrics, &served.router);
         let registration =
             register("read", &config.service, &config.registries, &served.server, config.heartbeat_interval)?;
@@ -62,8 +64,11 @@ impl ReadService {
     }
 }
 
-/// Shows how far each projection is.
+/// Shows how far each projection is, and who waits for them.
 fn show_projections(metrics: &metrics::Registry, router: &Arc<Router<ReadSide>>) {
+    let side = Arc::clone(router);
+    let waiting = move || side.state().waiting() as f64;
+    metrics.computed_gauge("tally_http_waiting_requests", WAITING, &[], waiting);
     for (index, status) in router.state().status().iter().enumerate() {
         let labels = [("projection", status.name)];
         let gauge = |name, help, value: fn(&ProjectionStatus) -> f64| {
@@ -74,6 +79,11 @@ fn show_projections(metrics: &metrics::Registry, router: &Arc<Router<ReadSide>>)
         gauge("tally_projection_position", "Last position that the live rows contain.", |status| {
             status.position as f64
         });
+        gauge(
+            "tally_projection_head_position",
+            "Position of the last event of the log, as known here.",
+            |status| status.head as f64,
+        );
         gauge("tally_projection_lag_events", "Events in the log that the live rows lack.", |status| {
             status.head.saturating_sub(status.position) as f64
         });

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::serve;
+use super::{WAITING, serve};
+use crate::about;
 use crate::config::RegistryConfig;
 use crate::http::Server;
 use crate::metrics;
@@ -31,8 +32,15 @@ impl RegistryService {
         }));
         let metrics = Arc::new(metrics::Registry::default());
         show_registry(&metrics, &registry);
-        let server =
-            serve(listener, &config.service, Arc::clone(&registry), registry::ROUTES, metrics)?.server;
+        let server = serve(
+            listener,
+            &config.service,
+            Arc::clone(&registry),
+            registry::ROUTES,
+            &about::REGISTRY,
+            metrics,
+        )?
+        .server;
         Ok(Self { registry, server })
     }
 
@@ -53,7 +61,23 @@ fn show_registry(metrics: &metrics::Registry, registry: &Arc<Registry>) {
     let index = move || shown.gauges().index as f64;
     metrics.computed_gauge("tally_registry_index", "Rises with each change of who is live.", &[], index);
     let shown = Arc::clone(registry);
-    // One number for all names: they come from requests, and labels must not.
-    let live = move || shown.gauges().live.values().sum::<usize>() as f64;
-    metrics.computed_gauge("tally_registry_live_instances", "Instances whose lease runs.", &[], live);
+    let waiting = move || shown.gauges().waiting as f64;
+    metrics.computed_gauge("tally_http_waiting_requests", WAITING, &[], waiting);
+    for label in [WRITE, READ, OTHER] {
+        let shown = Arc::clone(registry);
+        let live = move || live_instances(&shown, label) as f64;
+        let help = "Instances whose lease runs, by service.";
+        metrics.computed_gauge("tally_registry_live_instances", help, &[("service", label)], live);
+    }
+}
+
+/// The services of this system, and all else in one: names come from requests, and labels must not.
+const WRITE: &str = "write";
+const READ: &str = "read";
+const OTHER: &str = "other";
+
+fn live_instances(registry: &Registry, label: &str) -> usize {
+    let belongs = |name: &str| if label == OTHER { ![WRITE, READ].contains(&name) } else { name == label };
+    let live = registry.gauges().live;
+    live.iter().filter(|(name, _)| belongs(name)).map(|(_, instances)| instances).sum()
 }

@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::{Served, register, serve};
+use super::{Served, WAITING, register, serve};
+use crate::about;
 use crate::account::Account;
 use crate::config::WriteConfig;
 use crate::discovery::Registration;
 use crate::es::{Commit, EventLog, Executor, SqliteDatabase};
-use crate::http::LongPolls;
+use crate::http::{LongPolls, Router};
 use crate::metrics::{self, Buckets};
 use crate::process::{StartError, listen};
 use crate::write_side::{self, WriteSide};
@@ -35,7 +36,9 @@ impl WriteService {
         let on_commit = commit_metrics(&metrics, &log);
         let bank = Executor::<Account>::start(Arc::clone(&log), on_commit).map_err(failed)?;
         let side = WriteSide::new(bank, Arc::clone(&log), LongPolls::new(LongPolls::DEFAULT_MAX));
-        let served = serve(listener, &config.service, side, write_side::ROUTES, metrics)?;
+        let served =
+            serve(listener, &config.service, side, write_side::ROUTES, &about::WRITE, Arc::clone(&metrics))?;
+        show_waiting(&metrics, &served.router);
         let registration = register(
             "write",
             &config.service,
@@ -58,6 +61,16 @@ impl WriteService {
         self.served.server.stop();
         self.served.router.state().close();
     }
+}
+
+/// Shows who waits: commands for the writer, readers for events.
+fn show_waiting(metrics: &metrics::Registry, router: &Arc<Router<WriteSide>>) {
+    let side = Arc::clone(router);
+    let commands = move || side.state().waiting_commands() as f64;
+    metrics.computed_gauge("tally_waiting_commands", "Commands that wait for the writer.", &[], commands);
+    let side = Arc::clone(router);
+    let readers = move || side.state().waiting_readers() as f64;
+    metrics.computed_gauge("tally_http_waiting_requests", WAITING, &[], readers);
 }
 
 /// What is counted at each commit, and the head of the log.

@@ -8,6 +8,7 @@
 //!
 //! Read next: `write_side/command.rs`, then `write_side/routes.rs`.
 
+mod cloud_events;
 mod command;
 mod context;
 mod precondition;

@@ -6,12 +6,13 @@ use std::time::Duration;
 use serde_json::json;
 use uuid::Uuid;
 
+use super::cloud_events::{self, BATCH};
 use super::command::Command;
 use super::context::context_of;
 use super::precondition::IfMatch;
 use super::problems::{self, FAILURE_WINDOW, UNHEALTHY};
 use crate::account::Account;
-use crate::es::{EventLog, Execution, Executor, MAX_PAGE_EVENTS, Page};
+use crate::es::{Error, EventLog, Execution, Executor, MAX_PAGE_EVENTS, Page};
 use crate::http::{self, Fields, LongPolls, Method, Params, Problem, Query, Request, Response, Route};
 
 const DEFAULT_LIMIT: u32 = 1000;
@@ -32,6 +33,16 @@ impl WriteSide {
         Self { bank, log, long_polls }
     }
 
+    /// Commands that wait for the writer now.
+    pub fn waiting_commands(&self) -> usize {
+        self.bank.waiting()
+    }
+
+    /// Readers of the feed that wait for an event now.
+    pub fn waiting_readers(&self) -> usize {
+        self.long_polls.waiting()
+    }
+
     /// Ends all waits and takes no more commands; those that were taken are finished.
     pub fn close(&self) {
         self.log.head().close();
@@ -49,7 +60,6 @@ pub const ROUTES: &[Route<WriteSide>] = &[
     Route { method: Method::Get, pattern: "/events", handler: events },
     Route { method: Method::Get, pattern: "/streams/{id}/events", handler: stream_events },
     Route { method: Method::Get, pattern: "/health", handler: health },
-    Route { method: Method::Get, pattern: "/", handler: index },
 ];
 
 // -------------------------------------------------------------------------------- commands
@@ -133,7 +143,7 @@ fn events(service: &WriteSide, request: &Request, _: &Params<'_>) -> Result<Resp
     let permit = must_wait.then(|| service.long_polls.enter()).transpose()?;
     let page = service.log.page(after, limit, wait).map_err(|error| problems::of_error(&error))?;
     drop(permit);
-    Ok(page_response(page))
+    page_response(request, page)
 }
 
 fn stream_events(service: &WriteSide, request: &Request, params: &Params<'_>) -> Result<Response, Problem> {
@@ -143,7 +153,7 @@ fn stream_events(service: &WriteSide, request: &Request, params: &Params<'_>) ->
     let page = service.log.stream_page(stream_id, after, limit(&query)?);
     match page.map_err(|error| problems::of_error(&error))? {
         None => Err(Problem::new(&http::problems::NOT_FOUND, format!("there is no stream {stream_id}"))),
-        Some(page) => Ok(page_response(page)),
+        Some(page) => page_response(request, page),
     }
 }
 
@@ -152,8 +162,16 @@ fn limit(query: &Query) -> Result<u32, Problem> {
     Ok(limit.and_then(|limit| u32::try_from(limit).ok()).unwrap_or(DEFAULT_LIMIT))
 }
 
-fn page_response(page: Page) -> Response {
-    Response::new(200, "application/json", page.json)
+/// The page in the form that the client prefers.
+fn page_response(request: &Request, page: Page) -> Result<Response, Problem> {
+    let response = if request.preferred(&["application/json", BATCH]) == 0 {
+        Response::new(200, "application/json", page.json)
+    } else {
+        let (batch, head) = cloud_events::batch(&page)
+            .map_err(|error| problems::of_error(&Error::Corrupt(error.to_string())))?;
+        Response::new(200, BATCH, batch).with_header("Event-Position", head.to_string())
+    };
+    Ok(response.with_header("Vary", "Accept"))
 }
 
 // ------------------------------------------------------------------------------ operations
@@ -169,20 +187,10 @@ fn health(service: &WriteSide, request: &Request, _: &Params<'_>) -> Result<Resp
         &json!({
             "status": "ok",
             "service": "write",
+            "ready": true,
             "log_id": service.log.log_id(),
             "head": service.log.head().value(),
             "waiting_commands": service.bank.waiting(),
         }),
     ))
-}
-
-const INDEX: &str = "<!doctype html><meta charset=utf-8><title>Tally: write side</title>
-<h1>Tally: write side</h1>
-<p>Commands in, receipts out, and the event feed.
-<ul><li><a href=/events>/events</a>: what has happened<li><a href=/health>/health</a></ul>
-";
-
-fn index(_: &WriteSide, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
-    no_query(request)?;
-    Ok(Response::new(200, "text/html; charset=utf-8", INDEX.into()))
 }

@@ -120,8 +120,10 @@ fn a_registry_that_hangs_does_not_delay_the_heartbeats_to_another() {
 
 #[test]
 fn heartbeats_are_as_frequent_as_the_registry_wishes() {
-    let registry =
-        LiveRegistry::start_with(Options { ttl: Duration::from_millis(900), ..Options::default() });
+    // A lease far longer than the interval: however late a heartbeat is, the service stays live.
+    let wish = Some(Duration::from_millis(100));
+    let ttl = Duration::from_secs(3600);
+    let registry = LiveRegistry::start_with(Options { ttl, heartbeat_interval: wish, ..Options::default() });
     let service =
         Advertised { name: "read".into(), host: "localhost".into(), port: 1, metadata: BTreeMap::new() };
     let wished = Duration::from_secs(3600);
