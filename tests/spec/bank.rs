@@ -49,6 +49,23 @@ impl Bank {
         Self::on(directory)
     }
 
+    /// Where its files are.
+    pub(crate) fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// Its files after SIGKILL.
+    pub(crate) fn crashed(self) -> Directory {
+        self.process.kill();
+        self.directory
+    }
+
+    /// Its files after SIGTERM.
+    pub(crate) fn stopped(self) -> Directory {
+        assert_eq!(self.process.stop().status.code(), Some(0));
+        self.directory
+    }
+
     /// Opens an account in EUR and returns its id.
     pub(crate) fn open(&self) -> String {
         self.open_in("EUR")

@@ -14,6 +14,9 @@ mod event_store;
 
 mod write_side;
 
+mod backup;
+mod verify;
+
 mod discovery_client;
 mod registry;
 mod registry_peer;
@@ -26,6 +29,7 @@ mod bad_input;
 mod common_rules;
 
 mod command_line;
+mod openapi;
 mod operations;
 mod registered_processes;
 mod whole_system;
