@@ -288,6 +288,44 @@ impl Account {
         }
     }
 
+    /// Whether `event` can have happened to the account as it is: whether some command would decide
+    /// it now. For audits of a history; [`Account::evolve`] asks nothing.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    pub fn explain(&self, event: &AccountEvent) -> Result<(), String> {
+        let movement = |moved: &MoneyMoved| Movement {
+            amount: moved.amount,
+            description: moved.description.clone(),
+            transfer_id: moved.transfer_id,
+        };
+        let command = match event {
+            AccountEvent::AccountCreated(AccountCreated { owner, currency }) => {
+                AccountCommand::Open { owner: owner.clone(), currency: *currency }
+            }
+            AccountEvent::MoneyDeposited(moved) => AccountCommand::Deposit(movement(moved)),
+            AccountEvent::MoneyWithdrawn(moved) => AccountCommand::Withdraw(movement(moved)),
+            AccountEvent::AccountClosed(_) => AccountCommand::Close,
+        };
+        match event {
+            AccountEvent::MoneyDeposited(moved) | AccountEvent::MoneyWithdrawn(moved)
+                if moved.amount == 0 =>
+            {
+                return Err("its amount is 0".into());
+            }
+            AccountEvent::AccountCreated(_)
+            | AccountEvent::MoneyDeposited(_)
+            | AccountEvent::MoneyWithdrawn(_)
+            | AccountEvent::AccountClosed(_) => {}
+        }
+        let decided = self.decide(&command).map_err(|rejection| format!("{rejection:?}"))?;
+        if decided == [event.clone()] {
+            Ok(())
+        } else {
+            Err(format!("the account would have had {decided:?}"))
+        }
+    }
+
     fn moved(&self, movement: &Movement) -> MoneyMoved {
         MoneyMoved {
             amount: movement.amount,
@@ -381,6 +419,29 @@ mod tests {
     fn only_an_empty_account_can_be_closed() {
         assert_eq!(holding(1).decide(&AccountCommand::Close), Err(Rejection::BalanceNotZero));
         assert!(given(&[open("EUR")]).decide(&AccountCommand::Close).is_ok());
+    }
+
+    #[test]
+    fn what_was_decided_is_explained_and_nothing_else() {
+        let account = holding(100);
+        let withdrawn = |amount, currency: &str| {
+            let currency = currency.try_into().unwrap();
+            AccountEvent::MoneyWithdrawn(MoneyMoved {
+                amount,
+                currency,
+                description: None,
+                transfer_id: None,
+            })
+        };
+        assert_eq!(account.explain(&withdrawn(100, "EUR")), Ok(()));
+        for impossible in [
+            withdrawn(101, "EUR"),
+            withdrawn(0, "EUR"),
+            withdrawn(1, "CHF"),
+            AccountEvent::AccountClosed(AccountClosed {}),
+        ] {
+            assert!(account.explain(&impossible).is_err(), "{impossible:?}");
+        }
     }
 
     #[test]

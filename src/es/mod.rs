@@ -194,6 +194,7 @@
 //! `projector.rs`.
 
 mod aggregate;
+mod backup;
 mod cache;
 mod error;
 mod event;
@@ -205,12 +206,17 @@ mod projection_notice;
 mod projection_page;
 mod projection_status;
 mod projection_store;
+mod projection_verify;
 mod projector;
 mod sqlite;
+mod sqlite_file;
+mod sqlite_wal;
 mod store;
+mod verify;
 mod work;
 
 pub use aggregate::{Aggregate, DecodeError, Event, Upcaster, decode, schema_version};
+pub use backup::backup;
 pub use error::{Error, ExecuteError};
 pub use event::{Hash, Page, PageContent, RecordedEvent, chain};
 pub use executor::{Commit, Context, Execution, Executor, IdempotencyKey, Metadata, QUEUE_CAPACITY};
@@ -220,9 +226,12 @@ pub use projection_loop::RunningProjector;
 pub use projection_notice::{CatchUpError, Notice};
 pub use projection_status::{ProjectionState, ProjectionStatus, RebuildProgress, RebuildRefused};
 pub use projection_store::OpenError;
+pub use projection_verify::{Difference, Verified, VerifyError, verify};
 pub use projector::Projector;
-pub use sqlite::{SCHEMA, SqliteDatabase};
+pub use sqlite::SqliteDatabase;
+pub use sqlite_file::SCHEMA;
 pub use store::{Database, EventReader, EventStore, Fingerprint, Head, Receipt, Snapshot, Visitor};
+pub use verify::{MAX_FINDINGS, Report, verify};
 pub use work::Work;
 
 /// The SQLite that projections write with, for programs that bring some: it must be the same one.

@@ -17,7 +17,7 @@
 //! Read next: `projection_loop.rs`, the threads around it.
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -34,6 +34,9 @@ use super::projection_notice::{CatchUpError, Notice};
 use super::projection_page::{CheckedPage, follows};
 use super::projection_status::{ProjectionStatus, Published};
 use super::projection_store::{self as store, Checkpoint, Found, OpenError};
+
+/// What to do about a feed that does not continue what was read.
+const REMEDY: &str = "Start the right event store, or delete this database to follow the one that is there";
 
 /// Projections and their database. Drive it yourself with [`Projector::catch_up`], or let it
 /// follow a feed on threads of its own with [`Projector::start`].
@@ -216,14 +219,13 @@ impl Projector {
     fn check(&self, after: u64, page: &CheckedPage) -> Result<(), CatchUpError> {
         if let Some(known) = self.log_id.filter(|known| *known != page.log_id) {
             return Err(CatchUpError::Feed(format!(
-                "the feed is log {}, but these read models follow log {known}: two histories are never mixed. \
-                 Start the right event store, or delete this database to follow the other one",
+                "the feed is log {}, but these read models follow log {known}: two histories are never mixed. {REMEDY}",
                 page.log_id
             )));
         }
         if page.head < after {
             return Err(CatchUpError::Feed(format!(
-                "the log ends at {}, but was read up to {after}: it has lost events",
+                "the log ends at {}, but was read up to {after}: it has lost events. {REMEDY}",
                 page.head
             )));
         }
@@ -232,7 +234,7 @@ impl Projector {
         };
         for build in self.at(after) {
             follows(&first, after, &build.checkpoint.hash)
-                .map_err(|error| CatchUpError::Feed(error.to_string()))?;
+                .map_err(|error| CatchUpError::Feed(format!("{error}. {REMEDY}")))?;
         }
         Ok(())
     }

@@ -88,7 +88,7 @@ impl Database {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let db = Connection::open_with_flags(&self.path, flags)?;
         db.set_prepared_statement_cache_capacity(STATEMENTS);
-        // Where SQLite has statistics compiled in, it would plan a query anew for each value bound.
+        // A statement is planned once, not again for each value that is bound to it.
         db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         db.pragma_update(None, "cache_size", -CACHE_KIB)?;
         Ok(db)

@@ -52,7 +52,7 @@ impl ReadSide {
         Self::follow(projector, upstream, feed, &options)
     }
 
-    pub(super) fn follow(
+    fn follow(
         projector: Projector,
         upstream: Arc<Upstream>,
         feed: impl Feed + 'static,
@@ -61,6 +61,19 @@ impl ReadSide {
         let projector = projector.with_notice(log_notice).start(feed, options.poll_interval)?;
         let long_polls = LongPolls::new(options.max_waits);
         Ok(Self { database: Database::new(&options.db), projector, long_polls, upstream })
+    }
+
+    /// The service over another feed than a write side's, for tests.
+    #[cfg(test)]
+    pub(super) fn over(db: &std::path::Path, feed: impl Feed + 'static) -> Result<Self, StartError> {
+        let options = Options {
+            db: db.to_owned(),
+            registries: Vec::new(),
+            poll_interval: Duration::from_millis(20),
+            max_waits: 1,
+        };
+        let projector = Projector::open(db, &projections())?;
+        Self::follow(projector, Upstream::start(Vec::new())?, feed, &options)
     }
 
     /// Rebuilds all read models from the first event and returns when they are live, or an event has
