@@ -226,7 +226,7 @@ pub use projection_loop::RunningProjector;
 pub use projection_notice::{CatchUpError, Notice};
 pub use projection_status::{ProjectionState, ProjectionStatus, RebuildProgress, RebuildRefused};
 pub use projection_store::OpenError;
-pub use projection_verify::{Difference, Verified, VerifyError, verify};
+pub use projection_verify::{Difference, Verified, VerifyError, verify_projection};
 pub use projector::Projector;
 pub use sqlite::SqliteDatabase;
 pub use sqlite_file::SCHEMA;

@@ -49,7 +49,7 @@ pub struct Difference {
 ///
 /// # Errors
 /// When either cannot be read, or the log cannot be replayed.
-pub fn verify(
+pub fn verify_projection(
     live: &Path,
     scratch: &Path,
     definition: &Definition,
@@ -270,7 +270,7 @@ mod tests {
     }
 
     fn verified(path: &TempPath, feed: &mut LogFeed) -> Result<Verified, VerifyError> {
-        verify(path, &TempPath::new(), &definitions()[0], feed)
+        verify_projection(path, &TempPath::new(), &definitions()[0], feed)
     }
 
     fn change(path: &TempPath, sql: &str) {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::projections;
 use super::upstream::{HttpFeed, Upstream};
 use crate::discovery::BaseUrl;
-use crate::es::{Feed, FeedError, MAX_PAGE, Page, Verified, VerifyError, verify as verify_projection};
+use crate::es::{Feed, FeedError, MAX_PAGE, Page, Verified, VerifyError, verify_projection};
 
 /// How long the write side may be away before this is given up.
 const PATIENCE: Duration = Duration::from_secs(10);
