@@ -16,6 +16,14 @@ test:
 check:
     .ci/run
 
+# Measure the services beside what this machine can do: two minutes; --help lists groups, --quick, --json
+bench *ARGUMENTS:
+    cargo bench --bench system -- {{ARGUMENTS}}
+
+# Compare two files that `just bench --json` wrote
+bench-compare OLD NEW:
+    cargo bench --bench system -- --compare {{OLD}} {{NEW}}
+
 # Walk through README.md with curl, against the services that are running
 demo:
     sh tests/demo.sh
