@@ -9,6 +9,7 @@
 
 mod read;
 mod registry;
+mod upkeep;
 mod write;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ use crate::telemetry::{self, HttpMetrics};
 
 pub use read::ReadService;
 pub use registry::RegistryService;
+pub use upkeep::{back_up_log, verify_log};
 pub use write::WriteService;
 
 /// What `tally_http_waiting_requests` is, on every service.
