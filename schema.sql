@@ -39,19 +39,21 @@ CREATE TABLE events (
 -- An event is appended at the end of the log and at the end of its stream, or not at all. This
 -- refuses positions of the client's own choice, and it is what stops INSERT OR REPLACE: SQLite
 -- fires no delete trigger for the row that REPLACE removes (unless recursive_triggers is on).
+-- ROLLBACK instead of ABORT: a statement that could be undone alone would need a journal of its own,
+-- for each event that is appended.
 CREATE TRIGGER events_are_appended_at_the_end BEFORE INSERT ON events BEGIN
     SELECT CASE
         WHEN NEW.position IS NOT (SELECT head + 1 FROM log)
-            THEN RAISE(ABORT, 'events are append-only: position must be head + 1')
+            THEN RAISE(ROLLBACK, 'events are append-only: position must be head + 1')
         WHEN NEW.version IS NOT
             (SELECT coalesce(max(version), 0) + 1 FROM events WHERE stream_id = NEW.stream_id)
-            THEN RAISE(ABORT, 'events are append-only: version must be the next of its stream')
+            THEN RAISE(ROLLBACK, 'events are append-only: version must be the next of its stream')
     END;
 END;
 
 -- The counter follows every append, in the same transaction.
 CREATE TRIGGER the_head_follows_the_events AFTER INSERT ON events BEGIN
-    UPDATE log SET head = NEW.position;
+    UPDATE log SET head = NEW.position WHERE only = 1;
 END;
 
 CREATE TRIGGER events_are_never_changed BEFORE UPDATE ON events BEGIN
@@ -67,7 +69,7 @@ CREATE TRIGGER the_head_is_where_the_events_end BEFORE UPDATE ON log
 WHEN NEW.only IS NOT OLD.only OR NEW.log_id IS NOT OLD.log_id OR NEW.head IS NOT OLD.head + 1
     OR NOT EXISTS (SELECT 1 FROM events WHERE position = NEW.head)
 BEGIN
-    SELECT RAISE(ABORT, 'the head follows the events and cannot be set');
+    SELECT RAISE(ROLLBACK, 'the head follows the events and cannot be set');
 END;
 
 CREATE TRIGGER the_log_is_never_removed BEFORE DELETE ON log BEGIN
@@ -91,7 +93,7 @@ CREATE TABLE receipts (
 CREATE TRIGGER receipts_are_kept_once BEFORE INSERT ON receipts
 WHEN EXISTS (SELECT 1 FROM receipts WHERE idempotency_key = NEW.idempotency_key)
 BEGIN
-    SELECT RAISE(ABORT, 'receipts are append-only: the key is taken');
+    SELECT RAISE(ROLLBACK, 'receipts are append-only: the key is taken');
 END;
 
 CREATE TRIGGER receipts_are_never_changed BEFORE UPDATE ON receipts BEGIN

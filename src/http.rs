@@ -9,6 +9,7 @@
 //! Read next: `http/router.rs`, then `http/server.rs` and `http/blocking.rs`, the default engine.
 
 mod accept;
+mod cors;
 mod json;
 mod long_polls;
 mod problem;

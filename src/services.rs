@@ -9,6 +9,7 @@
 
 mod read;
 mod registry;
+mod upkeep;
 mod write;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ use crate::telemetry::{self, HttpMetrics};
 
 pub use read::ReadService;
 pub use registry::RegistryService;
+pub use upkeep::{back_up_log, verify_log};
 pub use write::WriteService;
 
 /// What `tally_http_waiting_requests` is, on every service.
@@ -50,8 +52,12 @@ fn serve<S: Send + Sync + 'static>(
 ) -> Result<Served<S>, StartError> {
     let options = http_options(service);
     telemetry::show_server(&metrics, &options.connections);
-    let router = Arc::new(Router::new(state, routes).observed_by(HttpMetrics::of(&metrics, routes)));
-    let (own, common) = (Arc::clone(&router), about::router(profile, metrics));
+    let origins: Vec<String> =
+        service.allow_origins.iter().map(|origin| origin.as_str().to_owned()).collect();
+    let observer = HttpMetrics::of(&metrics, routes);
+    let router = Router::new(state, routes).observed_by(observer).allow_origins(origins.clone());
+    let router = Arc::new(router);
+    let (own, common) = (Arc::clone(&router), about::router(profile, metrics).allow_origins(origins));
     let server = http::serve(listener, options, move |request| {
         let begun = Instant::now();
         let response =

@@ -4,14 +4,14 @@ use std::process::ExitCode;
 
 use tally::config::{Config, WriteConfig, WriteTask};
 use tally::process::{StartError, announce, run};
-use tally::services::WriteService;
+use tally::services::{WriteService, back_up_log, verify_log};
 use tally::shutdown::Shutdown;
 
 fn main() -> ExitCode {
     run(|config: WriteConfig, shutdown| match config.task {
         WriteTask::Serve => serve(&config, &shutdown),
-        WriteTask::Verify => Err(StartError::new("--verify is not there yet")),
-        WriteTask::Backup(_) => Err(StartError::new("--backup is not there yet")),
+        WriteTask::Verify => verify_log(&config.db),
+        WriteTask::Backup(to) => back_up_log(&config.db, &to),
     })
 }
 

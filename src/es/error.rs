@@ -53,7 +53,9 @@ impl From<rusqlite::Error> for Error {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::ConstraintViolation) => {
                 Self::Corrupt(error.to_string())
             }
-            _ => Self::Storage(error.to_string()),
+            // SQLite has no complaint, but the value is none that we wrote.
+            None => Self::Corrupt(error.to_string()),
+            Some(_) => Self::Storage(error.to_string()),
         }
     }
 }

@@ -17,7 +17,7 @@
 //! Read next: `projection_loop.rs`, the threads around it.
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -35,6 +35,9 @@ use super::projection_page::{CheckedPage, follows};
 use super::projection_status::{ProjectionStatus, Published};
 use super::projection_store::{self as store, Checkpoint, Found, OpenError};
 
+/// What to do about a feed that does not continue what was read.
+const REMEDY: &str = "Start the right event store, or delete this database to follow the one that is there";
+
 /// Projections and their database. Drive it yourself with [`Projector::catch_up`], or let it
 /// follow a feed on threads of its own with [`Projector::start`].
 pub struct Projector {
@@ -47,6 +50,7 @@ pub struct Projector {
     turn: Turn,
     pub(super) published: Arc<Published>,
     pub(super) notice: Box<dyn Fn(Notice) + Send>,
+    committed: Box<dyn Fn() + Send>,
 }
 
 /// One set of tables that a projection fills.
@@ -115,6 +119,7 @@ impl Projector {
             turn: Turn::Front,
             published: Arc::new(published),
             notice: Box::new(|_| {}),
+            committed: Box::new(|| {}),
         })
     }
 
@@ -122,6 +127,14 @@ impl Projector {
     #[must_use]
     pub fn with_notice(mut self, notice: impl Fn(Notice) + Send + 'static) -> Self {
         self.notice = Box::new(notice);
+        self
+    }
+
+    /// The same projector, which calls `committed` after each commit and before anybody is told of
+    /// it: whoever keeps a snapshot of the rows lets go of it there. It must be quick.
+    #[must_use]
+    pub fn with_commit_hook(mut self, committed: impl Fn() + Send + 'static) -> Self {
+        self.committed = Box::new(committed);
         self
     }
 
@@ -166,6 +179,7 @@ impl Projector {
         let names = begun.inspect_err(|error| {
             self.published.rebuild_ends(index, Err(error.to_string()));
         })?;
+        (self.committed)();
         self.next.push(Build::new(&definition, index, names, Checkpoint::START));
         self.published.rebuild_begins(index, 0);
         (self.notice)(Notice::RebuildBegan { projection: definition.name });
@@ -216,14 +230,13 @@ impl Projector {
     fn check(&self, after: u64, page: &CheckedPage) -> Result<(), CatchUpError> {
         if let Some(known) = self.log_id.filter(|known| *known != page.log_id) {
             return Err(CatchUpError::Feed(format!(
-                "the feed is log {}, but these read models follow log {known}: two histories are never mixed. \
-                 Start the right event store, or delete this database to follow the other one",
+                "the feed is log {}, but these read models follow log {known}: two histories are never mixed. {REMEDY}",
                 page.log_id
             )));
         }
         if page.head < after {
             return Err(CatchUpError::Feed(format!(
-                "the log ends at {}, but was read up to {after}: it has lost events",
+                "the log ends at {}, but was read up to {after}: it has lost events. {REMEDY}",
                 page.head
             )));
         }
@@ -232,7 +245,7 @@ impl Projector {
         };
         for build in self.at(after) {
             follows(&first, after, &build.checkpoint.hash)
-                .map_err(|error| CatchUpError::Feed(error.to_string()))?;
+                .map_err(|error| CatchUpError::Feed(format!("{error}. {REMEDY}")))?;
         }
         Ok(())
     }
@@ -283,6 +296,7 @@ impl Projector {
             }
         }
         tx.commit()?;
+        (self.committed)();
         self.log_id = Some(page.log_id);
         let mut builds: Vec<_> = self.live.iter_mut().chain(&mut self.next).collect();
         for (number, reached) in moved {
@@ -317,6 +331,7 @@ impl Projector {
             self.published.rebuild_ends(build.index, Err(format!("the rebuild failed: {error}")));
             (self.notice)(Notice::RebuildFailed { projection: build.definition.name, error });
             store::discard_next(&mut self.db, &build.definition)?;
+            (self.committed)();
         }
         Ok(())
     }
@@ -334,6 +349,7 @@ impl Projector {
         let complete: Vec<Build> = self.next.extract_if(.., complete).collect();
         for build in complete {
             store::swap(&mut self.db, &build.definition)?;
+            (self.committed)();
             let Build { definition, index, names, checkpoint, .. } = build;
             self.live[index] = Build::new(&definition, index, names.live(), checkpoint);
             self.published.rebuild_ends(index, Ok(()));

@@ -7,36 +7,24 @@
 //! **Invariant:** one process writes. The writer holds a lock on a file beside the database for as
 //! long as it lives; SQLite alone would let a second one in between two transactions.
 //!
-//! Read next: `executor.rs`.
+//! Read next: `sqlite_file.rs`, how the file is opened; then `executor.rs`.
 
-use std::fs::{File, OpenOptions, TryLockError};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{CachedStatement, Connection, OpenFlags, OptionalExtension, Row, params};
 use uuid::Uuid;
 
+use super::sqlite_file::{self, BUSY_TIMEOUT, WriterLock};
 use super::store::{Database, EventReader, EventStore, Fingerprint, Head, Receipt, Snapshot, Visitor};
 use super::{Error, Hash, RecordedEvent};
-
-/// The schema that runs.
-pub const SCHEMA: &str = include_str!("../../schema.sql");
-
-const APPLICATION_ID: i64 = 0x5441_4c4c;
-const SCHEMA_VERSION: i64 = 1;
-
-/// The oldest SQLite without the WAL-reset bug, which could corrupt a database in WAL mode.
-const OLDEST_SQLITE: i32 = 3_051_003;
-
-/// Only a backup or somebody's shell can hold a lock that we wait for, and neither for long.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Statements kept prepared per connection: more than there are in this file.
 const STATEMENT_CACHE: usize = 32;
 
-const EVENT_COLUMNS: &str = "position, event_id, stream_id, stream_type, version, type, \
+pub(super) const EVENT_COLUMNS: &str = "position, event_id, stream_id, stream_type, version, type, \
                              schema_version, data, metadata, recorded_at, hash";
 
 /// A SQLite file that holds a log. Opening it creates it where there is none.
@@ -44,69 +32,21 @@ const EVENT_COLUMNS: &str = "position, event_id, stream_id, stream_type, version
 pub struct SqliteDatabase {
     path: PathBuf,
     log_id: Uuid,
-    // Held, and so locked, from the first `writer()` on.
-    lock: Mutex<Option<File>>,
+    /// Held from the first `writer()` on.
+    lock: Mutex<Option<WriterLock>>,
 }
 
 impl SqliteDatabase {
     /// Opens the database at `path`, or creates it.
     ///
     /// # Errors
-    /// [`Error::Unusable`] when the file is not a log of this version; it is left as it is.
+    /// [`Error::Unusable`] when the file is not a log of this version, or is damaged as far as a
+    /// look at its ends can tell; it is left as it is.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref().to_owned();
-        if rusqlite::version_number() < OLDEST_SQLITE {
-            return Err(Error::Unusable(format!(
-                "SQLite {} can corrupt databases in WAL mode: use 3.51.3 or later",
-                rusqlite::version()
-            )));
-        }
-        let mut connection = Connection::open(&path).map_err(|error| unusable(&path, &error.to_string()))?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
-        let log_id = match kind_of(&connection).map_err(|error| unusable(&path, &error.to_string()))? {
-            FileKind::Empty => create(&mut connection)?,
-            FileKind::Log { version: SCHEMA_VERSION } => {
-                check_schema(&connection, &path)?;
-                read_log_id(&connection)?
-            }
-            FileKind::Log { version } => {
-                let what = format!(
-                    "its schema has version {version}, this build knows {SCHEMA_VERSION}: use the build that wrote it, or a later one"
-                );
-                return Err(unusable(&path, &what));
-            }
-            FileKind::Foreign => {
-                return Err(unusable(
-                    &path,
-                    "it is a SQLite database of another program: choose another path",
-                ));
-            }
-        };
+        let log_id = sqlite_file::open(&path)?;
         Ok(Self { path, log_id, lock: Mutex::new(None) })
     }
-
-    fn lock_for_writing(&self) -> Result<(), Error> {
-        let mut lock = self.lock.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let lock_path = with_suffix(&self.path, "-lock");
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&lock_path);
-        let file = file.map_err(|error| unusable(&lock_path, &error.to_string()))?;
-        match file.try_lock() {
-            Ok(()) => {
-                *lock = Some(file);
-                Ok(())
-            }
-            Err(TryLockError::WouldBlock) => {
-                Err(unusable(&self.path, "another process writes to it: stop that one first"))
-            }
-            Err(TryLockError::Error(error)) => Err(unusable(&lock_path, &error.to_string())),
-        }
-    }
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
 }
 
 impl Database for SqliteDatabase {
@@ -115,7 +55,8 @@ impl Database for SqliteDatabase {
     }
 
     fn writer(&self) -> Result<Box<dyn EventStore>, Error> {
-        self.lock_for_writing()?;
+        let lock = WriterLock::take(&self.path, self.log_id)?;
+        *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = Some(lock);
         let connection = connect(&self.path, Access::Write)?;
         Ok(Box::new(SqliteStore { path: self.path.clone(), connection }))
     }
@@ -125,62 +66,7 @@ impl Database for SqliteDatabase {
     }
 }
 
-fn unusable(path: &Path, what: &str) -> Error {
-    Error::Unusable(format!("{} cannot be used: {what}", path.display()))
-}
-
-// ------------------------------------------------------------------------- files and schema
-
-enum FileKind {
-    Empty,
-    Log { version: i64 },
-    Foreign,
-}
-
-fn kind_of(connection: &Connection) -> rusqlite::Result<FileKind> {
-    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    let objects: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    Ok(match pragma("application_id")? {
-        APPLICATION_ID => FileKind::Log { version: pragma("user_version")? },
-        0 if objects == 0 => FileKind::Empty,
-        _ => FileKind::Foreign,
-    })
-}
-
-/// Creates schema and log in one transaction: a crash leaves an empty file, never half a schema.
-fn create(connection: &mut Connection) -> Result<Uuid, Error> {
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    // Two processes may create at once; the second finds the work done.
-    if let FileKind::Empty = kind_of(&transaction)? {
-        transaction.execute_batch(SCHEMA)?;
-        transaction.execute("INSERT INTO log (only, log_id) VALUES (1, ?1)", [Uuid::now_v7().to_string()])?;
-    }
-    transaction.commit()?;
-    read_log_id(connection)
-}
-
-fn read_log_id(connection: &Connection) -> Result<Uuid, Error> {
-    let text: String = connection.query_row("SELECT log_id FROM log", [], |row| row.get(0))?;
-    Uuid::try_parse(&text).map_err(|_| Error::Corrupt("its log_id is no UUID".into()))
-}
-
-/// The schema is what defends history, so a database without one of its triggers is refused.
-fn check_schema(connection: &Connection, path: &Path) -> Result<(), Error> {
-    let intended = Connection::open_in_memory()?;
-    intended.execute_batch(SCHEMA)?;
-    if objects(connection)? == objects(&intended)? {
-        return Ok(());
-    }
-    Err(unusable(path, "its tables and triggers are not those of schema.sql: restore a backup"))
-}
-
-fn objects(connection: &Connection) -> rusqlite::Result<Vec<(String, Option<String>)>> {
-    connection
-        .prepare("SELECT name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_stat%' ORDER BY name")?
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect()
-}
+// ---------------------------------------------------------------------------- connections
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Access {
@@ -195,6 +81,8 @@ fn connect(path: &Path, access: Access) -> Result<Connection, Error> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
+    // Where SQLite has statistics compiled in, it would plan a statement anew for each value bound.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     match access {
         Access::Read => connection.pragma_update(None, "query_only", "ON")?,
         Access::Write => {
@@ -242,7 +130,8 @@ impl EventStore for SqliteStore {
     }
 
     fn append(&mut self, event: &RecordedEvent<'_>) -> Result<(), Error> {
-        let sql = "INSERT INTO events (position, event_id, stream_id, stream_type, version, type,
+        // OR ROLLBACK: as the schema says at its triggers, so that no statement journal is kept.
+        let sql = "INSERT OR ROLLBACK INTO events (position, event_id, stream_id, stream_type, version, type,
                                        schema_version, data, metadata, recorded_at, hash)
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
         let mut buffers = [Uuid::encode_buffer(); 2];
@@ -274,7 +163,7 @@ impl EventStore for SqliteStore {
     }
 
     fn keep_receipt(&mut self, key: &str, command: &Fingerprint, receipt: &Receipt) -> Result<(), Error> {
-        let sql = "INSERT INTO receipts (idempotency_key, command, stream_id, version, position)
+        let sql = "INSERT OR ROLLBACK INTO receipts (idempotency_key, command, stream_id, version, position)
                    VALUES (?1, ?2, ?3, ?4, ?5)";
         let stream_id = receipt.stream_id.to_string();
         self.prepare(sql)?.execute(params![key, command, stream_id, receipt.version, receipt.position])?;
@@ -373,7 +262,9 @@ fn show_all(mut rows: rusqlite::Rows<'_>, visit: &mut Visitor<'_>) -> Result<(),
 }
 
 /// The event of a row of [`EVENT_COLUMNS`], borrowed from it.
-fn event_of<'r>(row: &'r Row<'_>) -> Result<RecordedEvent<'r>, Box<dyn std::error::Error + Send + Sync>> {
+pub(super) fn event_of<'r>(
+    row: &'r Row<'_>,
+) -> Result<RecordedEvent<'r>, Box<dyn std::error::Error + Send + Sync>> {
     let text = |index| -> Result<&'r str, Box<dyn std::error::Error + Send + Sync>> {
         Ok(row.get_ref(index)?.as_str()?)
     };

@@ -35,6 +35,8 @@ const THREAD_IDLE: Duration = Duration::from_secs(10);
 const EVICTION_AGE: Duration = Duration::from_secs(1);
 /// Pause after a failed accept: without one, a lack of descriptors would be a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+/// How often such failures are logged.
+const FAILURE_LOGGED: Duration = Duration::from_secs(1);
 /// Descriptors left for databases, logs and clients of our own.
 const RESERVED_DESCRIPTORS: usize = 64;
 /// How long a stop waits after it has cut what did not end in time.
@@ -122,6 +124,7 @@ struct Door {
 
 impl Door {
     fn accept_all(&self) {
+        let mut last_failure = None;
         loop {
             let accepted = self.listener.accept();
             if self.pool.stopping.load(Ordering::SeqCst) {
@@ -134,7 +137,10 @@ impl Door {
                     if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
                 // Most likely no descriptors are left: those who only wait give theirs up.
                 Err(error) => {
-                    log::warn!("cannot accept a connection: {error}");
+                    if last_failure.is_none_or(|last: Instant| last.elapsed() > FAILURE_LOGGED) {
+                        log::warn!("cannot accept connections: {error}");
+                        last_failure = Some(Instant::now());
+                    }
                     self.pool.lock().evict_longest_waiting(&self.pool.options);
                     thread::sleep(ACCEPT_PAUSE);
                 }

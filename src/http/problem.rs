@@ -113,6 +113,8 @@ pub mod problems {
             "An identifier in the path is not of its form (a UUID with hyphens, a service name). Check the address.";
         INVALID_REQUEST = 400 "invalid-request", "The request is not valid HTTP",
             "The request could not be read as HTTP/1.1, or it was cut off. The connection is closed, since its end is uncertain.";
+        ORIGIN_NOT_ALLOWED = 403 "origin-not-allowed", "Pages from this origin may not do this",
+            "A web page from another origin tried to change something. There is no authentication, so only pages from the machine itself may, and those from origins that the operator has named with `--allow-origin`.";
         NOT_FOUND = 404 "not-found", "There is nothing at this address",
             "No route has this path. `GET /openapi.json` lists all routes.";
         METHOD_NOT_ALLOWED = 405 "method-not-allowed", "The address does not know this method",

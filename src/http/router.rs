@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
+use super::cors::{self, AllowedOrigins};
 use super::json::parse_uuid;
 use super::{Method, Problem, Request, Response, problems};
 
@@ -81,18 +82,27 @@ pub struct Router<S: 'static> {
     state: S,
     routes: &'static [Route<S>],
     observer: Option<Box<dyn Observer>>,
+    origins: AllowedOrigins,
 }
 
 impl<S> Router<S> {
     /// The service with that state and those routes. Where two patterns match, the first counts.
     pub fn new(state: S, routes: &'static [Route<S>]) -> Self {
-        Self { state, routes, observer: None }
+        Self { state, routes, observer: None, origins: AllowedOrigins::default() }
     }
 
     /// The same service, with every request reported to `observer`.
     #[must_use]
     pub fn observed_by(mut self, observer: impl Observer + 'static) -> Self {
         self.observer = Some(Box::new(observer));
+        self
+    }
+
+    /// Lets web pages from these origins (`https://bank.example`; `*` for all) use the service,
+    /// beside those from the machine itself (`localhost`, `127.0.0.1`, `[::1]`, any port).
+    #[must_use]
+    pub fn allow_origins(mut self, origins: Vec<String>) -> Self {
+        self.origins = AllowedOrigins::new(origins);
         self
     }
 
@@ -111,7 +121,10 @@ impl<S> Router<S> {
         let observer = self.observer.as_deref();
         observer.inspect(|observer| observer.begun());
         let mut observed = Observed { observer, route: Cell::new(None), status: 500, begun: Instant::now() };
-        let response = self.answer(request, &observed.route).unwrap_or_else(Response::from);
+        let origin = self.origins.origin(request);
+        let answer = cors::admit(&origin, request).and_then(|()| self.answer(request, &observed.route));
+        let mut response = answer.unwrap_or_else(Response::from);
+        cors::label(&mut response, &origin, request);
         observed.status = response.status;
         response
     }
@@ -247,5 +260,48 @@ mod tests {
     fn options_lists_what_is_allowed() {
         let response = answer(Method::Options, "/things");
         assert_eq!((response.status, response.header("Allow")), (204, Some("POST, OPTIONS")));
+    }
+
+    fn from_page(origin: &str, method: Method, path: &str) -> Response {
+        let request = Request::new(method, path).with_header("Origin", origin);
+        let request = request
+            .with_header("Access-Control-Request-Method", "POST")
+            .with_header("Access-Control-Request-Headers", "content-type,idempotency-key");
+        Router::new((), ROUTES).allow_origins(vec!["https://bank.example".to_owned()]).handle(&request)
+    }
+
+    #[test]
+    fn a_page_that_is_allowed_may_call_every_route_and_read_our_headers() {
+        for origin in ["http://localhost:3000", "https://bank.example"] {
+            for (method, path) in [(Method::Get, "/"), (Method::Post, "/things"), (Method::Get, "/unknown")] {
+                let response = from_page(origin, method, path);
+                assert_eq!(response.header("Access-Control-Allow-Origin"), Some(origin));
+                assert!(response.header("Access-Control-Expose-Headers").unwrap().contains("Event-Position"));
+                assert_eq!(response.header("Vary"), Some("Origin"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_preflight_tells_what_the_route_takes() {
+        let response = from_page("http://localhost:3000", Method::Options, "/things");
+        assert_eq!(response.status, 204);
+        assert_eq!(response.header("Access-Control-Allow-Origin"), Some("http://localhost:3000"));
+        assert_eq!(response.header("Access-Control-Allow-Methods"), Some("POST, OPTIONS"));
+        assert_eq!(response.header("Access-Control-Allow-Headers"), Some("content-type,idempotency-key"));
+        let foreign = from_page("https://evil.example", Method::Options, "/things");
+        assert_eq!((foreign.status, foreign.header("Access-Control-Allow-Origin")), (204, None));
+    }
+
+    #[test]
+    fn a_page_from_elsewhere_cannot_change_anything_and_cannot_read() {
+        for origin in ["https://evil.example", "null"] {
+            for (method, path) in [(Method::Post, "/things"), (Method::Delete, "/things/7")] {
+                assert_eq!(from_page(origin, method, path).status, 403);
+            }
+            let response = from_page(origin, Method::Get, "/");
+            assert_eq!((response.status, response.header("Access-Control-Allow-Origin")), (200, None));
+            assert_eq!(response.header("Vary"), Some("Origin"));
+        }
     }
 }

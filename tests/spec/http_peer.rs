@@ -2,11 +2,11 @@
 //! for it to talk to.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tally::http::{Engine, Method, Options, Request, Response, Server, serve};
+use tally::http::{Engine, LongPolls, Method, Options, Request, Response, Server, serve};
 use tally::watch::Watch;
 
 use crate::support::wait_within;
@@ -48,9 +48,14 @@ impl Setup {
         let [waiting, gate, handled] = [(); 3].map(|()| Arc::new(Watch::at(0)));
         let service = {
             let (waiting, gate, handled) = (Arc::clone(&waiting), Arc::clone(&gate), Arc::clone(&handled));
+            let polls = LongPolls::new(MAX_POLLS);
             move |request: &Request| {
                 handled.raise(handled.value() + 1);
-                respond(request, &waiting, &gate)
+                match request.path() {
+                    "/poll" => polls.enter().map_or_else(Response::from, |_permit| wait(&waiting, &gate)),
+                    "/wait" => wait(&waiting, &gate),
+                    _ => respond(request),
+                }
             }
         };
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -59,7 +64,7 @@ impl Setup {
     }
 }
 
-fn respond(request: &Request, waiting: &Watch, gate: &Watch) -> Response {
+fn respond(request: &Request) -> Response {
     let text = |text: String| Response::new(200, "text/plain", text.into_bytes());
     match request.path() {
         "/hello" => text("hello".to_owned()),
@@ -70,24 +75,26 @@ fn respond(request: &Request, waiting: &Watch, gate: &Watch) -> Response {
         "/large" => Response::new(200, "application/octet-stream", vec![b'x'; LARGE]),
         "/split" => Response::empty(200).with_header("X", "a\r\nInjected: yes"),
         "/panic" if request.method == Method::Get => panic!("as asked"),
-        "/wait" => {
-            waiting.raise(waiting.value() + 1);
-            gate.wait_for(1, Duration::from_secs(60));
-            text("waited".to_owned())
-        }
+        "/medium" => Response::new(200, "application/octet-stream", vec![b'x'; 64 * 1024]),
         _ => Response::empty(404),
     }
 }
+
+fn wait(waiting: &Watch, gate: &Watch) -> Response {
+    waiting.raise(waiting.value() + 1);
+    gate.wait_for(1, Duration::from_secs(60));
+    Response::new(200, "text/plain", b"waited".to_vec())
+}
+
+/// How many may wait on `/poll` at once.
+pub(crate) const MAX_POLLS: usize = 16;
 
 /// More than the buffers of two sockets hold.
 pub(crate) const LARGE: usize = 16 * 1024 * 1024;
 
 impl Service {
     pub(crate) fn peer(&self) -> Peer {
-        let stream = TcpStream::connect(self.server.local_addr()).unwrap();
-        stream.set_read_timeout(Some(self.patience)).unwrap();
-        stream.set_write_timeout(Some(self.patience)).unwrap();
-        Peer { stream, received: Vec::new() }
+        Peer::at(self.server.local_addr(), self.patience)
     }
 
     /// The answer to `bytes` on a connection of its own.
@@ -131,6 +138,13 @@ impl Answer {
 }
 
 impl Peer {
+    pub(crate) fn at(address: SocketAddr, patience: Duration) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(patience)).unwrap();
+        stream.set_write_timeout(Some(patience)).unwrap();
+        Self { stream, received: Vec::new() }
+    }
+
     /// Sends bytes. That the server has closed meanwhile is for the answer to tell.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.stream.write_all(bytes.as_ref());
@@ -141,6 +155,10 @@ impl Peer {
     }
 
     pub(crate) fn answer(&mut self) -> Answer {
+        self.try_answer().expect("the server answers in time")
+    }
+
+    pub(crate) fn try_answer(&mut self) -> Result<Answer, String> {
         self.receive(|head, status| match status {
             100..200 | 204 | 304 => 0,
             _ => head.parse().unwrap(),
@@ -148,14 +166,14 @@ impl Peer {
     }
 
     pub(crate) fn answer_to_head(&mut self) -> Answer {
-        self.receive(|_, _| 0)
+        self.receive(|_, _| 0).expect("the server answers in time")
     }
 
-    fn receive(&mut self, body_length: impl FnOnce(&str, u16) -> usize) -> Answer {
+    fn receive(&mut self, body_length: impl FnOnce(&str, u16) -> usize) -> Result<Answer, String> {
         let end = loop {
             match self.received.windows(4).position(|window| window == b"\r\n\r\n") {
                 Some(at) => break at + 4,
-                None => self.receive_more(),
+                None => self.receive_more()?,
             }
         };
         let head: Vec<u8> = self.received.drain(..end).collect();
@@ -164,17 +182,22 @@ impl Peer {
         let mut answer = Answer { status, head, body: Vec::new() };
         let length = body_length(answer.header("Content-Length").unwrap_or("no length"), status);
         while self.received.len() < length {
-            self.receive_more();
+            self.receive_more()?;
         }
         answer.body = self.received.drain(..length).collect();
-        answer
+        Ok(answer)
     }
 
-    fn receive_more(&mut self) {
+    fn receive_more(&mut self) -> Result<(), String> {
         let mut buffer = vec![0; 64 * 1024];
-        let count = self.stream.read(&mut buffer).expect("the server answers in time");
-        assert!(count > 0, "the server closed after {:?}", String::from_utf8_lossy(&self.received));
-        self.received.extend_from_slice(&buffer[..count]);
+        match self.stream.read(&mut buffer) {
+            Ok(0) => Err(format!("closed after {:?}", String::from_utf8_lossy(&self.received))),
+            Ok(count) => {
+                self.received.extend_from_slice(&buffer[..count]);
+                Ok(())
+            }
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     /// The server closes, having sent nothing more.

@@ -1,5 +1,6 @@
 //! A small HTTP client that reports whatever it is answered.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -17,7 +18,7 @@ pub(crate) struct Client {
 }
 
 /// What a service answered.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
@@ -83,6 +84,13 @@ impl Client {
         };
         let body = response.body_mut().with_config().limit(MAX_BODY).read_to_vec()?;
         Ok(Reply { status: response.status().as_u16(), headers: response.headers().clone(), body })
+    }
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let body = String::from_utf8_lossy(&self.body);
+        write!(f, "{} {:?} {body:.1000}", self.status, self.headers)
     }
 }
 

@@ -47,13 +47,15 @@ pub(crate) struct Launch {
     directory: PathBuf,
     arguments: Vec<OsString>,
     variables: Vec<(String, OsString)>,
+    /// A program and its arguments, which runs the binary as a command of its own.
+    wrapper: Vec<OsString>,
 }
 
 impl Launch {
     /// In that directory, where its data files are; without any flag.
     pub(crate) fn of(binary: Binary, directory: &Directory) -> Self {
         let directory = directory.path().to_owned();
-        Self { binary, directory, arguments: Vec::new(), variables: Vec::new() }
+        Self { binary, directory, arguments: Vec::new(), variables: Vec::new(), wrapper: Vec::new() }
     }
 
     /// On a free port of 127.0.0.1.
@@ -79,6 +81,12 @@ impl Launch {
         self
     }
 
+    /// As an argument of that command, which must become it, as `exec` does.
+    pub(crate) fn under(mut self, command: &[&str]) -> Self {
+        self.wrapper = command.iter().map(OsString::from).collect();
+        self
+    }
+
     /// Starts it and waits until it says that it is ready.
     pub(crate) fn start(&self) -> Process {
         let mut process = self.spawn();
@@ -93,7 +101,9 @@ impl Launch {
 
     /// Starts it; [`Process::wait_until_ready`] must come before its address is asked for.
     pub(crate) fn spawn(&self) -> Process {
-        let mut command = Command::new(self.binary.path());
+        let words: Vec<_> = self.wrapper.iter().cloned().chain([self.binary.path().into()]).collect();
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
         // The tester's own settings are none of a test's business.
         let foreign = std::env::vars_os().map(|(name, _)| name);
         for name in foreign.filter(|name| name.to_string_lossy().starts_with("TALLY_")) {

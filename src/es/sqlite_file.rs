@@ -1,0 +1,290 @@
+//! The SQLite file of a log: created once, opened with suspicion, written by one process.
+//!
+//! Whatever a look at the file can tell in a few milliseconds is checked before the first command:
+//! what kind of file it is, its schema, its write-ahead log, and the end of the log that the next
+//! event will continue. What lies deeper is found when it is read, or by `verify.rs`.
+//!
+//! **Invariant:** a log is never repaired in silence. A file that is not what it must be is
+//! refused and left as it is; the refusal says what to do.
+//!
+//! Read next: `sqlite_wal.rs`, the part of it that SQLite itself does not tell.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, TransactionBehavior};
+use uuid::Uuid;
+
+use super::sqlite::{EVENT_COLUMNS, event_of};
+use super::{Error, Hash, chain, sqlite_wal};
+
+/// The schema that runs.
+pub const SCHEMA: &str = include_str!("../../schema.sql");
+
+const APPLICATION_ID: i64 = 0x5441_4c4c;
+pub(super) const SCHEMA_VERSION: i64 = 1;
+
+/// The oldest SQLite without the WAL-reset bug, which could corrupt a database in WAL mode.
+const OLDEST_SQLITE: i32 = 3_051_003;
+
+/// Only a backup or somebody's shell can hold a lock that we wait for, and neither for long.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Events at the end of the log whose hashes are checked when it is opened: some pages of the
+/// file, well below a millisecond.
+const CHECKED_AT_OPEN: i64 = 100;
+
+/// Opens the database at `path` and creates it where there is none. Returns the log's identity.
+///
+/// # Errors
+/// [`Error::Unusable`], with what the operator can do.
+pub(super) fn open(path: &Path) -> Result<Uuid, Error> {
+    if rusqlite::version_number() < OLDEST_SQLITE {
+        return Err(Error::Unusable(format!(
+            "SQLite {} can corrupt databases in WAL mode: use 3.51.3 or later",
+            rusqlite::version()
+        )));
+    }
+    check_unopened(path)?;
+    let refuse = |error: rusqlite::Error| unreadable(path, &error);
+    let mut connection = Connection::open(path).map_err(refuse)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    match kind_of(&connection).map_err(refuse)? {
+        FileKind::Empty => create(&mut connection).map_err(|error| refused(path, error)),
+        FileKind::Log { version: SCHEMA_VERSION } => {
+            check_log(&connection, path).map_err(|error| refused(path, error))
+        }
+        FileKind::Log { version } => Err(other_version(path, version)),
+        FileKind::Foreign => Err(foreign(path)),
+    }
+}
+
+// --------------------------------------------------------------------------------- refusals
+
+pub(super) fn unusable(path: &Path, what: &str) -> Error {
+    Error::Unusable(format!("{} cannot be used: {what}", path.display()))
+}
+
+pub(super) fn other_version(path: &Path, version: i64) -> Error {
+    let what = format!(
+        "its schema has version {version}, this build knows {SCHEMA_VERSION}: use the build that wrote it, or a later one"
+    );
+    unusable(path, &what)
+}
+
+pub(super) fn foreign(path: &Path) -> Error {
+    unusable(path, "it is a SQLite database of another program: choose another path")
+}
+
+fn damaged(path: &Path, what: &str) -> Error {
+    unusable(path, &format!("it is damaged ({what}): restore a backup; --verify tells more"))
+}
+
+/// The refusal of a file that SQLite cannot read.
+pub(super) fn unreadable(path: &Path, error: &rusqlite::Error) -> Error {
+    use rusqlite::ErrorCode;
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt) => damaged(path, &error.to_string()),
+        Some(ErrorCode::NotADatabase) => {
+            let what = format!("{error}: choose another path, or restore a backup if it was one");
+            unusable(path, &what)
+        }
+        _ => {
+            let what = format!("{error}: check the path and the permissions of the file and its directory");
+            unusable(path, &what)
+        }
+    }
+}
+
+/// Whatever goes wrong while a log is opened is a reason not to use it.
+fn refused(path: &Path, error: Error) -> Error {
+    match error {
+        Error::Corrupt(what) => damaged(path, &what),
+        Error::Storage(what) => unusable(path, &format!("{what}: see to the disk, then try again")),
+        other @ (Error::Unusable(_)
+        | Error::Overloaded
+        | Error::Stopped
+        | Error::OutcomeUnknown
+        | Error::Panicked) => other,
+    }
+}
+
+// ------------------------------------------------------------------------- files and schema
+
+pub(super) enum FileKind {
+    Empty,
+    Log { version: i64 },
+    Foreign,
+}
+
+pub(super) fn kind_of(connection: &Connection) -> rusqlite::Result<FileKind> {
+    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let objects: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    Ok(match pragma("application_id")? {
+        APPLICATION_ID => FileKind::Log { version: pragma("user_version")? },
+        0 if objects == 0 => FileKind::Empty,
+        _ => FileKind::Foreign,
+    })
+}
+
+/// What must be looked at before SQLite opens the file, because SQLite settles it in silence: of
+/// a write-ahead log it takes what it can read, and it deletes that of an empty file.
+fn check_unopened(path: &Path) -> Result<(), Error> {
+    let Ok(lock) = WriterLock::look(path) else {
+        // Somebody writes at this moment, or nobody can: both are told later, and better.
+        return Ok(());
+    };
+    let length = std::fs::metadata(path).map(|file| file.len());
+    if let (Ok(0), Some(log_id)) = (&length, lock.log_id) {
+        let lock_path = with_suffix(path, LOCK_SUFFIX);
+        let what = format!(
+            "it is empty, but held log {log_id}: restore a backup; to begin another log, delete {}",
+            lock_path.display()
+        );
+        return Err(unusable(path, &what));
+    }
+    sqlite_wal::check(path, length.is_ok_and(|length| length > 0))
+}
+
+/// Creates schema and log in one transaction: a crash leaves an empty file, never half a schema.
+fn create(connection: &mut Connection) -> Result<Uuid, Error> {
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Two processes may create at once; the second finds the work done.
+    if let FileKind::Empty = kind_of(&transaction)? {
+        transaction.execute_batch(SCHEMA)?;
+        transaction.execute("INSERT INTO log (only, log_id) VALUES (1, ?1)", [Uuid::now_v7().to_string()])?;
+    }
+    transaction.commit()?;
+    read_log_id(connection)
+}
+
+fn read_log_id(connection: &Connection) -> Result<Uuid, Error> {
+    let text: String = connection.query_row("SELECT log_id FROM log", [], |row| row.get(0))?;
+    Uuid::try_parse(&text).map_err(|_| Error::Corrupt("its log_id is no UUID".into()))
+}
+
+fn check_log(connection: &Connection, path: &Path) -> Result<Uuid, Error> {
+    // The schema is what defends history, so a database without one of its triggers is refused.
+    if !schema_is_intact(connection)? {
+        return Err(unusable(path, "its tables and triggers are not those of schema.sql: restore a backup"));
+    }
+    if connection.is_readonly(rusqlite::MAIN_DB)? {
+        let what = "it is read-only: allow this process to write to the file and its directory";
+        return Err(unusable(path, what));
+    }
+    check_end(connection)?;
+    // A backup, or a copy made by other tools, may have come back without it.
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    read_log_id(connection)
+}
+
+pub(super) fn schema_is_intact(connection: &Connection) -> Result<bool, Error> {
+    let intended = Connection::open_in_memory()?;
+    intended.execute_batch(SCHEMA)?;
+    Ok(objects(connection)? == objects(&intended)?)
+}
+
+fn objects(connection: &Connection) -> rusqlite::Result<Vec<(String, Option<String>)>> {
+    connection
+        .prepare("SELECT name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_stat%' ORDER BY name")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect()
+}
+
+/// The head is where the events end, and the last of them are chained.
+fn check_end(connection: &Connection) -> Result<(), Error> {
+    let sql = "SELECT head, coalesce((SELECT max(position) FROM events), 0) FROM log";
+    let (head, last): (i64, i64) = connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    if head != last {
+        return Err(Error::Corrupt(format!("its head is {head}, but its last event is {last}")));
+    }
+    let sql = format!("SELECT {EVENT_COLUMNS} FROM events WHERE position >= ?1 ORDER BY position");
+    let mut statement = connection.prepare(&sql)?;
+    let mut rows = statement.query([head.saturating_sub(CHECKED_AT_OPEN)])?;
+    let mut previous = None;
+    while let Some(row) = rows.next()? {
+        let event = event_of(row).map_err(|error| Error::Corrupt(error.to_string()))?;
+        let before = previous.or((event.position == 1).then_some(Hash::ZERO));
+        if before.is_some_and(|hash| chain(&hash, &event) != event.hash) {
+            return Err(Error::Corrupt(format!("the hash chain is broken at event {}", event.position)));
+        }
+        previous = Some(event.hash);
+    }
+    Ok(())
+}
+
+// ------------------------------------------------------------------------------- one writer
+
+const LOCK_SUFFIX: &str = "-lock";
+
+/// The right to write to a log, held through a lock on a file beside it. The file stays and names
+/// the log, so that an empty database in its place is known for what it is: a loss.
+#[derive(Debug)]
+pub(super) struct WriterLock {
+    file: File,
+    /// The log that was written here last.
+    log_id: Option<Uuid>,
+}
+
+impl WriterLock {
+    /// Takes the lock for as long as the value lives.
+    pub(super) fn take(path: &Path, log_id: Uuid) -> Result<Self, Error> {
+        let lock_path = with_suffix(path, LOCK_SUFFIX);
+        let refuse = |error: std::io::Error| unusable(&lock_path, &error.to_string());
+        let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&lock_path);
+        let mut lock = Self { file: file.map_err(refuse)?, log_id: None };
+        match lock.file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(unusable(path, "another process writes to it: stop that one first"));
+            }
+            Err(TryLockError::Error(error)) => return Err(refuse(error)),
+        }
+        if lock.named().map_err(refuse)? != Some(log_id) {
+            lock.name(log_id).map_err(refuse)?;
+        }
+        Ok(lock)
+    }
+
+    /// The lock for a moment, where nobody holds it, without writing anything.
+    fn look(path: &Path) -> Result<Self, std::io::Error> {
+        let file = OpenOptions::new().read(true).open(with_suffix(path, LOCK_SUFFIX));
+        let mut lock = match file {
+            Ok(file) => Self { file, log_id: None },
+            // Never written to, or copied without it. The check is needed nevertheless.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Self { file: File::open(path)?, log_id: None });
+            }
+            Err(error) => return Err(error),
+        };
+        lock.file.try_lock()?;
+        lock.log_id = lock.named()?;
+        Ok(lock)
+    }
+
+    fn named(&mut self) -> std::io::Result<Option<Uuid>> {
+        let mut text = [0; 36];
+        self.file.seek(SeekFrom::Start(0))?;
+        match self.file.read_exact(&mut text) {
+            Ok(()) => Ok(Uuid::try_parse_ascii(&text).ok()),
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn name(&mut self, log_id: Uuid) -> std::io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.seek(SeekFrom::Start(0))?;
+        writeln!(self.file, "{log_id}")?;
+        self.file.sync_all()
+    }
+}
+
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
