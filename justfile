@@ -24,6 +24,11 @@ bench *ARGUMENTS:
 bench-compare OLD NEW:
     cargo bench --bench system -- --compare {{OLD}} {{NEW}}
 
+# Send the three services what their OpenAPI documents allow and what not, for so many seconds each
+[positional-arguments]
+fuzz-api seconds="40":
+    tests/fuzz-api.sh "${1:-40}"
+
 # Walk through README.md with curl, against the services that are running
 demo:
     sh tests/demo.sh
