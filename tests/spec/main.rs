@@ -14,6 +14,7 @@ mod event_store;
 mod write_side;
 
 mod backup;
+mod damage;
 mod verify;
 
 mod discovery_client;

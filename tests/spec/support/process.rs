@@ -45,6 +45,8 @@ impl Binary {
 pub(crate) struct Launch {
     binary: Binary,
     directory: PathBuf,
+    /// The program and arguments that start the binary in its place, if any.
+    through: Vec<OsString>,
     arguments: Vec<OsString>,
     variables: Vec<(String, OsString)>,
 }
@@ -53,7 +55,7 @@ impl Launch {
     /// In that directory, where its data files are; without any flag.
     pub(crate) fn of(binary: Binary, directory: &Directory) -> Self {
         let directory = directory.path().to_owned();
-        Self { binary, directory, arguments: Vec::new(), variables: Vec::new() }
+        Self { binary, directory, through: Vec::new(), arguments: Vec::new(), variables: Vec::new() }
     }
 
     /// On a free port of 127.0.0.1.
@@ -79,6 +81,13 @@ impl Launch {
         self
     }
 
+    /// By a command that replaces itself with the command behind its arguments, so that the process
+    /// id stays: `setpriv`, `strace -D`, `sh -c 'exec "$@"' sh`.
+    pub(crate) fn through(mut self, command: &[&str]) -> Self {
+        self.through.extend(command.iter().map(OsString::from));
+        self
+    }
+
     /// Starts it and waits until it says that it is ready.
     pub(crate) fn start(&self) -> Process {
         let mut process = self.spawn();
@@ -93,7 +102,9 @@ impl Launch {
 
     /// Starts it; [`Process::wait_until_ready`] must come before its address is asked for.
     pub(crate) fn spawn(&self) -> Process {
-        let mut command = Command::new(self.binary.path());
+        let mut words = self.through.iter().map(OsString::as_os_str).chain([OsStr::new(self.binary.path())]);
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words);
         // The tester's own settings are none of a test's business.
         let foreign = std::env::vars_os().map(|(name, _)| name);
         for name in foreign.filter(|name| name.to_string_lossy().starts_with("TALLY_")) {
