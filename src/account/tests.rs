@@ -1,0 +1,156 @@
+//! What the bank decides, and what it stores, each rule by name.
+
+use super::*;
+use crate::es::{Hash, RecordedEvent, decode, schema_version};
+
+fn money(amount: u64) -> Movement {
+    Movement { amount, description: None, transfer_id: None }
+}
+
+fn open(currency: &str) -> AccountCommand {
+    AccountCommand::Open { owner: "Ada".into(), currency: currency.try_into().unwrap() }
+}
+
+/// The account after those commands, each of which must be accepted.
+fn given(commands: &[AccountCommand]) -> Account {
+    commands.iter().fold(Account::default(), |account, command| {
+        account.decide(command).unwrap().iter().fold(account, Account::evolve)
+    })
+}
+
+fn holding(amount: u64) -> Account {
+    given(&[open("EUR"), AccountCommand::Deposit(money(amount))])
+}
+
+#[test]
+fn opening_an_account_records_owner_and_currency() {
+    let events = Account::default().decide(&open("CHF")).unwrap();
+    let created = AccountCreated { owner: "Ada".into(), currency: Currency::try_from("CHF").unwrap() };
+    assert_eq!(events, [AccountEvent::AccountCreated(created)]);
+}
+
+#[test]
+fn an_account_is_opened_once() {
+    for account in [given(&[open("EUR")]), given(&[open("EUR"), AccountCommand::Close])] {
+        assert_eq!(account.decide(&open("EUR")), Err(Rejection::AccountExists));
+    }
+}
+
+#[test]
+fn withdrawing_the_balance_empties_the_account() {
+    let account =
+        given(&[open("EUR"), AccountCommand::Deposit(money(100)), AccountCommand::Withdraw(money(100))]);
+    assert_eq!(account.balance, 0);
+}
+
+#[test]
+fn withdrawing_more_than_the_balance_is_rejected() {
+    let decision = holding(100).decide(&AccountCommand::Withdraw(money(101)));
+    assert_eq!(decision, Err(Rejection::InsufficientFunds));
+}
+
+#[test]
+fn a_balance_never_exceeds_its_limit_nor_wraps() {
+    let full = holding(MAX_AMOUNT);
+    for amount in [1, MAX_AMOUNT, u64::MAX] {
+        assert_eq!(full.decide(&AccountCommand::Deposit(money(amount))), Err(Rejection::BalanceLimit));
+    }
+}
+
+#[test]
+fn only_an_empty_account_can_be_closed() {
+    assert_eq!(holding(1).decide(&AccountCommand::Close), Err(Rejection::BalanceNotZero));
+    assert!(given(&[open("EUR")]).decide(&AccountCommand::Close).is_ok());
+}
+
+#[test]
+fn what_was_decided_is_explained_and_nothing_else() {
+    let account = holding(100);
+    let withdrawn = |amount, currency: &str| {
+        let currency = currency.try_into().unwrap();
+        AccountEvent::MoneyWithdrawn(MoneyMoved { amount, currency, description: None, transfer_id: None })
+    };
+    assert_eq!(account.explain(&withdrawn(100, "EUR")), Ok(()));
+    for impossible in [
+        withdrawn(101, "EUR"),
+        withdrawn(0, "EUR"),
+        withdrawn(1, "CHF"),
+        AccountEvent::AccountClosed(AccountClosed {}),
+    ] {
+        assert!(account.explain(&impossible).is_err(), "{impossible:?}");
+    }
+}
+
+#[test]
+fn an_account_that_is_not_there_or_closed_rejects_everything_but_opening() {
+    let closed = given(&[open("EUR"), AccountCommand::Close]);
+    for (account, rejection) in
+        [(Account::default(), Rejection::AccountNotFound), (closed, Rejection::AccountClosed)]
+    {
+        for command in
+            [AccountCommand::Deposit(money(1)), AccountCommand::Withdraw(money(1)), AccountCommand::Close]
+        {
+            assert_eq!(account.decide(&command), Err(rejection), "{command:?}");
+        }
+    }
+}
+
+#[test]
+fn a_transfer_moves_the_same_amount_out_and_in_or_nothing() {
+    let (from, to) = (holding(100), holding(MAX_AMOUNT - 50));
+    let (out, into) = decide_transfer(&from, &to, money(50)).unwrap();
+    assert_eq!(out.iter().fold(from.clone(), Account::evolve).balance, 50);
+    assert_eq!(into.iter().fold(to.clone(), Account::evolve).balance, MAX_AMOUNT);
+    assert_eq!(decide_transfer(&from, &to, money(51)), Err(Rejection::BalanceLimit));
+    assert_eq!(decide_transfer(&from, &to, money(101)), Err(Rejection::InsufficientFunds));
+    let francs = given(&[open("CHF")]);
+    assert_eq!(decide_transfer(&from, &francs, money(1)), Err(Rejection::CurrencyMismatch));
+    assert_eq!(decide_transfer(&from, &Account::default(), money(1)), Err(Rejection::AccountNotFound));
+}
+
+/// The stored form of every event type. These lines are never changed: when a form changes,
+/// an upcaster is added, and a line with the new form.
+#[test]
+fn every_stored_form_of_every_event_is_read_for_ever() {
+    let golden = include_str!("../../tests/golden/account_events.jsonl");
+    for line in golden.lines() {
+        #[derive(Deserialize)]
+        struct Golden<'a> {
+            #[serde(rename = "type")]
+            event_type: &'a str,
+            schema_version: u32,
+            #[serde(borrow)]
+            data: &'a serde_json::value::RawValue,
+        }
+        let stored: Golden<'_> = serde_json::from_str(line).unwrap();
+        let recorded = recorded(stored.event_type, stored.schema_version, stored.data.get());
+        let event: AccountEvent = decode(&recorded).unwrap();
+        assert_eq!(event.event_type(), stored.event_type);
+        if stored.schema_version == schema_version::<AccountEvent>(stored.event_type) {
+            assert_eq!(event.to_json().unwrap(), stored.data.get(), "what is written today");
+        }
+    }
+}
+
+fn recorded<'a>(event_type: &'a str, schema_version: u32, data: &'a str) -> RecordedEvent<'a> {
+    RecordedEvent {
+        position: 1,
+        event_id: Uuid::nil(),
+        stream_id: Uuid::nil(),
+        stream_type: Account::STREAM_TYPE,
+        version: 1,
+        event_type,
+        schema_version,
+        data,
+        metadata: "{}",
+        recorded_at: "2026-01-31T12:00:00.000000Z",
+        hash: Hash::ZERO,
+    }
+}
+
+#[test]
+fn currencies_are_three_capital_letters() {
+    for bad in ["", "EU", "EURO", "eur", "E1R", "ÄÖ"] {
+        assert!(Currency::try_from(bad).is_err(), "{bad}");
+    }
+}
