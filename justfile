@@ -16,6 +16,14 @@ test:
 check:
     .ci/run
 
+# Measure the services beside what this machine can do: two minutes; --help lists groups, --quick, --json
+bench *ARGUMENTS:
+    cargo bench --bench system -- {{ARGUMENTS}}
+
+# Compare two files that `just bench --json` wrote
+bench-compare OLD NEW:
+    cargo bench --bench system -- --compare {{OLD}} {{NEW}}
+
 # Walk through README.md with curl, against the services that are running
 demo:
     sh tests/demo.sh
@@ -27,3 +35,12 @@ events:
 # Forget everything: remove the databases of this directory (stop the services first)
 reset:
     rm -f write_db.sqlite3 write_db.sqlite3-* read_db.sqlite3 read_db.sqlite3-*
+
+# Kill processes at random for so many seconds, then look up every promise; a failure prints its seed
+[positional-arguments]
+crash-test seconds="60":
+    TALLY_CRASH_SECONDS="${1:-60}" cargo test --release --test spec crashes -- --ignored --nocapture
+
+# Show that a command costs the same on a stream of a million events, and that clients share a sync
+flat-cost:
+    cargo test --release --test spec flat_cost -- --ignored --nocapture --test-threads=1

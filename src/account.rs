@@ -8,9 +8,6 @@
 //!
 //! Read next: `es/aggregate.rs`, the trait that this implements.
 
-#[cfg(test)]
-mod tests;
-
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -358,3 +355,6 @@ pub fn decide_transfer(
         to.decide(&AccountCommand::Deposit(movement))?,
     ))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! The limits: what engine, disk and SQLite can do on this machine when nothing else is asked of
 //! them. A figure means little without them, since machines differ by more than programs do.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
 use std::net::TcpListener;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::Result;
 use crate::client::{Request, get};
 use crate::figure::{Figure, Unit};
 use crate::histogram::Histogram;
-use crate::load::{Load, Measured, Pace};
+use crate::load::{Load, Measured};
 use crate::options::Plan;
 use crate::process::{Directory, Process};
 use crate::samples::{Bench, median};
@@ -52,8 +52,7 @@ impl Constant {
     }
 
     pub(crate) fn measure(&self, plan: &Plan, clients: usize) -> Result<Measured> {
-        let address = self.process.address();
-        Load { address, clients, requests: &self.requests, pace: Pace::Closed, span: plan.span }.run()
+        Load::closed(self.process.address(), clients, &self.requests, plan.span).run()
     }
 }
 
@@ -63,7 +62,7 @@ pub(crate) fn engine(bench: &Bench) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     for clients in [1, 16, 64] {
         let measured = bench.rounds(|| constant.measure(&bench.plan, clients))?;
-        let what = format!("engine: constant response, {clients} clients");
+        let what = format!("engine: constant response, {clients} client(s)");
         figures.push(Figure::per_second(format!("engine.{clients}.rate"), &what, median(&measured)));
         let p99 = merged(&measured).quantile(0.99);
         figures.push(Figure::seconds(format!("engine.{clients}.p99"), format!("{what}, p99"), p99));
@@ -77,26 +76,34 @@ pub(crate) fn merged(measured: &[Measured]) -> Histogram {
     all
 }
 
-/// How long the disk takes for one write and sync of that size, as SQLite does them.
-pub(crate) fn sync(directory: &Directory, bytes: usize, duration: Duration) -> Result<Histogram> {
-    let mut file =
-        OpenOptions::new().create(true).truncate(true).write(true).open(directory.join("synced"))?;
-    file.write_all(&vec![1; SYNCED_FILE_BYTES as usize])?;
-    file.sync_all()?;
-    file.seek(SeekFrom::Start(0))?;
-    let content = vec![2; bytes];
-    let mut latency = Histogram::default();
-    let end = Instant::now() + duration;
-    while Instant::now() < end {
-        let begun = Instant::now();
-        file.write_all(&content)?;
-        file.sync_data()?;
-        latency.record(begun.elapsed());
-        if file.stream_position()? + bytes as u64 > SYNCED_FILE_BYTES {
-            file.seek(SeekFrom::Start(0))?;
-        }
+/// A file that is written and synced as SQLite does it with its write-ahead log.
+#[derive(Debug)]
+pub(crate) struct SyncedFile {
+    file: File,
+    content: Vec<u8>,
+}
+
+impl SyncedFile {
+    /// In that directory; each write has so many bytes.
+    pub(crate) fn new(directory: &Directory, bytes: usize) -> Result<Self> {
+        let path = directory.join("synced");
+        let mut file = OpenOptions::new().create(true).truncate(true).write(true).open(path)?;
+        file.write_all(&vec![1; usize::try_from(SYNCED_FILE_BYTES)?])?;
+        file.sync_all()?;
+        file.seek(SeekFrom::Start(0))?;
+        Ok(Self { file, content: vec![2; bytes] })
     }
-    Ok(latency)
+
+    /// One write, and its sync.
+    pub(crate) fn sync(&mut self) -> Result<Duration> {
+        if self.file.stream_position()? + self.content.len() as u64 > SYNCED_FILE_BYTES {
+            self.file.seek(SeekFrom::Start(0))?;
+        }
+        let begun = Instant::now();
+        self.file.write_all(&self.content)?;
+        self.file.sync_data()?;
+        Ok(begun.elapsed())
+    }
 }
 
 /// Rows a second into a plain table of the events' columns, so many in each durable commit.

@@ -2,18 +2,19 @@
 //! many, who share syncs.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use crate::Result;
-use crate::baseline::{Constant, merged, sync};
+use crate::baseline::{Constant, SyncedFile, merged};
 use crate::client::{Client, Request, post};
 use crate::figure::{Figure, Target};
 use crate::fill::account_id;
 use crate::histogram::Histogram;
-use crate::load::{Load, Measured, Pace, send_all};
+use crate::load::{Load, Measured, send_all};
 use crate::process::{Binary, Directory, Process};
 use crate::samples::{Bench, bytes_of, median};
 
-const ACCOUNTS: u64 = 1000;
+pub(crate) const ACCOUNTS: u64 = 1000;
 /// Commits that the size of one is averaged over; too few for a checkpoint to come between.
 const SIZED_COMMITS: u64 = 32;
 
@@ -51,20 +52,30 @@ fn commit_bytes(address: SocketAddr, directory: &Directory) -> Result<usize> {
     Ok(usize::try_from(bytes_of(&log).saturating_sub(before) / SIZED_COMMITS)?.max(1))
 }
 
+/// One client and the disk in turn, a few milliseconds each: how long a sync takes depends on who
+/// else uses disk and cores at that moment.
 fn one_client(
     bench: &Bench,
     address: SocketAddr,
     directory: &Directory,
     commit_bytes: usize,
 ) -> Result<Vec<Figure>> {
+    const IN_A_ROW: usize = 8;
+    let mut disk = SyncedFile::new(directory, commit_bytes)?;
+    let mut client = Client::connect(address)?;
+    let (mut synced, mut latency) = (Histogram::default(), Histogram::default());
     let requests: Vec<_> = (0..ACCOUNTS).map(deposit).collect();
-    let load = Load { address, clients: 1, requests: &requests, pace: Pace::Closed, span: bench.plan.span };
-    let mut synced = Histogram::default();
-    let measured = bench.rounds(|| {
-        synced.add(&sync(directory, commit_bytes, bench.plan.span.measured)?);
-        load.run()
-    })?;
-    let latency = merged(&measured);
+    let end = Instant::now() + 2 * bench.plan.span.measured * u32::try_from(bench.plan.rounds)?;
+    for requests in requests.chunks(IN_A_ROW).cycle().take_while(|_| Instant::now() < end) {
+        for _ in 0..IN_A_ROW {
+            synced.record(disk.sync()?);
+        }
+        for request in requests {
+            let begun = Instant::now();
+            client.body_of(request)?;
+            latency.record(begun.elapsed());
+        }
+    }
     let limit = format!("a sync of {commit_bytes} bytes");
     Ok(vec![
         Figure::seconds("commands.1.p50", "commands, 1 client, p50", latency.quantile(0.5))
@@ -72,24 +83,21 @@ fn one_client(
             .target(Target::RatioAtMost(1.4)),
         Figure::seconds("commands.1.p99", "commands, 1 client, p99", latency.quantile(0.99))
             .against(&limit, synced.quantile(0.99)),
-        Figure::per_second("commands.1.rate", "commands, 1 client", median(&measured)),
+        Figure::per_second("commands.1.rate", "commands, 1 client", 1.0 / latency.mean())
+            .against(&limit, 1.0 / synced.mean()),
     ])
 }
 
 fn many_clients(bench: &Bench, address: SocketAddr) -> Result<Vec<Figure>> {
     let constant = Constant::start()?;
     let spread: Vec<_> = (0..ACCOUNTS).map(deposit).collect();
-    let one = vec![deposit(0)];
-    let closed = |requests: &[Request]| {
-        Load { address, clients: 64, requests, pace: Pace::Closed, span: bench.plan.span }.run()
-    };
+    let one = [deposit(0)];
+    let (spread, one) = (load(address, &spread, bench), load(address, &one, bench));
     let [limit, on_many, on_one] =
-        bench.in_turn([&|| constant.measure(&bench.plan, 64), &|| closed(&spread), &|| closed(&one)])?;
+        bench.in_turn([&|| constant.measure(&bench.plan, 64), &|| spread.run(), &|| one.run()])?;
     let rate = median(&on_many);
     let what = "commands, 64 clients, 1 000 accounts";
-    let pace = Pace::Open(rate / 2.0);
-    let open = bench
-        .rounds(|| Load { address, clients: 64, requests: &spread, pace, span: bench.plan.span }.run())?;
+    let open = bench.rounds(|| spread.at_half(rate).run())?;
     let mut figures = vec![
         Figure::per_second("commands.64.rate", what, rate)
             .against("constant response", median(&limit))
@@ -106,6 +114,11 @@ fn many_clients(bench: &Bench, address: SocketAddr) -> Result<Vec<Figure>> {
         .target(Target::RatioAtLeast(0.8)),
     );
     Ok(figures)
+}
+
+/// A closed loop of 64 clients.
+pub(crate) fn load<'a>(address: SocketAddr, requests: &'a [Request], bench: &Bench) -> Load<'a> {
+    Load::closed(address, 64, requests, bench.plan.span)
 }
 
 /// The latencies of a load at its highest rate, and at half of it whatever comes back.

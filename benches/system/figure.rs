@@ -133,7 +133,7 @@ impl Unit {
 
     pub(crate) fn text(self, value: f64) -> String {
         match self {
-            Self::PerSecond => format!("{}/s", thousands(value)),
+            Self::PerSecond => format!("{}/s", grouped(value.round() as u64)),
             Self::Seconds if value >= 1.0 => format!("{value:.2} s"),
             Self::Seconds if value >= 1e-3 => format!("{:.2} ms", value * 1e3),
             Self::Seconds => format!("{:.0} us", value * 1e6),
@@ -144,8 +144,8 @@ impl Unit {
 }
 
 /// `1 234 567`
-fn thousands(value: f64) -> String {
-    let digits = format!("{value:.0}");
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
         if index > 0 && (digits.len() - index).is_multiple_of(3) {

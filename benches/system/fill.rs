@@ -29,6 +29,18 @@ pub(crate) fn account_id(number: u64) -> Uuid {
     Builder::from_unix_timestamp_millis(FIRST_TIME as u64 / 1000 + number, &random).into_uuid()
 }
 
+/// How the events of a log are spread.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Spread {
+    /// At random over so many accounts.
+    Over(u64),
+    /// All on account 0, but for the last [`SHORT_STREAM`] ones on account 1.
+    OnOne,
+}
+
+/// Events on the short stream beside a long one.
+pub(crate) const SHORT_STREAM: u64 = 10;
+
 /// A write database with events in it.
 #[derive(Debug)]
 pub(crate) struct Filled {
@@ -40,12 +52,15 @@ pub(crate) struct Filled {
 }
 
 impl Filled {
-    /// A log of `events` deposits on at most `accounts` accounts, their openings included.
-    pub(crate) fn new(name: &str, events: u64, accounts: u64) -> Result<Self> {
+    /// A log of so many openings and deposits.
+    pub(crate) fn new(name: &str, events: u64, spread: Spread) -> Result<Self> {
         let directory = Directory::fresh(name)?;
         let path = directory.join("write_db.sqlite3");
-        let accounts = accounts.min(events / 2).max(1);
-        fill(&path, events, accounts)?;
+        let accounts = match spread {
+            Spread::Over(accounts) => accounts.min(events / 2),
+            Spread::OnOne => 2,
+        };
+        fill(&path, events, accounts, spread)?;
         Ok(Self { path, events, accounts, _directory: directory })
     }
 
@@ -58,12 +73,14 @@ impl Filled {
     }
 }
 
-fn fill(path: &Path, events: u64, accounts: u64) -> Result<()> {
+fn fill(path: &Path, events: u64, accounts: u64, spread: Spread) -> Result<()> {
     let database = SqliteDatabase::open(path)?;
     let mut store = database.writer()?;
     let mut writer = Writer {
         versions: vec![0; usize::try_from(accounts)?],
         pick: Pick::new(7),
+        events,
+        spread,
         position: 0,
         hash: Hash::ZERO,
     };
@@ -83,15 +100,23 @@ fn fill(path: &Path, events: u64, accounts: u64) -> Result<()> {
 struct Writer {
     versions: Vec<u64>,
     pick: Pick,
+    events: u64,
+    spread: Spread,
     position: u64,
     hash: Hash,
 }
 
 impl Writer {
+    fn next_account(&mut self) -> usize {
+        match self.spread {
+            Spread::OnOne => usize::from(self.position + SHORT_STREAM >= self.events),
+            Spread::Over(_) if (self.position as usize) < self.versions.len() => self.position as usize,
+            Spread::Over(_) => self.pick.below(self.versions.len()),
+        }
+    }
+
     fn append_next(&mut self, store: &mut dyn EventStore) -> Result<()> {
-        let opened = self.position as usize;
-        let account =
-            if opened < self.versions.len() { opened } else { self.pick.below(self.versions.len()) };
+        let account = self.next_account();
         self.versions[account] += 1;
         self.position += 1;
         let event = event(account, self.versions[account]);

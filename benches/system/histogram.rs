@@ -13,11 +13,12 @@ const BUCKETS: usize = PER_OCTAVE * (u64::BITS - PRECISION_BITS + 1) as usize;
 pub(crate) struct Histogram {
     buckets: Vec<u64>,
     count: u64,
+    sum: Duration,
 }
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self { buckets: vec![0; BUCKETS], count: 0 }
+        Self { buckets: vec![0; BUCKETS], count: 0, sum: Duration::ZERO }
     }
 }
 
@@ -25,15 +26,22 @@ impl Histogram {
     pub(crate) fn record(&mut self, latency: Duration) {
         self.buckets[bucket_of(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX))] += 1;
         self.count += 1;
+        self.sum += latency;
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
         self.buckets.iter_mut().zip(&other.buckets).for_each(|(mine, theirs)| *mine += theirs);
         self.count += other.count;
+        self.sum += other.sum;
     }
 
     pub(crate) fn count(&self) -> u64 {
         self.count
+    }
+
+    /// The mean in seconds; 0 when there are none.
+    pub(crate) fn mean(&self) -> f64 {
+        self.sum.as_secs_f64() / self.count.max(1) as f64
     }
 
     /// The latency in seconds that this share of all did not exceed; 0 when there are none.

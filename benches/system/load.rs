@@ -50,7 +50,17 @@ pub(crate) struct Measured {
     pub(crate) latency: Histogram,
 }
 
-impl Load<'_> {
+impl<'a> Load<'a> {
+    /// A closed loop.
+    pub(crate) fn closed(address: SocketAddr, clients: usize, requests: &'a [Request], span: Span) -> Self {
+        Self { address, clients, requests, pace: Pace::Closed, span }
+    }
+
+    /// The same load at half of that rate, whatever comes back.
+    pub(crate) fn at_half(self, per_second: f64) -> Self {
+        Self { pace: Pace::Open(per_second / 2.0), ..self }
+    }
+
     /// # Errors
     /// When a connection fails or any answer is no success.
     pub(crate) fn run(&self) -> Result<Measured> {

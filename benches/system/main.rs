@@ -11,13 +11,20 @@ mod baseline;
 mod client;
 mod commands;
 mod compare;
+mod feed;
 mod figure;
 mod fill;
+mod footprint;
 mod histogram;
+mod length;
 mod load;
 mod options;
 mod process;
+mod queries;
+mod rebuild;
+mod registry;
 mod samples;
+mod system;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -33,8 +40,20 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>
 type Group = fn(&Bench) -> Result<Vec<Figure>>;
 
 /// In the order in which they run.
-const GROUPS: &[(&str, Group)] =
-    &[("engine", baseline::engine), ("sqlite", baseline::sqlite), ("commands", commands::commands)];
+const GROUPS: &[(&str, Group)] = &[
+    ("engine", baseline::engine),
+    ("sqlite", baseline::sqlite),
+    ("commands", commands::commands),
+    ("queries", queries::queries),
+    ("visible", queries::visible),
+    ("replicas", queries::replicas),
+    ("feed", feed::feed),
+    ("rebuild", rebuild::rebuild),
+    ("log", length::log),
+    ("stream", length::stream),
+    ("registry", registry::registry),
+    ("footprint", footprint::footprint),
+];
 
 fn main() -> ExitCode {
     let done = options::task().and_then(|task| match task {

@@ -62,7 +62,7 @@ pub(crate) struct Plan {
 impl Plan {
     const FULL: Self = Self {
         rounds: 3,
-        span: Span { warm_up: Duration::from_millis(200), measured: Duration::from_millis(1000) },
+        span: Span { warm_up: Duration::from_millis(150), measured: Duration::from_millis(850) },
         events: 1_000_000,
         long_log_events: 1_000_000,
         long_stream_events: 1_000_000,
@@ -72,7 +72,7 @@ impl Plan {
 
     const QUICK: Self = Self {
         rounds: 1,
-        span: Span { warm_up: Duration::from_millis(100), measured: Duration::from_millis(400) },
+        span: Span { warm_up: Duration::from_millis(80), measured: Duration::from_millis(250) },
         events: 50_000,
         long_log_events: 50_000,
         long_stream_events: 20_000,

@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::Result;
+use crate::client::{Client, get};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Binary {
@@ -115,6 +116,20 @@ impl Process {
     /// This program itself, in another of its roles.
     pub(crate) fn myself(arguments: &[impl AsRef<OsStr>]) -> Result<Self> {
         Self::start(Command::new(std::env::current_exe()?).args(arguments))
+    }
+
+    /// Waits until a read service has come that far.
+    pub(crate) fn wait_for_position(&self, position: u64) -> Result<()> {
+        const DEADLINE: Duration = Duration::from_secs(600);
+        let request = get(&format!("/position?min_position={position}&wait=10"));
+        let mut client = Client::connect(self.address)?;
+        let begun = Instant::now();
+        while client.exchange(&request)?.status != 200 {
+            if begun.elapsed() > DEADLINE {
+                return Err(format!("position {position} is not reached").into());
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

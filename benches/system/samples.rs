@@ -4,8 +4,7 @@ use std::cell::OnceCell;
 use std::path::Path;
 
 use crate::Result;
-use crate::baseline::Constant;
-use crate::fill::{self, Filled};
+use crate::fill::{self, Filled, Spread};
 use crate::load::Measured;
 use crate::options::Plan;
 
@@ -41,24 +40,13 @@ impl Bench {
         Ok(all)
     }
 
-    /// The rate of the constant response, and that of `measure`, measured in turn.
-    pub(crate) fn beside_constant(
-        &self,
-        constant: &Constant,
-        clients: usize,
-        measure: &dyn Fn() -> Result<Measured>,
-    ) -> Result<(f64, Vec<Measured>)> {
-        let [limit, measured] = self.in_turn([&|| constant.measure(&self.plan, clients), measure])?;
-        Ok((median(&limit), measured))
-    }
-
     /// A log of the plan's many events over 10 000 accounts, made when first asked for. Who writes to
     /// it writes to a copy.
     pub(crate) fn filled(&self) -> Result<&Filled> {
         if let Some(filled) = self.filled.get() {
             return Ok(filled);
         }
-        let filled = Filled::new("log", self.plan.events, fill::ACCOUNTS)?;
+        let filled = Filled::new("log", self.plan.events, Spread::Over(fill::ACCOUNTS))?;
         Ok(self.filled.get_or_init(|| filled))
     }
 }

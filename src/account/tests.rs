@@ -1,4 +1,4 @@
-//! What the bank decides, and what it stores, each rule by name.
+//! What the bank promises of one account, and the stored form of its events.
 
 use super::*;
 use crate::es::{Hash, RecordedEvent, decode, schema_version};

@@ -6,14 +6,14 @@ use std::process::ExitCode;
 use tally::config::{Config, ReadConfig, ReadTask};
 use tally::es::ProjectionStatus;
 use tally::process::{StartError, announce, run};
-use tally::read_side::Patience;
+use tally::read_side::{self, Patience};
 use tally::services::ReadService;
 use tally::shutdown::Shutdown;
 
 fn main() -> ExitCode {
     run(|config: ReadConfig, shutdown| match config.task {
         ReadTask::Serve | ReadTask::RebuildThenServe => serve(&config, &shutdown),
-        ReadTask::Verify => Err(StartError::new("--verify is not there yet")),
+        ReadTask::Verify => verify(&config),
     })
 }
 
@@ -26,6 +26,22 @@ fn serve(config: &ReadConfig, shutdown: &Shutdown) -> Result<(), StartError> {
     let _stop = shutdown.wait();
     service.stop();
     Ok(())
+}
+
+/// Says on stdout how each read model compares with the log.
+fn verify(config: &ReadConfig) -> Result<(), StartError> {
+    let verified = read_side::verify(&config.db, config.registries.clone());
+    let verified = verified.map_err(|error| StartError::new(error.to_string()))?;
+    for verified in &verified {
+        writeln!(std::io::stdout(), "{verified}")?;
+    }
+    match verified.iter().find(|verified| verified.difference.is_some()) {
+        None => Ok(()),
+        Some(wrong) => Err(StartError::new(format!(
+            "read model {} differs from the log; rebuild it with POST /projections/{0}/rebuild or --rebuild",
+            wrong.projection
+        ))),
+    }
 }
 
 /// One line that is written over, on a terminal only.

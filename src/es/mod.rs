@@ -1,4 +1,197 @@
-//! Event sourcing.
+//! Event sourcing, without services: the part of this crate that another program embeds.
+//!
+//! ```toml
+//! [dependencies]
+//! tally = { path = "../tally", default-features = false }
+//! ```
+//!
+//! A program brings an [`Aggregate`] (what can happen, and the rules) and any number of
+//! [`Projection`]s (tables that show what happened). This page grows one such program: the door of a
+//! workshop, with a badge reader.
+//!
+//! # 1. The aggregate: what can happen, and who says no
+//!
+//! First the events, in the past tense, and the JSON that they are stored as; then the state; then the
+//! two functions that are all of event sourcing. The code is `examples/es/door.rs`:
+//!
+#![doc = concat!("```\n", include_str!("../../examples/es/door.rs"), "```\n")]
+//! Neither a database nor a clock is needed to test rules like these:
+//!
+//! ```
+//! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/es/door.rs"));
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let history = [DoorEvent::Opened(Opened { badge: "ada".into() }), DoorEvent::Closed];
+//! let door = history.iter().fold(Door::default(), Door::evolve);
+//! assert_eq!(door.decide(&DoorCommand::Close), Err(Rejection::ClosedAlready));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # 2. Record: a log, and commands on it
+//!
+//! An [`EventLog`] is a database with a log in it, shared by all who read. The [`Executor`] is its one
+//! writer: it loads the history of a stream, has the aggregate decide, and answers with a [`Receipt`]
+//! when the events are on disk. Share it between threads; the commands of many callers share a sync.
+//!
+//! ```
+//! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/es/door.rs"));
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = std::env::temp_dir().join(format!("tally-es-record-{}", std::process::id()));
+//! # std::fs::create_dir_all(&directory)?;
+//! # let path = directory.join("doors.sqlite3");
+//! use tally::es::{Context, EventLog, ExecuteError, Executor, SqliteDatabase};
+//!
+//! let log = EventLog::open(SqliteDatabase::open(&path)?)?;
+//! let doors = Executor::<Door>::start(log.clone(), |_commit| ())?;
+//!
+//! let front = uuid::Uuid::now_v7();
+//! let open = || DoorCommand::Open { badge: "ada".into() };
+//! let receipt = *doors.execute(front, open(), Context::default())?.receipt();
+//! assert_eq!((receipt.stream_id, receipt.version, receipt.position), (front, 1, 1));
+//!
+//! let refused = doors.execute(front, open(), Context::default());
+//! assert_eq!(refused, Err(ExecuteError::Rejected(Rejection::OpenAlready)));
+//! # drop((doors, log));
+//! # std::fs::remove_dir_all(&directory)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Context`] can carry an idempotency key (the same command, sent twice, is carried out once) and
+//! where the command comes from. [`Executor::transact`] runs a decision over several streams, and records
+//! all of it or nothing.
+//!
+//! # 3. Replay: the state is the fold of the history
+//!
+//! The executor does this for each command, with a head start from a cache or a snapshot. Nothing keeps
+//! anybody else from doing it.
+//!
+//! ```
+//! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/es/door.rs"));
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = std::env::temp_dir().join(format!("tally-es-replay-{}", std::process::id()));
+//! # std::fs::create_dir_all(&directory)?;
+//! # let path = directory.join("doors.sqlite3");
+//! # use tally::es::{Context, EventLog, Executor, SqliteDatabase};
+//! # let log = EventLog::open(SqliteDatabase::open(&path)?)?;
+//! # let doors = Executor::<Door>::start(log.clone(), |_| ())?;
+//! # let front = uuid::Uuid::now_v7();
+//! # doors.execute(front, DoorCommand::Open { badge: "ada".into() }, Context::default())?;
+//! use tally::es::decode;
+//!
+//! let page = log.stream_page(front, 0, 1000)?.expect("the door has a history");
+//! let mut door = Door::default();
+//! for event in page.content()?.events {
+//!     door = door.evolve(&decode(&event)?);
+//! }
+//! assert_eq!(door, Door::Open);
+//! # drop((doors, log));
+//! # std::fs::remove_dir_all(&directory)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`decode`] reads events of every form that was ever stored: when a form changes, add an [`Upcaster`].
+//!
+//! # 4. Project: the same history as tables
+//!
+//! Who opens the doors, and how often? The log knows, but slowly. A [`Projection`] keeps the answer in
+//! tables, in a database of its own. It says how an event changes its rows (`examples/es/openings.rs`):
+//!
+// The block compiles with the door of step 1, which is not shown again.
+#![doc = concat!(
+    "```\n# include!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/examples/es/door.rs\"));\n# fn main() {}\n",
+    include_str!("../../examples/es/openings.rs"),
+    "```\n"
+)]
+//! The [`Projector`] reads the feed, opens the transactions, and moves rows and checkpoint together:
+//!
+//! ```
+//! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/es/door.rs"));
+//! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/es/openings.rs"));
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = std::env::temp_dir().join(format!("tally-es-project-{}", std::process::id()));
+//! # std::fs::create_dir_all(&directory)?;
+//! # let path = directory.join("doors.sqlite3");
+//! # use tally::es::{Context, EventLog, Executor, SqliteDatabase};
+//! # let log = EventLog::open(SqliteDatabase::open(&path)?)?;
+//! # let doors = Executor::<Door>::start(log.clone(), |_| ())?;
+//! # let open = DoorCommand::Open { badge: "ada".into() };
+//! # let receipt = *doors.execute(uuid::Uuid::now_v7(), open, Context::default())?.receipt();
+//! # let path = directory.join("openings.sqlite3");
+//! use std::time::Duration;
+//! use tally::es::{Definition, Projector};
+//!
+//! let projector = Projector::open(&path, &[Definition::of::<Openings>()])?;
+//! let running = projector.start(log.clone(), Duration::from_secs(5))?;
+//!
+//! // Read your own writes: wait until the rows have reached the receipt's position.
+//! let position = running.watch("openings").expect("it is one of the projections");
+//! assert!(position.wait_for(receipt.position, Duration::from_secs(60)) >= receipt.position);
+//!
+//! let rows = Connection::open(&path)?;
+//! let times: u64 = rows.query_row("SELECT times FROM openings WHERE badge = 'ada'", [], |row| row.get(0))?;
+//! assert_eq!(times, 1);
+//! # drop((running, rows, doors, log));
+//! # std::fs::remove_dir_all(&directory)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The feed can be in the same process, as here, or far away: [`Feed`] is one function. A program that
+//! wants no threads calls [`Projector::catch_up`] instead of [`Projector::start`].
+//!
+//! # 5. Rebuild: change your mind about the past
+//!
+//! Read models are disposable. [`RunningProjector::rebuild`] builds the tables anew beside the live ones,
+//! which go on answering, and swaps them in one transaction. A projection whose
+//! [`VERSION`](Projection::VERSION) was raised is replayed at the next start.
+//!
+//! ```
+//! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/es/door.rs"));
+//! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/es/openings.rs"));
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = std::env::temp_dir().join(format!("tally-es-rebuild-{}", std::process::id()));
+//! # std::fs::create_dir_all(&directory)?;
+//! # let path = directory.join("doors.sqlite3");
+//! # use tally::es::{Context, EventLog, Executor, SqliteDatabase};
+//! # let log = EventLog::open(SqliteDatabase::open(&path)?)?;
+//! # let doors = Executor::<Door>::start(log.clone(), |_| ())?;
+//! # doors.execute(uuid::Uuid::now_v7(), DoorCommand::Open { badge: "ada".into() }, Context::default())?;
+//! # let path = directory.join("openings.sqlite3");
+//! # use std::time::Duration;
+//! # use tally::es::{Definition, Projector};
+//! # let projector = Projector::open(&path, &[Definition::of::<Openings>()])?;
+//! use tally::es::Notice;
+//!
+//! let (tell, told) = std::sync::mpsc::sync_channel(16);
+//! let projector = projector.with_notice(move |notice| drop(tell.try_send(notice)));
+//! let running = projector.start(log.clone(), Duration::from_secs(5))?;
+//! running.rebuild("openings")?;
+//! while !matches!(told.recv()?, Notice::Rebuilt { .. }) {}
+//! # drop((running, doors, log));
+//! # std::fs::remove_dir_all(&directory)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What is promised
+//!
+//! - An event is appended at the end or not at all, and never changed: [`SCHEMA`] refuses anything else,
+//!   from any client.
+//! - Positions count from 1 without gaps, in commit order: who remembers the last one misses nothing.
+//! - A receipt is given when its events are on disk, and never before.
+//! - Rows and checkpoint move in one transaction: an event is taken once, and never skipped.
+//! - Loading a stream costs the same however long it is.
+//!
+//! ARCHITECTURE.md names the test that holds each.
+//!
+//! Not here, on purpose: async, HTTP, a message broker, sagas, a log with several writers. A log on
+//! another database implements [`Database`], [`EventStore`] and [`EventReader`], and passes the suite in
+//! `tests/spec/event_store.rs`.
+//!
+//! Read next: `aggregate.rs`, `event.rs`, `store.rs`, `sqlite.rs`, `executor.rs`, `log.rs`, `projection.rs`,
+//! `projector.rs`.
 
 mod aggregate;
 mod backup;
@@ -13,6 +206,7 @@ mod projection_notice;
 mod projection_page;
 mod projection_status;
 mod projection_store;
+mod projection_verify;
 mod projector;
 mod sqlite;
 mod sqlite_file;
@@ -32,12 +226,16 @@ pub use projection_loop::RunningProjector;
 pub use projection_notice::{CatchUpError, Notice};
 pub use projection_status::{ProjectionState, ProjectionStatus, RebuildProgress, RebuildRefused};
 pub use projection_store::OpenError;
+pub use projection_verify::{Difference, Verified, VerifyError, verify_projection};
 pub use projector::Projector;
 pub use sqlite::SqliteDatabase;
 pub use sqlite_file::SCHEMA;
 pub use store::{Database, EventReader, EventStore, Fingerprint, Head, Receipt, Snapshot, Visitor};
 pub use verify::{MAX_FINDINGS, Report, verify};
 pub use work::Work;
+
+/// The SQLite that projections write with, for programs that bring some: it must be the same one.
+pub use rusqlite;
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -34,6 +34,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pages (of 4 KiB) in the write-ahead log before they are moved into the database: several
 /// transactions of a replay, since most of them write the same pages again.
 const CHECKPOINT_PAGES: u32 = 4_000;
+/// Pages that the writer keeps, in KiB: what one page of events touches, so that nothing is written
+/// before the commit. It is taken as needed, and given back at the head of the log.
+const CACHE_KIB: i64 = 16 << 10;
 /// What the write-ahead log is cut back to after it grew, in bytes.
 const WAL_LIMIT: u32 = 32 << 20;
 /// Statements that stay compiled: more than all projections use together.
@@ -95,6 +98,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     // A power cut may cost the last transactions, but never tears one: they are replayed.
     db.pragma_update(None, "journal_mode", "WAL")?;
     db.pragma_update(None, "synchronous", "NORMAL")?;
+    db.pragma_update(None, "cache_size", -CACHE_KIB)?;
     db.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     db.pragma_update(None, "journal_size_limit", WAL_LIMIT)?;
     Ok(db)
@@ -102,7 +106,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
 
 /// Looks at the file's header with plain reads: SQLite itself would recover a foreign database's
 /// journal on opening it.
-fn check_file(path: &Path) -> Result<(), OpenError> {
+pub(super) fn check_file(path: &Path) -> Result<(), OpenError> {
     let mut header = Vec::new();
     match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -17,7 +17,7 @@
 //! Read next: `projection_loop.rs`, the threads around it.
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -50,6 +50,7 @@ pub struct Projector {
     turn: Turn,
     pub(super) published: Arc<Published>,
     pub(super) notice: Box<dyn Fn(Notice) + Send>,
+    committed: Box<dyn Fn() + Send>,
 }
 
 /// One set of tables that a projection fills.
@@ -118,6 +119,7 @@ impl Projector {
             turn: Turn::Front,
             published: Arc::new(published),
             notice: Box::new(|_| {}),
+            committed: Box::new(|| {}),
         })
     }
 
@@ -125,6 +127,14 @@ impl Projector {
     #[must_use]
     pub fn with_notice(mut self, notice: impl Fn(Notice) + Send + 'static) -> Self {
         self.notice = Box::new(notice);
+        self
+    }
+
+    /// The same projector, which calls `committed` after each commit and before anybody is told of
+    /// it: whoever keeps a snapshot of the rows lets go of it there. It must be quick.
+    #[must_use]
+    pub fn with_commit_hook(mut self, committed: impl Fn() + Send + 'static) -> Self {
+        self.committed = Box::new(committed);
         self
     }
 
@@ -169,6 +179,7 @@ impl Projector {
         let names = begun.inspect_err(|error| {
             self.published.rebuild_ends(index, Err(error.to_string()));
         })?;
+        (self.committed)();
         self.next.push(Build::new(&definition, index, names, Checkpoint::START));
         self.published.rebuild_begins(index, 0);
         (self.notice)(Notice::RebuildBegan { projection: definition.name });
@@ -285,6 +296,7 @@ impl Projector {
             }
         }
         tx.commit()?;
+        (self.committed)();
         self.log_id = Some(page.log_id);
         let mut builds: Vec<_> = self.live.iter_mut().chain(&mut self.next).collect();
         for (number, reached) in moved {
@@ -319,6 +331,7 @@ impl Projector {
             self.published.rebuild_ends(build.index, Err(format!("the rebuild failed: {error}")));
             (self.notice)(Notice::RebuildFailed { projection: build.definition.name, error });
             store::discard_next(&mut self.db, &build.definition)?;
+            (self.committed)();
         }
         Ok(())
     }
@@ -336,6 +349,7 @@ impl Projector {
         let complete: Vec<Build> = self.next.extract_if(.., complete).collect();
         for build in complete {
             store::swap(&mut self.db, &build.definition)?;
+            (self.committed)();
             let Build { definition, index, names, checkpoint, .. } = build;
             self.live[index] = Build::new(&definition, index, names.live(), checkpoint);
             self.published.rebuild_ends(index, Ok(()));

@@ -135,7 +135,7 @@ impl LogFeed {
         let log = self.log.lock().unwrap();
         let head = log.events.len() as u64;
         let pages =
-            (0..=head).step_by(MAX_PAGE as usize).map(|after| (after, log.page(after, MAX_PAGE))).collect();
+            (0..head).step_by(MAX_PAGE as usize).map(|after| (after, log.page(after, MAX_PAGE))).collect();
         drop(log);
         PreparedFeed { pages, log: self }
     }

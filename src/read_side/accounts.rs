@@ -17,6 +17,7 @@ pub(super) struct Accounts {
     select: String,
     insert: String,
     update: String,
+    close: String,
     memory: Memory<Row>,
 }
 
@@ -57,7 +58,11 @@ impl Projection for Accounts {
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
             ),
             update: format!(
-                "UPDATE {table} SET balance = ?2, status = ?3, version = ?4, updated_at = ?5 WHERE opened = ?1"
+                "UPDATE {table} SET balance = ?2, version = ?3, updated_at = ?4 WHERE opened = ?1"
+            ),
+            // To name `status` is to write two indexes again, even when it stays what it was.
+            close: format!(
+                "UPDATE {table} SET balance = ?2, version = ?3, updated_at = ?4, status = '{CLOSED}' WHERE opened = ?1"
             ),
             memory: Memory::new(),
         }
@@ -102,7 +107,8 @@ impl Projection for Accounts {
     }
 
     fn flush(&mut self, db: &Connection) -> Result<(), ProjectionError> {
-        let (mut insert, mut update) = (db.prepare_cached(&self.insert)?, db.prepare_cached(&self.update)?);
+        let mut insert = db.prepare_cached(&self.insert)?;
+        let (mut update, mut close) = (db.prepare_cached(&self.update)?, db.prepare_cached(&self.close)?);
         self.memory.flush(|account_id, row, how| {
             let status = if row.is_closed { CLOSED } else { OPEN };
             let Step { version, balance } = row.step;
@@ -119,7 +125,8 @@ impl Projection for Accounts {
                     row.updated_at
                 ]),
                 (Write::Insert | Write::Update, _) => {
-                    update.execute(params![row.opened, balance, status, version, row.updated_at])
+                    let update = if row.is_closed { &mut close } else { &mut update };
+                    update.execute(params![row.opened, balance, version, row.updated_at])
                 }
             }
             .map(drop)

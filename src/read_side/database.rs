@@ -1,12 +1,19 @@
 //! Connections that read: a small pool, since a query takes microseconds and a connection costs
 //! memory and two files.
 //!
-//! **Invariant:** a connection is in the hands of one query at a time and never across a wait: a
-//! read that goes on pins SQLite's write-ahead log, which then grows.
+//! Half of what SQLite does for a small query is to begin and end its transaction: locks and a
+//! look at the files, all of it system calls. While the projector has nothing to write, a
+//! connection therefore keeps its transaction, and its snapshot, from one query to the next. A
+//! commit ends that: a kept snapshot must neither be shown any longer nor pin the write-ahead
+//! log, which grows as long as somebody may read its older part.
+//!
+//! **Invariant:** what a query sees contains every commit that [`Database::committed`] was told of
+//! before the query began; and a connection that lies idle holds no snapshot older than that.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
@@ -14,15 +21,20 @@ use rusqlite::{Connection, OpenFlags};
 use super::problems::{RETRY_AFTER, STORAGE_FAILED};
 use crate::http::{Problem, problems};
 
-/// Queries at once. They wait for the processor, not for anything else, so a few more than there
-/// are cores keep all cores busy.
-const MOST_READERS: usize = 8;
+/// Queries at once for each core. They wait for the processor, not for anything else, so a few
+/// more than there are cores keep all cores busy.
+const READERS_PER_CORE: usize = 2;
+/// Never more queries at once, since each connection has files and memory.
+const MOST_READERS: usize = 32;
 /// How long a query waits for its turn. Thousands of queries fit into that.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Pages that a connection keeps, in KiB.
-const CACHE_KIB: i64 = 4096;
+/// Pages that a connection keeps, in KiB, as they are needed: 100 000 accounts fit.
+const CACHE_KIB: i64 = 16 << 10;
 /// Statements that stay compiled: more than there are.
 const STATEMENTS: usize = 32;
+/// So long after a commit snapshots are kept again: under a steady stream of commits they would
+/// only be in the way.
+const QUIET: Duration = Duration::from_millis(50);
 
 /// The read database, for queries.
 #[derive(Debug)]
@@ -30,23 +42,52 @@ pub(super) struct Database {
     path: PathBuf,
     pool: Mutex<Pool>,
     returned: Condvar,
+    /// Counts the commits that were told of.
+    commits: AtomicU64,
+    started: Instant,
+    /// When the last of them was, in microseconds after `started`.
+    last_commit_micros: AtomicU64,
 }
 
 #[derive(Debug)]
 struct Pool {
-    idle: Vec<Connection>,
+    idle: Vec<Reader>,
     /// How many more queries may read now.
     places: usize,
+}
+
+#[derive(Debug)]
+struct Reader {
+    db: Connection,
+    /// The transaction is open, and contains that many commits at least.
+    snapshot: Option<u64>,
+}
+
+impl Reader {
+    fn release(&mut self) -> rusqlite::Result<()> {
+        match self.snapshot.take() {
+            Some(_) => self.db.execute_batch("COMMIT"),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Database {
     /// The database at `path`, which a projector holds open.
     pub(super) fn new(path: &Path) -> Self {
-        let pool = Pool { idle: Vec::new(), places: MOST_READERS };
-        Self { path: path.to_owned(), pool: Mutex::new(pool), returned: Condvar::new() }
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let places = (cores * READERS_PER_CORE).min(MOST_READERS);
+        Self {
+            path: path.to_owned(),
+            pool: Mutex::new(Pool { idle: Vec::new(), places }),
+            returned: Condvar::new(),
+            commits: AtomicU64::new(0),
+            started: Instant::now(),
+            last_commit_micros: AtomicU64::new(0),
+        }
     }
 
-    /// Reads with a connection from the pool.
+    /// Reads with one statement, on a connection from the pool.
     ///
     /// # Errors
     /// 503 when no connection comes free in time, or the database fails.
@@ -54,14 +95,65 @@ impl Database {
         &self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, Problem> {
+        self.with_reader(|reader| {
+            self.refresh(reader)?;
+            read(&reader.db)
+        })
+    }
+
+    /// Reads with several statements, which all see the same.
+    ///
+    /// # Errors
+    /// As [`Database::read`].
+    pub(super) fn read_snapshot<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, Problem> {
+        self.with_reader(|reader| {
+            self.refresh(reader)?;
+            if reader.snapshot.is_some() {
+                return read(&reader.db);
+            }
+            let snapshot = reader.db.unchecked_transaction()?;
+            read(&snapshot)
+        })
+    }
+
+    /// Is told by the projector that it has committed, before anybody else is.
+    pub(super) fn committed(&self) {
+        let micros = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.last_commit_micros.store(micros, Ordering::Relaxed);
+        // Raised before the pool is locked: a reader that comes back later sees it then.
+        self.commits.fetch_add(1, Ordering::SeqCst);
+        self.lock().idle.retain_mut(|reader| reader.release().is_ok());
+    }
+
+    /// Lets go of a snapshot that is out of date, and begins a new one that will be kept when it
+    /// is worth it.
+    fn refresh(&self, reader: &mut Reader) -> rusqlite::Result<()> {
+        // Read before the snapshot begins, so that the snapshot can only be newer than it says.
+        let commits = self.commits.load(Ordering::SeqCst);
+        if reader.snapshot == Some(commits) {
+            return Ok(());
+        }
+        reader.release()?;
+        let last_commit = Duration::from_micros(self.last_commit_micros.load(Ordering::Relaxed));
+        if self.started.elapsed().saturating_sub(last_commit) > QUIET {
+            reader.db.execute_batch("BEGIN")?;
+            reader.snapshot = Some(commits);
+        }
+        Ok(())
+    }
+
+    fn with_reader<T>(&self, read: impl FnOnce(&mut Reader) -> rusqlite::Result<T>) -> Result<T, Problem> {
         let mut place = self.enter()?;
-        let connection = match place.connection.take() {
-            Some(connection) => connection,
+        let mut reader = match place.reader.take() {
+            Some(reader) => reader,
             None => self.open().map_err(|error| failed(&error))?,
         };
-        let result = read(&connection).map_err(|error| failed(&error));
+        let result = read(&mut reader).map_err(|error| failed(&error));
         // After an error the connection is not trusted again.
-        place.connection = result.is_ok().then_some(connection);
+        place.reader = result.is_ok().then_some(reader);
         result
     }
 
@@ -81,19 +173,20 @@ impl Database {
             return Err(problem.with_header("Retry-After", RETRY_AFTER));
         }
         pool.places -= 1;
-        Ok(Place { database: self, connection: pool.idle.pop() })
+        Ok(Place { database: self, reader: pool.idle.pop() })
     }
 
-    fn open(&self) -> rusqlite::Result<Connection> {
+    fn open(&self) -> rusqlite::Result<Reader> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let db = Connection::open_with_flags(&self.path, flags)?;
         db.set_prepared_statement_cache_capacity(STATEMENTS);
-        // Where SQLite has statistics compiled in, it would plan a query anew for each value bound.
+        // A statement is planned once, not again for each value that is bound to it.
         db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         db.pragma_update(None, "cache_size", -CACHE_KIB)?;
-        Ok(db)
+        Ok(Reader { db, snapshot: None })
     }
 
+    /// The pool is a list and a number; a panic leaves both as they are.
     fn lock(&self) -> MutexGuard<'_, Pool> {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -102,13 +195,19 @@ impl Database {
 /// A place among the readers; it is given back when dropped, after a panic too.
 struct Place<'a> {
     database: &'a Database,
-    connection: Option<Connection>,
+    reader: Option<Reader>,
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut pool = self.database.lock();
-        pool.idle.extend(self.connection.take());
+        if let Some(mut reader) = self.reader.take() {
+            // Under the lock: either this sees the commit, or the commit sees this in the pool.
+            let is_current = reader.snapshot == Some(self.database.commits.load(Ordering::SeqCst));
+            if is_current || reader.release().is_ok() {
+                pool.idle.push(reader);
+            }
+        }
         pool.places += 1;
         drop(pool);
         self.database.returned.notify_one();
@@ -118,4 +217,93 @@ impl Drop for Place<'_> {
 fn failed(error: &rusqlite::Error) -> Problem {
     log::error!("a query failed: {error}");
     Problem::new(&STORAGE_FAILED, "the read database cannot be read").with_header("Retry-After", RETRY_AFTER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::es::tests::TempPath;
+
+    /// A database with one number, the connection that writes it, and readers.
+    fn number() -> (TempPath, Connection, Database) {
+        let path = TempPath::new();
+        let writer = Connection::open(&*path).unwrap();
+        writer.pragma_update(None, "journal_mode", "WAL").unwrap();
+        writer.execute_batch("CREATE TABLE number (n); INSERT INTO number VALUES (0)").unwrap();
+        let mut database = Database::new(&path);
+        // Long ago: it is quiet from the start.
+        database.started = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
+        (path, writer, database)
+    }
+
+    fn write(writer: &Connection, database: &Database, number: i64) {
+        writer.execute("UPDATE number SET n = ?1", [number]).unwrap();
+        database.committed();
+    }
+
+    fn read(database: &Database) -> i64 {
+        database.read(|db| db.query_row("SELECT n FROM number", [], |row| row.get(0))).unwrap()
+    }
+
+    fn snapshots(database: &Database) -> usize {
+        database.lock().idle.iter().filter(|reader| reader.snapshot.is_some()).count()
+    }
+
+    #[test]
+    fn a_snapshot_is_kept_while_nothing_is_written_and_never_shown_after_a_commit() {
+        let (_path, writer, mut database) = number();
+        for number in 1..5 {
+            write(&writer, &database, number);
+            assert_eq!((snapshots(&database), read(&database)), (0, number));
+            assert_eq!(snapshots(&database), 0, "right after a commit none is kept");
+            database.last_commit_micros = AtomicU64::new(0);
+            assert_eq!((read(&database), snapshots(&database)), (number, 1));
+            assert_eq!((read(&database), snapshots(&database)), (number, 1));
+        }
+    }
+
+    #[test]
+    fn a_reader_that_comes_back_after_a_commit_lets_go_of_its_snapshot() {
+        let (_path, writer, database) = number();
+        let seen = database.read(|_| {
+            write(&writer, &database, 1);
+            Ok(())
+        });
+        assert!(seen.is_ok());
+        assert_eq!((snapshots(&database), read(&database)), (0, 1));
+    }
+
+    #[test]
+    fn idle_readers_do_not_pin_the_write_ahead_log() {
+        let (_path, writer, database) = number();
+        read(&database);
+        write(&writer, &database, 1);
+        let busy: i64 = writer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).unwrap();
+        assert_eq!(busy, 0);
+    }
+
+    #[test]
+    fn several_statements_of_a_query_see_the_same() {
+        let (_path, writer, database) = number();
+        for _ in 0..2 {
+            let [before, after] = database
+                .read_snapshot(|db| {
+                    let number = || db.query_row("SELECT n FROM number", [], |row| row.get::<_, i64>(0));
+                    let before = number()?;
+                    write(&writer, &database, before + 1);
+                    Ok([before, number()?])
+                })
+                .unwrap();
+            assert_eq!(before, after);
+        }
+    }
+
+    #[test]
+    fn a_reader_that_failed_is_replaced() {
+        let (_path, _writer, database) = number();
+        let failed = database.read(|db| db.execute_batch("SELECT nonsense"));
+        assert_eq!(failed.unwrap_err().kind.status, 503);
+        assert!(database.lock().idle.is_empty());
+        assert_eq!(read(&database), 0);
+    }
 }

@@ -61,13 +61,12 @@ pub(super) fn transactions(
     from: Option<u64>,
     limit: u64,
 ) -> rusqlite::Result<Fresh<StatementPage>> {
-    let snapshot = db.unchecked_transaction()?;
-    let Fresh { position, value } = statement(&snapshot, account_id)?;
+    let Fresh { position, value } = statement(db, account_id)?;
     let Some(statement) = value else {
         return Ok(Fresh { position, value: StatementPage::NoAccount });
     };
     let mut list = List::new(format!("{{\"account_id\":\"{account_id}\",\"transactions\":["));
-    let mut query = snapshot.prepare_cached(
+    let mut query = db.prepare_cached(
         "SELECT previous, version, kind, amount, balance, description, transfer_id, recorded_at
          FROM transactions WHERE position = ?1 AND account = ?2",
     )?;
@@ -121,11 +120,10 @@ pub(super) fn account_then(
     account_id: Uuid,
     moment: &Moment,
 ) -> rusqlite::Result<Fresh<Option<AccountJson>>> {
-    let snapshot = db.unchecked_transaction()?;
-    let Fresh { position, value } = statement(&snapshot, account_id)?;
+    let Fresh { position, value } = statement(db, account_id)?;
     let value = match value {
         None => None,
-        Some(statement) => entry_then(&snapshot, &statement, moment)?
+        Some(statement) => entry_then(db, &statement, moment)?
             .map(|entry| AccountJson::of(&view_then(account_id, &statement, &entry)))
             .transpose()?,
     };

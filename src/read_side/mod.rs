@@ -25,9 +25,11 @@ pub mod problems;
 mod routes;
 mod service;
 mod upstream;
+mod verify;
 
 pub use routes::ROUTES;
 pub use service::{Options, Patience, ReadSide, StartError};
+pub use verify::{VerifyFailed, verify};
 
 use crate::es::Definition;
 

@@ -1,7 +1,7 @@
 //! Queries on `accounts`, `summary` and the checkpoints.
 //!
-//! **Invariant:** rows and the position that they stand for are read in one statement or one
-//! transaction, so what an answer says of its freshness is exactly true.
+//! **Invariant:** rows and the position that they stand for are read in one statement, or with
+//! `Database::read_snapshot`, so what an answer says of its freshness is exactly true.
 //!
 //! Read next: `history.rs`, the queries on `transactions`.
 
@@ -105,11 +105,10 @@ pub(super) fn accounts(
     after: u64,
     limit: u64,
 ) -> rusqlite::Result<Fresh<Vec<u8>>> {
-    let snapshot = db.unchecked_transaction()?;
-    let position = position_of(&snapshot, "accounts")?;
+    let position = position_of(db, "accounts")?;
     let mut list = List::new("{\"accounts\":[".to_owned());
     let mut last = 0;
-    let mut query = snapshot.prepare_cached(filter.sql())?;
+    let mut query = db.prepare_cached(filter.sql())?;
     // One more than asked for tells whether there is a next page.
     let mut rows = query.query(params![after, limit + 1, filter.owner, filter.status])?;
     let mut next_cursor = None;
@@ -126,9 +125,8 @@ pub(super) fn accounts(
 
 /// The bank as a whole, by currency.
 pub(super) fn summary(db: &Connection) -> rusqlite::Result<Fresh<Vec<CurrencyView>>> {
-    let snapshot = db.unchecked_transaction()?;
-    let position = position_of(&snapshot, "summary")?;
-    let mut query = snapshot.prepare_cached(
+    let position = position_of(db, "summary")?;
+    let mut query = db.prepare_cached(
         "SELECT currency, accounts, open_accounts, deposited, withdrawn, held FROM summary ORDER BY currency",
     )?;
     let rows = query.query_map([], |row| {

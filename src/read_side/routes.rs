@@ -54,7 +54,7 @@ fn account(service: &ReadSide, request: &Request, params: &Params<'_>) -> Result
         }
         Some(moment) => {
             await_position(service, &query, &["transactions"])?;
-            service.database.read(|db| history::account_then(db, account_id, &moment))
+            service.database.read_snapshot(|db| history::account_then(db, account_id, &moment))
         }
     }?;
     match fresh.value {
@@ -102,7 +102,7 @@ fn transactions(service: &ReadSide, request: &Request, params: &Params<'_>) -> R
     let limit = limit(&query)?;
     await_position(service, &query, &["transactions"])?;
     let Fresh { position, value } =
-        service.database.read(|db| history::transactions(db, account_id, from, limit))?;
+        service.database.read_snapshot(|db| history::transactions(db, account_id, from, limit))?;
     match value {
         StatementPage::Page(json) => Ok(page(json, position)),
         StatementPage::NoAccount => Err(no_account(account_id, position)),
@@ -119,7 +119,7 @@ fn accounts(service: &ReadSide, request: &Request, _: &Params<'_>) -> Result<Res
     let after = read_cursor(&query, &filter.scope())?.unwrap_or(0);
     let limit = limit(&query)?;
     await_position(service, &query, &["accounts"])?;
-    let fresh = service.database.read(|db| queries::accounts(db, &filter, after, limit))?;
+    let fresh = service.database.read_snapshot(|db| queries::accounts(db, &filter, after, limit))?;
     Ok(page(fresh.value, fresh.position))
 }
 
@@ -145,7 +145,7 @@ fn page(json: Vec<u8>, position: u64) -> Response {
 fn summary(service: &ReadSide, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
     let query = Query::of(request, &["min_position", "wait"])?;
     await_position(service, &query, &["summary"])?;
-    let Fresh { position, value } = service.database.read(queries::summary)?;
+    let Fresh { position, value } = service.database.read_snapshot(queries::summary)?;
     let response = Response::json(200, &Summary { currencies: value });
     Ok(response.with_header("Event-Position", position.to_string()))
 }

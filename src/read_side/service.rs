@@ -32,7 +32,7 @@ pub struct Options {
 /// The state of the service; give it to a [`crate::http::Router`] with [`super::ROUTES`].
 #[derive(Debug)]
 pub struct ReadSide {
-    pub(super) database: Database,
+    pub(super) database: Arc<Database>,
     pub(super) projector: RunningProjector,
     pub(super) long_polls: LongPolls,
     pub(super) upstream: Arc<Upstream>,
@@ -52,15 +52,30 @@ impl ReadSide {
         Self::follow(projector, upstream, feed, &options)
     }
 
-    pub(super) fn follow(
+    fn follow(
         projector: Projector,
         upstream: Arc<Upstream>,
         feed: impl Feed + 'static,
         options: &Options,
     ) -> Result<Self, StartError> {
-        let projector = projector.with_notice(log_notice).start(feed, options.poll_interval)?;
-        let long_polls = LongPolls::new(options.max_waits);
-        Ok(Self { database: Database::new(&options.db), projector, long_polls, upstream })
+        let database = Arc::new(Database::new(&options.db));
+        let pool = Arc::clone(&database);
+        let projector = projector.with_notice(log_notice).with_commit_hook(move || pool.committed());
+        let projector = projector.start(feed, options.poll_interval)?;
+        Ok(Self { database, projector, long_polls: LongPolls::new(options.max_waits), upstream })
+    }
+
+    /// The service over another feed than a write side's, for tests.
+    #[cfg(test)]
+    pub(super) fn over(db: &std::path::Path, feed: impl Feed + 'static) -> Result<Self, StartError> {
+        let options = Options {
+            db: db.to_owned(),
+            registries: Vec::new(),
+            poll_interval: Duration::from_millis(20),
+            max_waits: 1,
+        };
+        let projector = Projector::open(db, &projections())?;
+        Self::follow(projector, Upstream::start(Vec::new())?, feed, &options)
     }
 
     /// Rebuilds all read models from the first event and returns when they are live, or an event has

@@ -1,9 +1,10 @@
-//! Not a test but a measurement, by hand: `cargo test --release --lib replay_rate -- --ignored --nocapture`.
+//! No tests but measurements, by hand: `cargo test --release --lib _rate -- --ignored --nocapture`.
 
 use std::time::{Duration, Instant};
 
 use crate::es::Projector;
 use crate::es::tests::{Log, LogFeed, TempPath};
+use crate::http::{Request, Router};
 
 /// Prints and asserts nothing about time: another machine is another number.
 #[test]
@@ -17,7 +18,7 @@ fn replay_rate() {
         log.append(account, "AccountCreated", r#"{"owner":"Ada Lovelace","currency":"EUR"}"#);
     }
     for number in 0..EVENTS - ACCOUNTS {
-        let account = number * 7_919 % ACCOUNTS;
+        let account = (number * number + 7_919 * number) % 10_007 % ACCOUNTS;
         log.append(account, "MoneyDeposited", r#"{"amount":1250,"currency":"EUR","description":"salary"}"#);
     }
     let feed = LogFeed::new(log).prepared();
@@ -32,4 +33,29 @@ fn replay_rate() {
     }
     let seconds = begun.elapsed().as_secs_f64();
     println!("replayed {EVENTS} events in {seconds:.3} s: {:.0} events/s", EVENTS as f64 / seconds);
+}
+
+/// Prints what one `GET /accounts/{id}` costs without a socket, over 100 000 accounts.
+#[test]
+#[ignore = "a measurement"]
+#[allow(clippy::print_stdout)]
+fn query_rate() {
+    const ACCOUNTS: u128 = 100_000;
+    const QUERIES: u128 = 500_000;
+    let mut log = Log::new(1);
+    for account in 0..ACCOUNTS {
+        log.append(account, "AccountCreated", r#"{"owner":"Ada Lovelace","currency":"EUR"}"#);
+    }
+    let path = TempPath::new();
+    let mut feed = LogFeed::new(log).prepared();
+    Projector::open(&path, &super::projections()).unwrap().catch_up(&mut feed, u64::MAX).unwrap();
+    let router = Router::new(super::ReadSide::over(&path, feed).unwrap(), super::ROUTES);
+    let begun = Instant::now();
+    for number in 0..QUERIES {
+        let account = uuid::Uuid::from_u128(number * 7_919 % ACCOUNTS);
+        let response = router.handle(&Request::get(&format!("/accounts/{account}")));
+        assert_eq!(response.status, 200);
+    }
+    let nanoseconds = begun.elapsed().as_nanos() / QUERIES;
+    println!("one query over {ACCOUNTS} accounts: {nanoseconds} ns");
 }

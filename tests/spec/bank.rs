@@ -121,7 +121,8 @@ impl Bank {
 /// Records so many events in a database that no process uses, in few transactions, and returns
 /// their account: its opening, and deposits of 1.
 pub(crate) fn fill(directory: &Directory, events: u64) -> Uuid {
-    const EVENTS_PER_TRANSACTION: u64 = 50_000;
+    // Many, for one sync; few, for a command of its size is an oddity to the executor.
+    const EVENTS_PER_TRANSACTION: u64 = 2_000;
     let log = EventLog::open(SqliteDatabase::open(directory.join("write_db.sqlite3")).unwrap()).unwrap();
     let bank = Executor::<Account>::start(Arc::clone(&log), |_| ()).unwrap();
     let id = Uuid::now_v7();

@@ -114,11 +114,11 @@ fn a_file_that_may_not_be_written_is_refused() {
     let nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
     let binary = Launch::of(Binary::Write, &directory).argument("--version");
     let can = Command::new(nobody[0]).args(&nobody[1..]).arg("true").status().is_ok_and(|s| s.success());
-    if !can || !binary.clone().through(&nobody).run().status.success() {
+    if !can || !binary.clone().under(&nobody).run().status.success() {
         eprintln!("skipped: this user cannot become another one that may run the binary");
         return;
     }
-    let ended = launch(&directory).through(&nobody).run();
+    let ended = launch(&directory).under(&nobody).run();
     assert_refused(&ended, "permission");
 }
 

@@ -1,6 +1,7 @@
 //! Each service alone, with its route table: for rules that hold on every route of every service.
 
 use serde_json::{Value, json};
+use tally::about;
 use tally::http::Route;
 
 use crate::bank::NO_REGISTRY;
@@ -111,11 +112,11 @@ impl Service {
     }
 }
 
+/// The service's own routes and those that every service has.
 fn rows<S>(routes: &'static [Route<S>]) -> Vec<Row> {
-    let row = |route: &Route<S>| Row { method: route.method.as_str().to_owned(), pattern: route.pattern };
-    // The engine's own figures are answered before the table is asked.
-    let metrics = Row { method: "GET".into(), pattern: "/metrics" };
-    routes.iter().map(row).chain([metrics]).collect()
+    let own = routes.iter().map(|route| (&route.method, route.pattern));
+    let common = about::ROUTES.iter().map(|route| (&route.method, route.pattern));
+    own.chain(common).map(|(method, pattern)| Row { method: method.as_str().to_owned(), pattern }).collect()
 }
 
 /// Checks that it is a problem of that status and kind, complete, and returns it.

@@ -1,11 +1,12 @@
 //! The specification: what the services promise, held against the real binaries.
 
 // Every failure here is to stop the test with its reason.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
 
 mod bank;
 mod counter;
 mod every_service;
+mod history;
 mod support;
 
 mod command_execution;
@@ -29,9 +30,13 @@ mod bad_input;
 mod common_rules;
 
 mod command_line;
+mod openapi;
 mod operations;
 mod registered_processes;
 mod whole_system;
+
+mod crashes;
+mod flat_cost;
 
 mod readme;
 

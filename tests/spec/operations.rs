@@ -32,6 +32,8 @@ fn commands_commits_and_events_are_counted() {
         "tally_log_head_position 1",
         "tally_log_appended_events_total 1",
         "tally_commit_commands_count 1",
+        "tally_waiting_commands 0",
+        "tally_http_waiting_requests 0",
     ] {
         assert!(samples(scrape.text()).contains(&sample), "{sample} is not in\n{}", scrape.text());
     }
@@ -43,4 +45,34 @@ fn metrics_are_only_read() {
     let registry = System::registry(&directory).start();
     let refused = registry.client().try_send("DELETE", "/metrics", &[], None).unwrap();
     assert_eq!((refused.status, refused.header("Allow")), (405, Some("GET, HEAD, OPTIONS")));
+}
+
+#[test]
+fn leases_are_counted_by_the_services_that_this_system_has() {
+    let directory = Directory::fresh();
+    let registry = System::registry(&directory).start();
+    for name in ["write", "write", "mail", "print"] {
+        let body = json!({"name": name, "host": "127.0.0.1", "port": 1});
+        registry.client().post("/services", &body).expect(201);
+    }
+    let scrape = registry.client().get("/metrics");
+    for (service, count) in [("write", 2), ("read", 0), ("other", 2)] {
+        let sample = format!("tally_registry_live_instances{{service=\"{service}\"}} {count}");
+        assert!(samples(scrape.text()).contains(&sample.as_str()), "{sample}");
+    }
+    assert!(!scrape.text().contains("print"), "a name of a request became a label");
+}
+
+#[test]
+fn a_request_is_logged_with_its_correlation_id_when_asked_for() {
+    let directory = Directory::fresh();
+    let launch = System::write(&directory, "http://127.0.0.1:1");
+    for (level, expected) in [("debug", true), ("info", false)] {
+        let write = launch.clone().flag("--log", level).start();
+        let headers = [("X-Correlation-Id", "order-7")];
+        write.client().post_with("/accounts", &headers, &json!({"owner": "Ada"})).expect(201);
+        let ended = write.stop();
+        let line = ended.stderr.lines().find(|line| line.contains("POST /accounts 201"));
+        assert_eq!(line.is_some_and(|line| line.ends_with("correlation id order-7")), expected, "{ended:?}");
+    }
 }

@@ -235,3 +235,43 @@ fn tests_wait_for_conditions_and_never_sleep() {
         assert!(!tests.contains(&sleep), "{}: wait for a condition", source.path.display());
     }
 }
+
+/// The texts for people. They name places, and places move.
+const DOCUMENTS: [&str; 3] = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"];
+/// A view from above: longer, and nobody keeps it true.
+const MAX_ARCHITECTURE_LINES: usize = 150;
+
+#[test]
+fn every_file_and_test_that_a_document_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for document in DOCUMENTS {
+        let text = std::fs::read_to_string(root.join(document)).unwrap();
+        // Outside of blocks, what stands between backquotes is every second piece.
+        let quoted = text.split("```").step_by(2).flat_map(|text| text.split('`').skip(1).step_by(2));
+        for name in quoted.filter(|quoted| is_a_place(quoted)) {
+            let (file, test) = name.split_once("::").map_or((name, None), |(file, test)| (file, Some(test)));
+            assert!(root.join(file).exists(), "{document} names {name}, but there is no {file}");
+            if let Some(test) = test {
+                let source = std::fs::read_to_string(root.join(file)).unwrap();
+                let is_there = source.contains(&format!("fn {test}("));
+                assert!(is_there, "{document} names {name}, but there is no such test");
+            }
+        }
+    }
+}
+
+/// `src/es/log.rs`, `schema.sql`, `tests/spec/tidy.rs::a_function_fits_on_a_screen`.
+fn is_a_place(quoted: &str) -> bool {
+    let file = quoted.split("::").next().unwrap_or(quoted);
+    let ends = [".rs", ".sql", ".md", ".sh", ".toml", ".jsonl"].iter().any(|end| file.ends_with(end));
+    let begins = ["src/", "tests/", "benches/", "examples/", "openapi/", ".ci/"];
+    let is_one_word = !file.contains([' ', '*', '{']);
+    is_one_word && (ends || begins.iter().any(|begin| file.starts_with(begin)))
+}
+
+#[test]
+fn the_architecture_is_told_on_a_few_pages() {
+    let text =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md")).unwrap();
+    assert!(text.lines().count() < MAX_ARCHITECTURE_LINES);
+}

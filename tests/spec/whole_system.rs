@@ -49,7 +49,7 @@ fn three_processes_find_each_other_in_whatever_order_they_start() {
         let account = a_command_and_its_query(&client(Write), &client(Read));
         assert_eq!(account["balance"], 1250, "{order:?}");
         // The promise is two seconds; a loaded machine may take longer, so this one is only told.
-        println!("{order:?}: command and query served {:?} after the last start", last_start.elapsed());
+        eprintln!("{order:?}: command and query served {:?} after the last start", last_start.elapsed());
     }
 }
 
@@ -96,7 +96,7 @@ fn commands_and_queries_go_on_without_the_registry_and_fill_it_again_when_it_is_
     let begun = Instant::now();
     let registry = launch.start();
     assert_eq!(wait_for_both(&registry), before, "the same instances, not new ones");
-    println!("full again after {:?}, with heartbeats of 0.2 s", begun.elapsed());
+    eprintln!("full again after {:?}, with heartbeats of 0.2 s", begun.elapsed());
 }
 
 /// The ids of the write and the read instance, when the registry knows one of each.

@@ -103,11 +103,11 @@ impl Projection for Count {
     }
 }
 
-fn definitions() -> [Definition; 2] {
+pub(in crate::es) fn definitions() -> [Definition; 2] {
     [Definition::of::<Sums>(), Definition::of::<Count>()]
 }
 
-fn log_of(numbers: &[&str]) -> Log {
+pub(in crate::es) fn log_of(numbers: &[&str]) -> Log {
     let mut log = Log::new(1);
     for number in numbers {
         log.append(7, "Added", number);

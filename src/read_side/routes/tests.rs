@@ -5,12 +5,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::es::Projector;
 use crate::es::tests::{Log, LogFeed, TempPath};
 use crate::http::{Request, Response, Router};
-use crate::read_side::service::{Options, ReadSide};
-use crate::read_side::upstream::Upstream;
-use crate::read_side::{ROUTES, cursor, projections, queries};
+use crate::read_side::{ROUTES, ReadSide, cursor, projections, queries};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const ADA: u128 = 1;
@@ -42,15 +39,7 @@ fn transferred(amount: u64) -> String {
 impl Bank {
     fn over(feed: LogFeed) -> Self {
         let path = TempPath::new();
-        let options = Options {
-            db: path.to_path_buf(),
-            registries: Vec::new(),
-            poll_interval: Duration::from_millis(20),
-            max_waits: 1,
-        };
-        let projector = Projector::open(&path, &projections()).unwrap();
-        let upstream = Upstream::start(Vec::new()).unwrap();
-        let side = ReadSide::follow(projector, upstream, feed.clone(), &options).unwrap();
+        let side = ReadSide::over(&path, feed.clone()).unwrap();
         Self { router: Router::new(side, ROUTES), feed, path }
     }
 

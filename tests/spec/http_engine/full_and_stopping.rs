@@ -1,11 +1,12 @@
 //! The rules for a server that has no room, and for one that stops.
 
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::rules::HELLO;
-use crate::http_peer::{Peer, Setup};
+use super::rules::{HELLO, post};
+use crate::http_peer::{Peer, Service, Setup};
 use crate::support::wait_until;
 
 pub(super) fn when_all_connections_work_the_next_gets_503(setup: Setup) {
@@ -49,19 +50,38 @@ pub(super) fn stopping_closes_idle_connections_at_once(setup: Setup) {
     assert!(TcpStream::connect(address).is_err());
 }
 
+/// Stops the service on another thread, and returns when it takes no more connections.
+fn stop(service: Service, setup: Setup) -> thread::JoinHandle<()> {
+    let address = service.server.local_addr();
+    let stopping = thread::spawn(move || service.server.stop());
+    let deadline = Instant::now() + setup.patience;
+    while TcpStream::connect(address).is_ok() {
+        assert!(Instant::now() < deadline, "still accepting");
+    }
+    stopping
+}
+
+pub(super) fn stopping_lets_a_request_that_is_arriving_finish(setup: Setup) {
+    let service = setup.start();
+    let (mut peer, mut idle) = (service.peer(), service.peer());
+    idle.is_open();
+    peer.send(post("Content-Length: 3\r\nExpect: 100-continue\r\n", ""));
+    assert_eq!(peer.answer().status, 100);
+    let stopping = stop(service, setup);
+    idle.is_closed();
+    peer.send("abc");
+    let answer = peer.answer();
+    assert_eq!((answer.text(), answer.header("Connection")), ("abc", Some("close")));
+    stopping.join().unwrap();
+}
+
 pub(super) fn stopping_lets_requests_in_flight_finish(setup: Setup) {
     let service = setup.start();
     let mut peer = service.peer();
     peer.send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(service.waiting.wait_for(1, Duration::from_secs(20)), 1);
-    let (gate, address) = (service.gate, service.server.local_addr());
-    let stopping = thread::spawn(move || service.server.stop());
-    // New connections are no longer taken...
-    let deadline = Instant::now() + setup.patience;
-    while TcpStream::connect(address).is_ok() {
-        assert!(Instant::now() < deadline, "still accepting");
-    }
-    // ... while the old one still gets its answer.
+    let gate = Arc::clone(&service.gate);
+    let stopping = stop(service, setup);
     assert!(!stopping.is_finished());
     gate.raise(1);
     let answer = peer.answer();

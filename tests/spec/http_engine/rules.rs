@@ -1,5 +1,6 @@
 //! The rules themselves. Each starts a server of its own on a free port.
 
+use std::io::Write;
 use std::time::Duration;
 
 pub(super) use super::full_and_stopping::*;
@@ -8,7 +9,7 @@ use crate::http_peer::{Answer, LARGE, Peer, Service, Setup};
 pub(super) const HELLO: &str = "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n";
 
 /// `POST /echo` with further header lines, then `body` as it is.
-fn post(headers: &str, body: &str) -> String {
+pub(super) fn post(headers: &str, body: &str) -> String {
     format!("POST /echo HTTP/1.1\r\nHost: a\r\n{headers}\r\n{body}")
 }
 
@@ -232,8 +233,16 @@ pub(super) fn chunked_bodies_above_the_limit_are_413(setup: Setup) {
 pub(super) fn a_refusal_arrives_although_the_client_is_still_sending(setup: Setup) {
     let service = setup.start();
     let mut peer = service.peer();
-    peer.send(post("Content-Length: 500000\r\n", &"x".repeat(500_000)));
+    let piece = "x".repeat(50_000);
+    peer.send(post("Content-Length: 500000\r\n", &piece));
     assert_eq!(peer.answer().status, 413);
+    // Were the connection closed at once, sending on would fail, and a client that only sends so
+    // far would never look for the answer.
+    for _ in 0..9 {
+        peer.stream.write_all(piece.as_bytes()).expect("the server still listens");
+    }
+    peer.end_sending();
+    peer.is_closed();
 }
 
 pub(super) fn repeated_or_conflicting_lengths_are_refused(setup: Setup) {
@@ -280,6 +289,7 @@ pub(super) fn malformed_chunks_are_refused(setup: Setup) {
         "3;\x00\r\nabc\r\n",
         "0\r\nno trailer\r\n\r\n",
         "0\r\nname : value\r\n\r\n",
+        "0\r\nname: value\rother: value\r\n\r\n",
     ] {
         refuses(&service, 400, post("Transfer-Encoding: chunked\r\n", body));
     }

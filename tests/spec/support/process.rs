@@ -45,17 +45,17 @@ impl Binary {
 pub(crate) struct Launch {
     binary: Binary,
     directory: PathBuf,
-    /// The program and arguments that start the binary in its place, if any.
-    through: Vec<OsString>,
     arguments: Vec<OsString>,
     variables: Vec<(String, OsString)>,
+    /// A program and its arguments, which runs the binary as a command of its own.
+    wrapper: Vec<OsString>,
 }
 
 impl Launch {
     /// In that directory, where its data files are; without any flag.
     pub(crate) fn of(binary: Binary, directory: &Directory) -> Self {
         let directory = directory.path().to_owned();
-        Self { binary, directory, through: Vec::new(), arguments: Vec::new(), variables: Vec::new() }
+        Self { binary, directory, arguments: Vec::new(), variables: Vec::new(), wrapper: Vec::new() }
     }
 
     /// On a free port of 127.0.0.1.
@@ -81,10 +81,9 @@ impl Launch {
         self
     }
 
-    /// By a command that replaces itself with the command behind its arguments, so that the process
-    /// id stays: `setpriv`, `strace -D`, `sh -c 'exec "$@"' sh`.
-    pub(crate) fn through(mut self, command: &[&str]) -> Self {
-        self.through.extend(command.iter().map(OsString::from));
+    /// As an argument of that command, which must become it, as `exec` does.
+    pub(crate) fn under(mut self, command: &[&str]) -> Self {
+        self.wrapper = command.iter().map(OsString::from).collect();
         self
     }
 
@@ -102,9 +101,9 @@ impl Launch {
 
     /// Starts it; [`Process::wait_until_ready`] must come before its address is asked for.
     pub(crate) fn spawn(&self) -> Process {
-        let mut words = self.through.iter().map(OsString::as_os_str).chain([OsStr::new(self.binary.path())]);
-        let mut command = Command::new(words.next().unwrap());
-        command.args(words);
+        let words: Vec<_> = self.wrapper.iter().cloned().chain([self.binary.path().into()]).collect();
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
         // The tester's own settings are none of a test's business.
         let foreign = std::env::vars_os().map(|(name, _)| name);
         for name in foreign.filter(|name| name.to_string_lossy().starts_with("TALLY_")) {

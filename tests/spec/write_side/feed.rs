@@ -1,11 +1,13 @@
 //! The event feed: pages of what has happened, in order, for ever.
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::assert_refused;
 use crate::bank::{Bank, fill};
-use crate::support::Directory;
+use crate::support::{DEADLINE, Directory};
 
 impl Bank {
     fn page(&self, query: &str) -> Value {
@@ -124,9 +126,10 @@ fn a_reader_that_follows_while_many_write_sees_each_event_once_and_in_order() {
         for _ in 0..8 {
             scope.spawn(|| (0..30).for_each(|_| drop(bank.open())));
         }
-        let mut reached = 0;
+        let (mut reached, deadline) = (0, Instant::now() + DEADLINE);
         while reached < EVENTS {
-            for position in positions(&bank.page(&format!("after={reached}&wait=30"))) {
+            assert!(Instant::now() < deadline, "no event after {reached}");
+            for position in positions(&bank.page(&format!("after={reached}&wait=1"))) {
                 assert_eq!(position, reached + 1, "without a gap");
                 reached = position;
             }

@@ -1,0 +1,129 @@
+//! `read-service --verify`: are the read models what the log says?
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::projections;
+use super::upstream::{HttpFeed, Upstream};
+use crate::discovery::BaseUrl;
+use crate::es::{Feed, FeedError, MAX_PAGE, Page, Verified, VerifyError, verify_projection};
+
+/// How long the write side may be away before this is given up.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Pause between two tries.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Replays the log into a scratch database beside `db` and compares every projection with it.
+/// The read service may be running.
+///
+/// # Errors
+/// When a database or the log cannot be read.
+pub fn verify(db: &Path, registries: Vec<BaseUrl>) -> Result<Vec<Verified>, VerifyFailed> {
+    let upstream = Upstream::start(registries).map_err(VerifyFailed::Thread)?;
+    let mut feed = Patient(HttpFeed::new(Arc::clone(&upstream)));
+    let verified = verify_with(db, &mut feed);
+    upstream.close();
+    verified
+}
+
+fn verify_with(db: &Path, feed: &mut dyn Feed) -> Result<Vec<Verified>, VerifyFailed> {
+    let verified = |definition| {
+        let scratch = Scratch::beside(db);
+        verify_projection(db, &scratch.0, definition, feed)
+    };
+    projections().iter().map(verified).collect::<Result<_, _>>().map_err(VerifyFailed::Projection)
+}
+
+/// A feed that is asked again for a while before its failure counts.
+struct Patient<F>(F);
+
+impl<F: Feed> Feed for Patient<F> {
+    fn page(&mut self, after: u64, limit: u32, wait: Duration) -> Result<Page, FeedError> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.0.page(after, limit.min(MAX_PAGE), wait) {
+                Err(_) if Instant::now() < deadline => thread::sleep(PAUSE),
+                settled => return settled,
+            }
+        }
+    }
+}
+
+/// A database file that goes when it is no longer needed, as do SQLite's files beside it.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    /// In the same directory, where there is room for a database of that size if anywhere.
+    fn beside(db: &Path) -> Self {
+        let mut name = db.as_os_str().to_owned();
+        name.push(format!(".verify-{}", std::process::id()));
+        let scratch = Self(name.into());
+        scratch.remove();
+        scratch
+    }
+
+    fn remove(&self) {
+        for suffix in ["", "-wal", "-shm", "-journal"] {
+            let mut name = self.0.clone().into_os_string();
+            name.push(suffix);
+            // Most of them are not there.
+            let _ = std::fs::remove_file(name);
+        }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+/// Why the read models could not be verified.
+#[derive(Debug)]
+pub enum VerifyFailed {
+    /// A database or the log cannot be read.
+    Projection(VerifyError),
+    /// The system gives no thread.
+    Thread(std::io::Error),
+}
+
+impl fmt::Display for VerifyFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Projection(error) => error.fmt(f),
+            Self::Thread(error) => write!(f, "the system gives no thread: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for VerifyFailed {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::es::Projector;
+    use crate::es::tests::{Log, LogFeed, TempPath};
+
+    #[test]
+    fn an_account_that_was_tampered_with_is_found_by_account_and_field() {
+        let mut log = Log::new(1);
+        log.append(1, "AccountCreated", r#"{"owner":"Ada","currency":"EUR"}"#);
+        log.append(1, "MoneyDeposited", r#"{"amount":500,"currency":"EUR"}"#);
+        let (mut feed, path) = (LogFeed::new(log), TempPath::new());
+        Projector::open(&path, &projections()).unwrap().catch_up(&mut feed, u64::MAX).unwrap();
+        let sound = verify_with(&path, &mut feed).unwrap();
+        assert!(sound.iter().all(|verified| verified.difference.is_none() && verified.rows > 0), "{sound:?}");
+        let db = rusqlite::Connection::open(&*path).unwrap();
+        db.execute_batch("UPDATE accounts SET balance = 5000").unwrap();
+        let found = verify_with(&path, &mut feed).unwrap()[0].to_string();
+        let expected =
+            "account_id=00000000-0000-0000-0000-000000000001: balance is 5000, a replay of the log says 500";
+        assert!(found.contains(expected), "{found}");
+        let left = std::fs::read_dir(path.parent().unwrap()).unwrap();
+        let scratch = format!("{}.verify", path.file_name().unwrap().to_str().unwrap());
+        assert!(!left.flatten().any(|file| file.file_name().to_str().unwrap().starts_with(&scratch)));
+    }
+}
