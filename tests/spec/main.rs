@@ -16,6 +16,7 @@ mod write_side;
 
 mod backup;
 mod damage;
+mod disk_faults;
 mod verify;
 
 mod discovery_client;
