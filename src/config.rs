@@ -357,7 +357,7 @@ impl Config for AllConfig {
         Flag {
             name: "data-dir",
             kind: Kind::One("DIR"),
-            default: ".",
+            default: "the current directory",
             help: "The directory of write_db.sqlite3 and read_db.sqlite3; it is made when absent.",
         },
         TTL,

@@ -43,8 +43,13 @@ fn row(old: &Value, new: &Value) -> Option<[String; 7]> {
         format!("{:.2}", after / before),
         ratio(old),
         ratio(new),
-        verdict(unit, after / before).to_owned(),
+        verdict(unit, change(old, new).unwrap_or(after / before)).to_owned(),
     ])
+}
+
+/// Of the ratio to the limit: it was measured in the same run, and so in the same weather.
+fn change(old: &Value, new: &Value) -> Option<f64> {
+    Some(new["ratio"].as_f64()? / old["ratio"].as_f64()?)
 }
 
 fn verdict(unit: Unit, change: f64) -> &'static str {

@@ -43,12 +43,7 @@ impl Side {
 
 /// The group `log`: a long log beside a short one.
 pub(crate) fn log(bench: &Bench) -> Result<Vec<Figure>> {
-    let long_events = bench.plan.long_log_events;
-    let copied = if long_events == bench.plan.events {
-        bench.filled()?.copy("long-log")?
-    } else {
-        Filled::new("long-log", long_events, Spread::Over(ACCOUNTS))?
-    };
+    let copied = bench.filled()?.copy("long-log")?;
     let short = Filled::new("short-log", SHORT_LOG_EVENTS, Spread::Over(ACCOUNTS))?;
     let (long, short) = (Side::start(&copied, "long")?, Side::start(&short, "short")?);
     let mut figures = starts(bench, &copied)?;
@@ -58,7 +53,7 @@ pub(crate) fn log(bench: &Bench) -> Result<Vec<Figure>> {
         &|| load(long.read.address(), &long.queries, bench).run(),
         &|| load(short.read.address(), &short.queries, bench).run(),
     ])?;
-    let (limit, length) = (format!("{} events", grouped(SHORT_LOG_EVENTS)), grouped(long_events));
+    let (limit, length) = (format!("{} events", grouped(SHORT_LOG_EVENTS)), grouped(copied.events));
     let rate = |id: &str, what: &str, long, short| {
         let what = format!("{what}, 64 clients, log of {length} events");
         Figure::per_second(format!("log.{id}.rate"), what, median(long))
@@ -90,7 +85,7 @@ fn starts(bench: &Bench, log: &Filled) -> Result<Vec<Figure>> {
 
 /// The group `stream`: one long stream beside a short one in the same log.
 pub(crate) fn stream(bench: &Bench) -> Result<Vec<Figure>> {
-    let log = Filled::new("stream", bench.plan.long_stream_events, Spread::OnOne)?;
+    let log = Filled::new("stream", bench.plan.events, Spread::OnOne)?;
     let start = || Process::service(Binary::Write, Some(&log.path), None);
     // The first command ever replays all events, which the store's own writing has not snapshot.
     for account in [0, 1] {
@@ -119,7 +114,7 @@ pub(crate) fn stream(bench: &Bench) -> Result<Vec<Figure>> {
         }
     }
     let [next_long, next_short] = next.map(|latency| latency.quantile(0.5));
-    let length = grouped(bench.plan.long_stream_events);
+    let length = grouped(bench.plan.events);
     let figure = |id: &str, what: &str, long, short| {
         let what = format!("{what}, stream of {length} events, p50");
         Figure::seconds(format!("stream.{id}.p50"), what, long)

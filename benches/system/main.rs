@@ -80,6 +80,7 @@ fn measure(plan: Plan, names: &[String], output: Output) -> Result<()> {
     if let Some(unknown) = names.iter().find(|name| GROUPS.iter().all(|(group, _)| group != name)) {
         return Err(format!("no group is called {unknown}; --list shows them").into());
     }
+    process::remove_leftovers()?;
     let (bench, begun) = (Bench::new(plan), Instant::now());
     let (mut figures, mut failed) = (Vec::new(), Vec::new());
     for (name, group) in GROUPS {

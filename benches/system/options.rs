@@ -11,7 +11,8 @@ use crate::load::Span;
 pub(crate) const USAGE: &str = "cargo bench --bench system -- [OPTIONS] [GROUP...]
 
   --quick            about 15 seconds, and as much less to be trusted
-  --long-log EVENTS  the long log of the group `log` (default 1000000; the target is for 10000000)
+  --events COUNT     events in the long log and in the long stream (default 300000; the targets are
+                     for 1000000, and 10000000 in the group `log`: minutes, and gigabytes)
   --json             JSON on stdout in place of the table
   --compare OLD NEW  compare two files of --json
   --list             the groups there are
@@ -48,11 +49,9 @@ pub(crate) struct Plan {
     pub(crate) rounds: usize,
     /// One load.
     pub(crate) span: Span,
-    /// Events in the log that the feed is read from and read models are rebuilt from.
+    /// Events in the log that the feed is read from and read models are rebuilt from, in the long log
+    /// and in the long stream.
     pub(crate) events: u64,
-    /// Events in the longest log and the longest stream.
-    pub(crate) long_log_events: u64,
-    pub(crate) long_stream_events: u64,
     /// Accounts that queries go over.
     pub(crate) queried_accounts: u64,
     /// Samples of what takes milliseconds.
@@ -61,11 +60,9 @@ pub(crate) struct Plan {
 
 impl Plan {
     const FULL: Self = Self {
-        rounds: 3,
-        span: Span { warm_up: Duration::from_millis(150), measured: Duration::from_millis(850) },
-        events: 1_000_000,
-        long_log_events: 1_000_000,
-        long_stream_events: 1_000_000,
+        rounds: 5,
+        span: Span { warm_up: Duration::from_millis(100), measured: Duration::from_millis(500) },
+        events: 300_000,
         queried_accounts: 100_000,
         samples: 20,
     };
@@ -74,23 +71,24 @@ impl Plan {
         rounds: 1,
         span: Span { warm_up: Duration::from_millis(80), measured: Duration::from_millis(250) },
         events: 50_000,
-        long_log_events: 50_000,
-        long_stream_events: 20_000,
         queried_accounts: 5_000,
         samples: 5,
     };
 }
 
+/// Fewer make no long stream beside a short one.
+const MIN_EVENTS: u64 = 1000;
+
 /// Reads the command line of this process.
 pub(crate) fn task() -> Result<Task> {
     let mut parser = Parser::from_env();
-    let (mut plan, mut groups, mut output, mut long_log) = (Plan::FULL, Vec::new(), Output::Table, None);
+    let (mut plan, mut groups, mut output, mut events) = (Plan::FULL, Vec::new(), Output::Table, None);
     while let Some(argument) = parser.next()? {
         match argument {
             // Cargo says so to each benchmark.
             Arg::Long("bench") => {}
             Arg::Long("quick") => plan = Plan::QUICK,
-            Arg::Long("long-log") => long_log = Some(parser.value()?.parse()?),
+            Arg::Long("events") => events = Some(parser.value()?.parse()?),
             Arg::Long("json") => output = Output::Json,
             Arg::Long("list") => return Ok(Task::List),
             Arg::Long("help") => return Ok(Task::Help),
@@ -103,6 +101,6 @@ pub(crate) fn task() -> Result<Task> {
             Arg::Long(_) | Arg::Short(_) => return Err(argument.unexpected().into()),
         }
     }
-    plan.long_log_events = long_log.unwrap_or(plan.long_log_events);
+    plan.events = events.unwrap_or(plan.events).max(MIN_EVENTS);
     Ok(Task::Measure { plan, groups, output })
 }

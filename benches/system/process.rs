@@ -61,6 +61,19 @@ impl Directory {
     }
 }
 
+/// Removes what runs have left that were killed.
+pub(crate) fn remove_leftovers() -> Result<()> {
+    for entry in std::fs::read_dir(env!("CARGO_TARGET_TMPDIR"))? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix("bench-")?.split('-').next());
+        if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+            std::fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 impl Drop for Directory {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.path);

@@ -14,8 +14,9 @@ use crate::watch::Watch;
 
 /// The first pause after a registry did not answer.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// The longest pause between two tries: a registry that comes back is filled soon.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// The longest pause between two tries: a registry that comes late or comes back is filled within a
+/// second, at the cost of a refused connection now and then.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// The shortest interval between heartbeats, whatever a registry wishes.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
 

@@ -408,11 +408,11 @@ impl<A: Aggregate> Writer<A> {
         &mut self,
         stream_id: Uuid,
         touched: Touched<A>,
-        staged: Staged<A>,
+        staged: Vec<Staged<A::Event>>,
         context: &Context,
         head: &mut Head,
     ) -> Result<Receipt, Error> {
-        self.append(&touched, &staged, context, head)?;
+        self.append(&staged, context, head)?;
         let version = touched.iter().find(|(id, _)| *id == stream_id).map_or(0, |(_, loaded)| loaded.version);
         let receipt = Receipt { stream_id, version, position: head.position };
         if let Some(IdempotencyKey { key, command }) = &context.idempotency {
@@ -427,8 +427,7 @@ impl<A: Aggregate> Writer<A> {
 
     fn append(
         &mut self,
-        touched: &Touched<A>,
-        staged: &Staged<A>,
+        staged: &[Staged<A::Event>],
         context: &Context,
         head: &mut Head,
     ) -> Result<(), Error> {
@@ -439,16 +438,13 @@ impl<A: Aggregate> Writer<A> {
         if now > head.recorded_at {
             head.recorded_at = now;
         }
-        for (index, (stream_id, event)) in staged.iter().enumerate() {
-            let to_come = staged[index + 1..].iter().filter(|(id, _)| id == stream_id).count() as u64;
-            let after =
-                touched.iter().find(|(id, _)| id == stream_id).map_or(0, |(_, loaded)| loaded.version);
+        for Staged { stream_id, version, event } in staged {
             let mut recorded = RecordedEvent {
                 position: head.position + 1,
                 event_id: Uuid::now_v7(),
                 stream_id: *stream_id,
                 stream_type: A::STREAM_TYPE,
-                version: after - to_come,
+                version: *version,
                 event_type: event.event_type(),
                 schema_version: schema_version::<A::Event>(event.event_type()),
                 data: &event.to_json().map_err(not_json)?,

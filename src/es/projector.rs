@@ -48,6 +48,7 @@ pub struct Projector {
     /// What is being rebuilt beside them.
     next: Vec<Build>,
     turn: Turn,
+    memory: Footprint,
     pub(super) published: Arc<Published>,
     pub(super) notice: Box<dyn Fn(Notice) + Send>,
     committed: Box<dyn Fn() + Send>,
@@ -69,6 +70,16 @@ struct Poison {
     position: u64,
     error: String,
 }
+
+/// Whether a replay has filled the caches.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Footprint {
+    Small,
+    Large,
+}
+
+/// A page with so many events is a part of a replay, not of following.
+const LARGE_PAGE: usize = 1_000;
 
 #[derive(Clone, Copy)]
 enum Turn {
@@ -117,6 +128,7 @@ impl Projector {
             live,
             next,
             turn: Turn::Front,
+            memory: Footprint::Small,
             published: Arc::new(published),
             notice: Box::new(|_| {}),
             committed: Box::new(|| {}),
@@ -223,7 +235,21 @@ impl Projector {
         self.publish(request.after);
         self.stop_the_poisoned()?;
         self.swap_what_is_complete()?;
+        if page.len() >= LARGE_PAGE {
+            self.memory = Footprint::Large;
+        } else if self.memory == Footprint::Large && self.next.is_empty() {
+            self.shrink()?;
+        }
         Ok(())
+    }
+
+    /// Gives back what a replay has taken; between two transactions no build needs its memory.
+    fn shrink(&mut self) -> rusqlite::Result<()> {
+        for build in &mut self.live {
+            build.rows = (build.definition.over)(&build.names);
+        }
+        self.memory = Footprint::Small;
+        self.db.execute_batch("PRAGMA shrink_memory")
     }
 
     /// Whether the page continues what was read up to `after`.

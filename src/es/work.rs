@@ -19,8 +19,12 @@ use super::{Aggregate, Error, ExecuteError};
 
 /// Streams as the command has loaded and changed them.
 pub(super) type Touched<A> = Vec<(Uuid, Loaded<A>)>;
-/// Events that the command wants recorded, in order.
-pub(super) type Staged<A> = Vec<(Uuid, <A as Aggregate>::Event)>;
+/// An event that the command wants recorded.
+pub(super) struct Staged<E> {
+    pub(super) stream_id: Uuid,
+    pub(super) version: u64,
+    pub(super) event: E,
+}
 
 /// The view that a running command has of the log. It sees everything that was recorded before it,
 /// the earlier commands of its own batch included.
@@ -30,7 +34,7 @@ pub struct Work<'w, A: Aggregate> {
     shape: &'w str,
     // A command touches one or two streams: a list is the fastest map.
     touched: Touched<A>,
-    staged: Staged<A>,
+    staged: Vec<Staged<A::Event>>,
 }
 
 impl<'w, A: Aggregate> Work<'w, A> {
@@ -54,9 +58,11 @@ impl<'w, A: Aggregate> Work<'w, A> {
     /// As [`Work::load`].
     pub fn append(&mut self, stream_id: Uuid, events: Vec<A::Event>) -> Result<(), Error> {
         let loaded = self.loaded(stream_id)?;
-        loaded.version += events.len() as u64;
         loaded.state = events.iter().fold(std::mem::take(&mut loaded.state), A::evolve);
-        self.staged.extend(events.into_iter().map(|event| (stream_id, event)));
+        let next = loaded.version + 1;
+        loaded.version += events.len() as u64;
+        let staged = events.into_iter().zip(next..);
+        self.staged.extend(staged.map(|(event, version)| Staged { stream_id, version, event }));
         Ok(())
     }
 
@@ -75,7 +81,7 @@ impl<'w, A: Aggregate> Work<'w, A> {
     }
 
     /// What was loaded and what was staged.
-    pub(super) fn into_parts(self) -> (Touched<A>, Staged<A>) {
+    pub(super) fn into_parts(self) -> (Touched<A>, Vec<Staged<A::Event>>) {
         (self.touched, self.staged)
     }
 

@@ -314,6 +314,7 @@ fn write_provocations(document: &Document) -> Vec<Provocation<'static>> {
     let most = (1_u64 << 53) - 1;
     vec![
         ("open", call("open"), "account-exists"),
+        ("open", call("open").header("Origin", "https://elsewhere.example"), "origin-not-allowed"),
         ("deposit", call("deposit").id(ADA, NOBODY), "account-not-found"),
         ("deposit", call("deposit").id(ADA, "7"), "invalid-id"),
         ("deposit", call("deposit").body(&amount(most)), "balance-limit"),

@@ -7,7 +7,7 @@ use super::schema::{resolved, violations};
 use crate::support::{Client, Reply};
 
 /// Headers that HTTP itself brings to any answer, and that no operation lists.
-const OF_HTTP: [&str; 5] = ["content-type", "content-length", "date", "connection", "cache-control"];
+const OF_HTTP: [&str; 6] = ["content-type", "content-length", "date", "connection", "cache-control", "vary"];
 
 /// A service's document.
 #[derive(Debug)]
