@@ -8,7 +8,7 @@ use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 /// The longest that an orderly stop may take: ten seconds for requests in flight, five for
@@ -36,10 +36,12 @@ pub struct Shutdown {
 /// # Errors
 /// When the system does not take the signal handlers or has no thread left.
 pub fn on_signal() -> io::Result<Shutdown> {
-    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    // A file that may not grow any further is an error of the write that hits the limit; unless the
+    // signal is caught, it ends the process.
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGXFSZ])?;
     let (sender, receiver) = sync_channel(1);
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        let mut received = signals.forever();
+        let mut received = signals.forever().filter(|signal| *signal != SIGXFSZ);
         if let Some(signal) = received.next() {
             // The receiver waits for this one, or the process is at its end anyway.
             let _ = sender.send(signal);

@@ -121,7 +121,8 @@ struct Job<A: Aggregate> {
 struct Queue<A: Aggregate> {
     jobs: VecDeque<Job<A>>,
     writer: WriterState,
-    last_failure: Option<(Instant, Error)>,
+    /// The last batch's, until one is recorded again.
+    last_failure: Option<Error>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -237,10 +238,20 @@ where
         self.shared.queue().jobs.len()
     }
 
-    /// The last commit's failure, if it was within `window` and no commit has succeeded since.
-    pub fn recent_failure(&self, window: Duration) -> Option<Error> {
-        let queue = self.shared.queue();
-        queue.last_failure.as_ref().filter(|(at, _)| at.elapsed() < window).map(|(_, error)| error.clone())
+    /// Whether commands can be recorded. Where the last commit failed, the storage is tried again,
+    /// with a write of its own; so the answer is true now, also when no command comes.
+    ///
+    /// # Errors
+    /// Why they cannot.
+    pub fn check(&self) -> Result<(), Error> {
+        if self.shared.queue().last_failure.is_none() {
+            return Ok(());
+        }
+        // A batch without events: the writer recovers first, or it fails.
+        match self.transact(Context::default(), |_| Ok(Uuid::nil())) {
+            Err(ExecuteError::Failed(error)) => Err(error),
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 }
 
@@ -292,7 +303,7 @@ fn write<A: Aggregate>(shared: &Shared<A>, mut writer: Writer<A>) {
         let (runs, answers): (Vec<_>, Vec<_>) =
             jobs.into_iter().map(|job| ((job.run, job.context, job.answer_by), job.answer)).unzip();
         let outcomes = writer.commit_all(runs);
-        shared.queue().last_failure = outcomes.as_ref().err().map(|error| (Instant::now(), error.clone()));
+        shared.queue().last_failure = outcomes.as_ref().err().cloned();
         match outcomes {
             // A caller that has given up waiting is no error.
             Ok(outcomes) => answers.iter().zip(outcomes).for_each(|(answer, outcome)| {

@@ -12,6 +12,7 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{CachedStatement, Connection, OpenFlags, OptionalExtension, Row, params};
@@ -23,6 +24,10 @@ use super::{Error, Hash, RecordedEvent};
 
 /// Statements kept prepared per connection: more than there are in this file.
 const STATEMENT_CACHE: usize = 32;
+
+/// What is written to see whether the storage works again: as much as a commit of some dozens of
+/// commands. Where there is less room, commands would fail again.
+const PROBE_BYTES: usize = 64 << 10;
 
 pub(super) const EVENT_COLUMNS: &str = "position, event_id, stream_id, stream_type, version, type, \
                              schema_version, data, metadata, recorded_at, hash";
@@ -105,6 +110,15 @@ struct SqliteStore {
 impl SqliteStore {
     fn prepare(&self, sql: &str) -> Result<CachedStatement<'_>, Error> {
         Ok(self.connection.prepare_cached(sql)?)
+    }
+
+    /// Writes as much as commands do, to the disk, in the one table whose rows mean nothing.
+    fn probe(&self) -> Result<(), Error> {
+        let insert =
+            "INSERT OR REPLACE INTO snapshots (stream_id, version, shape, state) VALUES ('probe', 0, '', ?1)";
+        self.connection.execute(insert, ["x".repeat(PROBE_BYTES)])?;
+        self.connection.execute("DELETE FROM snapshots WHERE stream_id = 'probe'", [])?;
+        Ok(())
     }
 }
 
@@ -198,7 +212,13 @@ impl EventStore for SqliteStore {
     fn recover(&mut self) -> Result<(), Error> {
         // Dropping the old connection gives up its transaction.
         self.connection = connect(&self.path, Access::Write)?;
-        Ok(())
+        // On a full disk, the write-ahead log may be used from its beginning again once it is moved into
+        // the database. It keeps its size: what it gave back, somebody else might take. A reader may
+        // be in the way; then the next call tries again.
+        self.connection.busy_timeout(Duration::ZERO)?;
+        let _ = self.connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()));
+        self.connection.busy_timeout(BUSY_TIMEOUT)?;
+        self.probe()
     }
 }
 

@@ -111,7 +111,8 @@ pub trait EventStore: Send {
 
     /// Gives up the transaction, if there is one, and everything that was remembered of the
     /// storage: the connection is opened anew. After a failed sync, what the operating system
-    /// has cached may not be what is on the disk.
+    /// has cached may not be what is on the disk. Then it makes sure, by writes and syncs that change
+    /// nothing, that the storage works again.
     ///
     /// # Errors
     /// When the storage still fails; call it again before the next [`begin`](Self::begin).

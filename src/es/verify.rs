@@ -408,7 +408,7 @@ impl<A: Aggregate, L: FnMut(&A, &A::Event) -> Result<(), String>> Audit<'_, A, L
 
     fn snapshots(&mut self) -> Result<(), Error> {
         let sql = format!(
-            "SELECT stream_id, version FROM snapshots AS s WHERE NOT EXISTS
+            "SELECT stream_id, version FROM snapshots AS s WHERE version > 0 AND NOT EXISTS
                  (SELECT 1 FROM events AS e WHERE e.stream_id = s.stream_id AND e.version = s.version)
              LIMIT {MAX_FINDINGS}"
         );

@@ -1,8 +1,6 @@
 //! What the write side can answer instead of a receipt, and the one place where errors of the
 //! domain and of the machine become HTTP.
 
-use std::time::Duration;
-
 use crate::account::Rejection;
 use crate::es::{Error, ExecuteError};
 use crate::http::{Problem, problem_types, problems};
@@ -40,9 +38,6 @@ problem_types! {
 
 /// How long a client waits before it tries again, in seconds: a few commits.
 pub(super) const RETRY_AFTER: &str = "1";
-
-/// After a failed commit the service calls itself unhealthy for so long, unless one succeeds before.
-pub(super) const FAILURE_WINDOW: Duration = Duration::from_secs(5);
 
 pub(super) fn of_rejection(rejection: Rejection) -> Problem {
     let (kind, detail) = match rejection {

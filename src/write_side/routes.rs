@@ -10,7 +10,7 @@ use super::cloud_events::{self, BATCH};
 use super::command::Command;
 use super::context::context_of;
 use super::precondition::IfMatch;
-use super::problems::{self, FAILURE_WINDOW, UNHEALTHY};
+use super::problems::{self, UNHEALTHY};
 use crate::account::Account;
 use crate::es::{Error, EventLog, Execution, Executor, MAX_PAGE_EVENTS, Page};
 use crate::http::{self, Fields, LongPolls, Method, Params, Problem, Query, Request, Response, Route};
@@ -178,8 +178,8 @@ fn page_response(request: &Request, page: Page) -> Result<Response, Problem> {
 
 fn health(service: &WriteSide, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
     no_query(request)?;
-    if let Some(error) = service.bank.recent_failure(FAILURE_WINDOW) {
-        let problem = Problem::new(&UNHEALTHY, format!("the last commit failed: {error}"));
+    if let Err(error) = service.bank.check() {
+        let problem = Problem::new(&UNHEALTHY, format!("commands cannot be recorded: {error}"));
         return Err(problem.with_header("Retry-After", problems::RETRY_AFTER));
     }
     Ok(Response::json(

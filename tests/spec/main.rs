@@ -15,6 +15,8 @@ mod event_store;
 mod write_side;
 
 mod backup;
+mod damage;
+mod disk_faults;
 mod verify;
 
 mod discovery_client;
