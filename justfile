@@ -49,3 +49,11 @@ crash-test seconds="60":
 # Show that a command costs the same on a stream of a million events, and that clients share a sync
 flat-cost:
     cargo test --release --test spec flat_cost -- --ignored --nocapture --test-threads=1
+
+# Rebuild 200 000 events while commands and queries go on, and compare the rows
+rebuild-test:
+    cargo test --release --test spec rebuild_under_load -- --ignored --nocapture
+
+# Attack the HTTP engine in eleven ways, and watch its other clients
+attack-test:
+    cargo test --release --test spec http_attacks -- --ignored --nocapture --test-threads=1
