@@ -44,7 +44,11 @@ reset:
 # Kill processes at random for so many seconds, then look up every promise; a failure prints its seed
 [positional-arguments]
 crash-test seconds="60":
-    TALLY_CRASH_SECONDS="${1:-60}" cargo test --release --test spec crashes -- --ignored --nocapture
+    TALLY_CRASH_SECONDS="${1:-60}" cargo test --release --features crash-points --test spec crashes -- --include-ignored --nocapture --test-threads=1
+
+# Show that the crash suite finds each of five bugs that are put into a copy of the code
+mutants:
+    tests/mutants.sh
 
 # Show that a command costs the same on a stream of a million events, and that clients share a sync
 flat-cost:

@@ -45,6 +45,7 @@ pub fn backup<A: Aggregate>(
     partial.begin()?;
     copy(from, &partial.path)?;
     let report = verify(&partial.path, lawful)?;
+    crash_point!("backup-copied-before-name");
     if report.is_sound() {
         partial.complete(to)?;
     }

@@ -362,7 +362,9 @@ impl<A: Aggregate> Writer<A> {
             })
             .collect::<Result<Vec<_>, Error>>()?;
         let begun = Instant::now();
+        crash_point!("before-sync");
         self.store.commit()?;
+        crash_point!("after-sync-before-receipt");
         self.log.head().raise(head.position);
         (self.on_commit)(&Commit {
             commands: outcomes.len(),
@@ -413,6 +415,7 @@ impl<A: Aggregate> Writer<A> {
         head: &mut Head,
     ) -> Result<Receipt, Error> {
         self.append(&staged, context, head)?;
+        crash_point!("between-events-and-key");
         let version = touched.iter().find(|(id, _)| *id == stream_id).map_or(0, |(_, loaded)| loaded.version);
         let receipt = Receipt { stream_id, version, position: head.position };
         if let Some(IdempotencyKey { key, command }) = &context.idempotency {
@@ -456,6 +459,7 @@ impl<A: Aggregate> Writer<A> {
             self.store.append(&recorded)?;
             head.position = recorded.position;
             head.hash = recorded.hash;
+            crash_point!("between-two-events");
         }
         Ok(())
     }
@@ -466,6 +470,7 @@ impl<A: Aggregate> Writer<A> {
                 .map_err(|error| Error::Corrupt(format!("a state cannot be written as JSON: {error}")))?;
             let snapshot = Snapshot { version: loaded.version, shape: self.shape.clone(), state };
             self.store.keep_snapshot(stream_id, &snapshot)?;
+            crash_point!("in-snapshot");
             loaded.snapshot_version = loaded.version;
         }
         Ok(loaded)

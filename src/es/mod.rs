@@ -193,9 +193,19 @@
 //! Read next: `aggregate.rs`, `event.rs`, `store.rs`, `sqlite.rs`, `executor.rs`, `log.rs`, `projection.rs`,
 //! `projector.rs`.
 
+/// Ends the process here if the environment asks for it; see `crash_point.rs`.
+macro_rules! crash_point {
+    ($name:literal) => {
+        #[cfg(feature = "crash-points")]
+        $crate::es::crash_point::reach($name);
+    };
+}
+
 mod aggregate;
 mod backup;
 mod cache;
+#[cfg(feature = "crash-points")]
+mod crash_point;
 mod error;
 mod event;
 mod executor;
@@ -217,6 +227,8 @@ mod work;
 
 pub use aggregate::{Aggregate, DecodeError, Event, Upcaster, decode, schema_version};
 pub use backup::backup;
+#[cfg(feature = "crash-points")]
+pub use crash_point::CRASH_POINTS;
 pub use error::{Error, ExecuteError};
 pub use event::{Hash, Page, PageContent, RecordedEvent, chain};
 pub use executor::{Commit, Context, Execution, Executor, IdempotencyKey, Metadata, QUEUE_CAPACITY};

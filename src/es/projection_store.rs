@@ -141,6 +141,7 @@ fn create_schema(db: &mut Connection) -> rusqlite::Result<()> {
     tx.execute_batch(SCHEMA)?;
     tx.pragma_update(None, "application_id", APPLICATION_ID)?;
     tx.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    crash_point!("read-database-created-before-commit");
     tx.commit()
 }
 
@@ -206,6 +207,7 @@ pub(super) fn begin_next(db: &mut Connection, definition: &Definition) -> rusqli
     let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     drop_build(&tx, definition, Names::NEXT)?;
     let names = create_build(&tx, definition, Names::NEXT)?;
+    crash_point!("rebuild-begun-before-commit");
     tx.commit()?;
     Ok(names)
 }
@@ -238,6 +240,7 @@ pub(super) fn swap(db: &mut Connection, definition: &Definition) -> rusqlite::Re
         "UPDATE checkpoints SET name = ?1 WHERE name = ?2",
         [definition.name, &build_name(definition, Names::NEXT)],
     )?;
+    crash_point!("in-swap-before-commit");
     tx.commit()
 }
 

@@ -314,6 +314,7 @@ impl Projector {
         for (number, build) in self.live.iter_mut().chain(&mut self.next).enumerate() {
             if build.checkpoint.position == request.after {
                 let reached = build.run(number, &tx, page, request.limit)?;
+                crash_point!("between-rows-and-checkpoint");
                 if reached != build.checkpoint {
                     let name = store::build_name(&build.definition, build.names.suffix());
                     store::advance(&tx, &name, build.checkpoint, reached)?;
@@ -321,7 +322,9 @@ impl Projector {
                 moved.push((number, reached));
             }
         }
+        crash_point!("before-checkpoint-commit");
         tx.commit()?;
+        crash_point!("after-checkpoint-commit");
         (self.committed)();
         self.log_id = Some(page.log_id);
         let mut builds: Vec<_> = self.live.iter_mut().chain(&mut self.next).collect();
@@ -339,6 +342,7 @@ impl Projector {
         }
         for build in &self.next {
             self.published.rebuild_reached(build.index, build.checkpoint.position);
+            crash_point!("in-rebuild");
         }
     }
 
@@ -375,6 +379,7 @@ impl Projector {
         let complete: Vec<Build> = self.next.extract_if(.., complete).collect();
         for build in complete {
             store::swap(&mut self.db, &build.definition)?;
+            crash_point!("after-swap");
             (self.committed)();
             let Build { definition, index, names, checkpoint, .. } = build;
             self.live[index] = Build::new(&definition, index, names.live(), checkpoint);

@@ -157,6 +157,7 @@ fn create(connection: &mut Connection) -> Result<Uuid, Error> {
         transaction.execute_batch(SCHEMA)?;
         transaction.execute("INSERT INTO log (only, log_id) VALUES (1, ?1)", [Uuid::now_v7().to_string()])?;
     }
+    crash_point!("log-created-before-commit");
     transaction.commit()?;
     read_log_id(connection)
 }

@@ -4,6 +4,8 @@
 //! A failure prints the seed, and `TALLY_CRASH_SEED` repeats its commands and its kills. (What the
 //! threads of the system make of them is not repeated; run it some times.)
 
+#[cfg(feature = "crash-points")]
+mod points;
 mod random;
 mod workload;
 
@@ -11,7 +13,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::history::History;
-use crate::support::{Binary, DEADLINE, Directory, Launch, Process, System, free_address};
+use crate::support::{Binary, Directory, Launch, Process, System, free_address};
 
 use random::Random;
 use workload::{Bank, Told, check, follow};
@@ -48,15 +50,21 @@ fn every_promise_is_kept_for_as_long_as_processes_are_killed() {
             (Instant::now() < round_end).then(|| random.one_of(&[Write, Write, Write, Read, Read, Registry]))
         });
         kill_and_check(seed, victims);
+        #[cfg(feature = "crash-points")]
+        (0..20).for_each(|number| points::crash_somewhere(Random::from_seed(seed).part(1000 + number)));
         round += 1;
     }
 }
 
 /// Lets clients work while those processes are killed and started again, then checks everything.
 fn kill_and_check(seed: u64, victims: impl Iterator<Item = Binary>) {
+    work_and_check(seed, Target::start(), |target, bank, random| target.kill_all(victims, bank, random));
+}
+
+/// Lets clients work while `disturb` kills processes and says how many, then checks everything.
+fn work_and_check(seed: u64, mut target: Target, disturb: impl FnOnce(&mut Target, &Bank, Random) -> u64) {
     let _told_on_failure = TellSeed(seed);
     let random = Random::from_seed(seed);
-    let mut target = Target::start();
     let bank = Bank::of(target.write().client(), target.read().client());
     let (told, shown, kills) = std::thread::scope(|scope| {
         let follower = scope.spawn(|| follow(&bank));
@@ -67,7 +75,9 @@ fn kill_and_check(seed: u64, victims: impl Iterator<Item = Binary>) {
         let clients: Vec<_> = (0..CLIENTS).map(client).collect();
         // However this ends, the clients must go home, or nobody learns how it ended.
         let at_closing_time = Closing(&bank);
-        let kills = target.kill_all(victims, &bank, random.part(CLIENTS));
+        let kills = disturb(&mut target, &bank, random.part(CLIENTS));
+        // And some commands that meet all processes alive again.
+        bank.wait_for(CLIENTS);
         drop(at_closing_time);
         let told: Vec<Told> = clients.into_iter().flat_map(|client| client.join().unwrap()).collect();
         (told, follower.join().unwrap(), kills)
@@ -106,6 +116,11 @@ struct Target {
 
 impl Target {
     fn start() -> Self {
+        Self::start_with(|_, launch| launch)
+    }
+
+    /// With another way to start the first process of some binary.
+    fn start_with(first: impl Fn(Binary, Launch) -> Launch) -> Self {
         let directory = Directory::fresh();
         let address = free_address();
         let url = format!("http://{address}");
@@ -115,7 +130,7 @@ impl Target {
             (Binary::Read, System::read(&directory, &url)),
         ];
         let running = running.map(|(binary, launch)| {
-            let process = launch.start();
+            let process = first(binary, launch.clone()).start();
             (binary, launch, Some(process))
         });
         Self { running, _directory: directory }
@@ -135,21 +150,24 @@ impl Target {
         for victim in victims {
             // Sometimes at once: while the last one is still coming back.
             let pause = random.below(4) * random.below(COMMANDS_BETWEEN_KILLS) / 3;
-            let goal = bank.answered.value() + pause;
-            assert!(bank.answered.wait_for(goal, DEADLINE) >= goal, "the bank stands still");
+            bank.wait_for(pause);
             self.kill(victim, bank);
             kills += 1;
         }
-        // And some that meet all processes alive again.
-        let goal = bank.answered.value() + CLIENTS;
-        assert!(bank.answered.wait_for(goal, DEADLINE) >= goal, "the bank stands still");
         kills
     }
 
     fn kill(&mut self, victim: Binary, bank: &Bank) {
         let (_, launch, process) = self.running.iter_mut().find(|(binary, ..)| *binary == victim).unwrap();
         process.take().unwrap().kill();
-        let started = process.insert(launch.start());
+        let started = launch.start();
+        self.put(victim, started, bank);
+    }
+
+    /// Puts a process that was started in the place of one that has ended.
+    fn put(&mut self, victim: Binary, started: Process, bank: &Bank) {
+        let (.., process) = self.running.iter_mut().find(|(binary, ..)| *binary == victim).unwrap();
+        let started = process.insert(started);
         match victim {
             Binary::Write => *bank.commands.write().unwrap() = started.client(),
             Binary::Read => *bank.queries.write().unwrap() = started.client(),

@@ -26,7 +26,7 @@ pub(super) struct Bank {
     pub(super) queries: RwLock<Client>,
     accounts: Mutex<Vec<String>>,
     /// How many commands were answered.
-    pub(super) answered: Watch,
+    answered: Watch,
     count: AtomicU64,
     pub(super) closing_time: AtomicBool,
 }
@@ -75,6 +75,12 @@ impl Bank {
             self.answered.raise(self.count.fetch_add(1, Ordering::Relaxed) + 1);
         }
         told
+    }
+
+    /// Waits until so many more commands were answered.
+    pub(super) fn wait_for(&self, commands: u64) {
+        let goal = self.answered.value() + commands;
+        assert!(self.answered.wait_for(goal, DEADLINE) >= goal, "the bank stands still");
     }
 
     fn choose(&self, random: &mut Random) -> Command {
