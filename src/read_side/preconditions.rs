@@ -18,14 +18,10 @@ const MAX_POSITION: u64 = (1 << 53) - 1;
 /// 400 for a malformed parameter, 503 `read-model-behind` when they have not in time, 503
 /// `overloaded` when too many wait.
 pub(super) fn await_position(service: &ReadSide, query: &Query, projections: &[&str]) -> Result<(), Problem> {
+    // Checked also where there is nothing to wait for: a malformed parameter is never ignored.
     let wait = query.wait()?;
     let Some(wanted) = query.whole_number("min_position", 0..=MAX_POSITION)? else {
-        return match wait {
-            Some(_) => {
-                Err(Problem::invalid_query("wait", "there is nothing to wait for without min_position"))
-            }
-            None => Ok(()),
-        };
+        return Ok(());
     };
     let deadline = Instant::now() + wait.unwrap_or(DEFAULT_WAIT);
     for watch in projections.iter().filter_map(|projection| service.projector.watch(projection)) {

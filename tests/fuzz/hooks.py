@@ -29,9 +29,7 @@ def shorten_wait(query):
         query.setdefault("wait", LONGEST_WAIT)
 
 
-def make_lawful(path, query):
-    if path.startswith(("/accounts", "/summary", "/position", "/projections")) and "min_position" not in query:
-        query.pop("wait", None)
+def make_lawful(query):
     if "at_version" in query:
         query.pop("as_of", None)
 
@@ -78,7 +76,7 @@ def before_call(context, case, kwargs):
     valid = is_meant_to_be_valid(case)
     if isinstance(case.query, dict):
         if valid:
-            make_lawful(case.path, case.query)
+            make_lawful(case.query)
         shorten_wait(case.query)
     if valid:
         send_to_known_accounts(case)
