@@ -24,6 +24,11 @@ bench *ARGUMENTS:
 bench-compare OLD NEW:
     cargo bench --bench system -- --compare {{OLD}} {{NEW}}
 
+# Send the three services what their OpenAPI documents allow and what not, for so many seconds each
+[positional-arguments]
+fuzz-api seconds="40":
+    tests/fuzz-api.sh "${1:-40}"
+
 # Walk through README.md with curl, against the services that are running
 demo:
     sh tests/demo.sh
@@ -48,3 +53,11 @@ mutants:
 # Show that a command costs the same on a stream of a million events, and that clients share a sync
 flat-cost:
     cargo test --release --test spec flat_cost -- --ignored --nocapture --test-threads=1
+
+# Rebuild 200 000 events while commands and queries go on, and compare the rows
+rebuild-test:
+    cargo test --release --test spec rebuild_under_load -- --ignored --nocapture
+
+# Attack the HTTP engine in eleven ways, and watch its other clients
+attack-test:
+    cargo test --release --test spec http_attacks -- --ignored --nocapture --test-threads=1

@@ -15,7 +15,7 @@ mod write;
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::about::{self, Profile};
 use crate::config::{self, AllConfig, Config, Reachable, ReadConfig, RegistryConfig, WriteConfig};
@@ -59,11 +59,9 @@ fn serve<S: Send + Sync + 'static>(
     let router = Arc::new(router);
     let (own, common) = (Arc::clone(&router), about::router(profile, metrics).allow_origins(origins));
     let server = http::serve(listener, options, move |request| {
-        let begun = Instant::now();
-        let response =
-            if common.knows(request.path()) { common.handle(request) } else { own.handle(request) };
-        telemetry::log_request(request, &response, begun.elapsed());
-        response
+        telemetry::logged(request, || {
+            if common.knows(request.path()) { common.handle(request) } else { own.handle(request) }
+        })
     })?;
     Ok(Served { router, server })
 }

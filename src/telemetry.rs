@@ -9,7 +9,7 @@
 //! **Invariant:** labels come from the route table, never from a request.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::http::{ConnectionStats, Connections, Observer, Request, Response, Route};
 use crate::metrics::{Buckets, Counter, Gauge, Histogram, MEDIA_TYPE, Registry};
@@ -81,22 +81,25 @@ impl Observer for HttpMetrics {
     }
 }
 
-/// One line for each request, at `debug`: what it was, how it ended, and the id that joins it with the
-/// lines of other services and with the events that it recorded.
-pub fn log_request(request: &Request, response: &Response, elapsed: Duration) {
-    // Said before anything is formatted: this is on the way of every request.
+/// Answers a request and writes a line about it, at `debug`: what it was, how it ended, and the id that
+/// joins it with the lines of other services and with the events that it recorded.
+pub fn logged(request: &Request, answer: impl FnOnce() -> Response) -> Response {
+    // Asked before anything is measured or formatted: this is on the way of every request.
     if !log::log_enabled!(log::Level::Debug) {
-        return;
+        return answer();
     }
+    let begun = Instant::now();
+    let response = answer();
     let correlation = request.header("X-Correlation-Id").or_else(|| request.header("traceparent"));
     log::debug!(
         "{} {} {} {:.3} ms, correlation id {}",
-        request.method.as_str(),
+        shown(request.method.as_str()),
         shown(request.path()),
         response.status,
-        elapsed.as_secs_f64() * 1000.0,
+        begun.elapsed().as_secs_f64() * 1000.0,
         correlation.map_or_else(|| "-".into(), shown),
     );
+    response
 }
 
 /// What a client sent, fit for a line of the log: a bounded number of visible characters.

@@ -31,8 +31,10 @@ mod bad_input;
 mod common_rules;
 
 mod command_line;
+mod freshness;
 mod openapi;
 mod operations;
+mod rebuild_under_load;
 mod registered_processes;
 mod whole_system;
 

@@ -15,7 +15,11 @@ pub(crate) struct System {
 impl System {
     /// All three, ready.
     pub(crate) fn start() -> Self {
-        let directory = Directory::fresh();
+        Self::on(Directory::fresh())
+    }
+
+    /// All three, ready, on the data that is there.
+    pub(crate) fn on(directory: Directory) -> Self {
         let registry = Self::registry(&directory).start();
         let write = Self::write(&directory, &registry.url()).start();
         let read = Self::read(&directory, &registry.url()).start();
