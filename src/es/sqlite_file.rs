@@ -137,7 +137,7 @@ fn check_unopened(path: &Path) -> Result<(), Error> {
         return Ok(());
     };
     let length = std::fs::metadata(path).map(|file| file.len());
-    if let (Ok(0), Some(log_id)) = (&length, lock.log_id) {
+    if let (Ok(0), Some(log_id)) = (length, lock.log_id) {
         let lock_path = with_suffix(path, LOCK_SUFFIX);
         let what = format!(
             "it is empty, but held log {log_id}: restore a backup; to begin another log, delete {}",
@@ -145,7 +145,7 @@ fn check_unopened(path: &Path) -> Result<(), Error> {
         );
         return Err(unusable(path, &what));
     }
-    sqlite_wal::check(path, length.is_ok_and(|length| length > 0))
+    sqlite_wal::check(path)
 }
 
 /// Creates schema and log in one transaction: a crash leaves an empty file, never half a schema.
