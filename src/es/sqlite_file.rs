@@ -137,7 +137,7 @@ fn check_unopened(path: &Path) -> Result<(), Error> {
         return Ok(());
     };
     let length = std::fs::metadata(path).map(|file| file.len());
-    if let (Ok(0), Some(log_id)) = (&length, lock.log_id) {
+    if let (Ok(0), Some(log_id)) = (length, lock.log_id) {
         let lock_path = with_suffix(path, LOCK_SUFFIX);
         let what = format!(
             "it is empty, but held log {log_id}: restore a backup; to begin another log, delete {}",
@@ -145,7 +145,7 @@ fn check_unopened(path: &Path) -> Result<(), Error> {
         );
         return Err(unusable(path, &what));
     }
-    sqlite_wal::check(path, length.is_ok_and(|length| length > 0))
+    sqlite_wal::check(path)
 }
 
 /// Creates schema and log in one transaction: a crash leaves an empty file, never half a schema.
@@ -188,11 +188,33 @@ pub(super) fn schema_is_intact(connection: &Connection) -> Result<bool, Error> {
     Ok(objects(connection)? == objects(&intended)?)
 }
 
-fn objects(connection: &Connection) -> rusqlite::Result<Vec<(String, Option<String>)>> {
+/// Tables, indexes and triggers by name, and what each says.
+fn objects(connection: &Connection) -> rusqlite::Result<Vec<(String, String)>> {
     connection
-        .prepare("SELECT name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_stat%' ORDER BY name")?
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .prepare("SELECT name, coalesce(sql, '') FROM sqlite_schema WHERE name NOT LIKE 'sqlite_stat%' ORDER BY name")?
+        .query_map([], |row| Ok((row.get(0)?, without_comments(row.get_ref(1)?.as_str()?))))?
         .collect()
+}
+
+/// SQL without its comments and line breaks: SQLite keeps both, and a comment that is worded anew must
+/// not make strangers of the databases that are there.
+fn without_comments(sql: &str) -> String {
+    let (mut kept, mut rest) = (String::new(), sql);
+    while let Some(at) = rest.find(['\'', '-']) {
+        let (before, from) = rest.split_at(at);
+        kept.push_str(before);
+        let end = match from.strip_prefix('\'') {
+            Some(text) => text.find('\'').map_or(from.len(), |end| end + 2),
+            None if from.starts_with("--") => from.find('\n').unwrap_or(from.len()),
+            None => 1,
+        };
+        if !from.starts_with("--") {
+            kept.push_str(&from[..end]);
+        }
+        rest = &from[end..];
+    }
+    kept.push_str(rest);
+    kept.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The head is where the events end, and the last of them are chained.
@@ -288,4 +310,17 @@ pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_schema_says_is_compared_and_not_how_it_is_commented() {
+        let today = "CREATE TABLE t (\n    a INT, -- it's new\n    b TEXT CHECK (b != '-- no') -- end\n)";
+        assert_eq!(without_comments(today), "CREATE TABLE t ( a INT, b TEXT CHECK (b != '-- no') )");
+        assert_eq!(without_comments("SELECT 1 - 2, 'it''s - so'"), "SELECT 1 - 2, 'it''s - so'");
+        assert_ne!(without_comments("RAISE(ABORT, 'a')"), without_comments("RAISE(ABORT, 'b')"));
+    }
 }

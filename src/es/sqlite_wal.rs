@@ -32,14 +32,26 @@ const PAGE_SIZES: std::ops::RangeInclusive<usize> = 512..=65_536;
 ///
 /// # Errors
 /// [`Error::Unusable`] when commits are missing.
-pub(super) fn check(path: &Path, database_has_content: bool) -> Result<(), Error> {
+pub(super) fn check(path: &Path) -> Result<(), Error> {
     let wal_path = with_suffix(path, "-wal");
     let cannot_read = |error: io::Error| unusable(&wal_path, &format!("it cannot be read: {error}"));
     let wal = Wal::read(&wal_path).map_err(cannot_read)?;
-    if !database_has_content && wal != Wal::Nothing {
-        let what = "it is empty or missing, but its write-ahead log is there, and would be deleted: \
-                    put the database back, or restore a backup";
-        return Err(unusable(path, what));
+    let database = DatabaseFile::read(path).map_err(cannot_read)?;
+    match database {
+        DatabaseFile::Empty if wal != Wal::Nothing => {
+            let what = "it is empty or missing, but its write-ahead log is there, and would be deleted: \
+                        put the database back, or restore a backup";
+            return Err(unusable(path, what));
+        }
+        DatabaseFile::WithoutWal if wal != Wal::Nothing => {
+            let what = format!(
+                "the write-ahead log beside it belongs to another database, and would be mixed into this one; \
+                 if this is a restored backup, delete {} and the -shm file",
+                wal_path.display()
+            );
+            return Err(unusable(path, &what));
+        }
+        DatabaseFile::Empty | DatabaseFile::WithoutWal | DatabaseFile::WithWal => {}
     }
     let refuse = |what: &str| {
         let shm = with_suffix(path, "-shm");
@@ -64,6 +76,31 @@ pub(super) fn check(path: &Path, database_has_content: bool) -> Result<(), Error
             refuse(&format!("it holds {committed} whole frames of {}", witness.frames))
         }
         (Wal::Frames { .. }, Some(_)) => Ok(()),
+    }
+}
+
+/// The database file, as far as its header tells about a write-ahead log.
+enum DatabaseFile {
+    Empty,
+    /// In another journal mode, as backups are: SQLite would take whatever is beside it for its WAL.
+    WithoutWal,
+    WithWal,
+}
+
+impl DatabaseFile {
+    fn read(path: &Path) -> io::Result<Self> {
+        let mut header = [0; 19];
+        match File::open(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::Empty),
+            Err(error) => return Err(error),
+            Ok(mut file) => {
+                if !fill(&mut file, &mut header)? {
+                    return Ok(Self::Empty);
+                }
+            }
+        }
+        // "Database file format", section 1.3.3: 1 is a rollback journal, 2 a write-ahead log.
+        Ok(if header[18] == 1 { Self::WithoutWal } else { Self::WithWal })
     }
 }
 

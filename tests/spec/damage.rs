@@ -142,6 +142,21 @@ fn a_write_ahead_log_without_its_database_is_not_thrown_away() {
 }
 
 #[test]
+fn a_backup_is_not_mixed_with_the_write_ahead_log_that_a_crash_has_left() {
+    let bank = Bank::start();
+    let account = bank.open();
+    let backup = Launch::of(Binary::Write, bank.directory()).flag("--backup", "copy").run();
+    assert_eq!(backup.status.code(), Some(0));
+    (0..20).for_each(|_| drop(bank.deposit(&account, 1).expect(200)));
+    let directory = bank.crashed();
+    std::fs::copy(directory.join("copy"), directory.join(DATABASE)).unwrap();
+    assert_refused(&launch(&directory).run(), "write_db.sqlite3-wal and the -shm file");
+    std::fs::remove_file(directory.join("write_db.sqlite3-wal")).unwrap();
+    std::fs::remove_file(directory.join("write_db.sqlite3-shm")).unwrap();
+    assert_eq!(Bank::on(directory).head(), 1);
+}
+
+#[test]
 fn what_a_crash_leaves_half_written_is_dropped_and_every_acknowledged_commit_is_there() {
     type Tail = fn(&mut Vec<u8>);
     let tails: [Tail; 4] = [

@@ -17,6 +17,7 @@ mod write_side;
 mod backup;
 mod damage;
 mod disk_faults;
+mod golden_databases;
 mod verify;
 
 mod discovery_client;

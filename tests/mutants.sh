@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Shows that the crash suite can fail: each patch in tests/mutants/ puts a classic bug into a copy of the
+# code, and the suite must find it. Needs git and cargo; takes some minutes. Give names to run only those.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+exec </dev/null
+
+readonly WORK=$PWD/target/mutants
+readonly TREE=$WORK/tree
+# A bug may show as a system that stands still: each wait of the suite ends by itself, all of them by this.
+readonly LIMIT=300s
+export CARGO_TARGET_DIR=$WORK/build RUST_BACKTRACE=0
+# The copy lies in the repository and is none of its business.
+export GIT_CEILING_DIRECTORIES=$WORK
+
+rm -rf "$TREE"
+mkdir -p "$TREE"
+git ls-files -z --cached --others --exclude-standard | tar --null --files-from=- --create | tar --extract --directory="$TREE"
+# Copies are as old as what they were copied from; a build of former copies would pass for theirs.
+find "$TREE/src" "$TREE/tests" "$TREE/schema.sql" -type f -exec touch {} +
+cd "$TREE"
+
+suite() { timeout "$LIMIT" cargo test --quiet --locked --features crash-points --test spec crashes:: "$@"; }
+
+echo '== without a bug, the suite passes'
+suite >"$WORK/sound.log" 2>&1 || {
+    tail -n 30 "$WORK/sound.log"
+    exit 1
+}
+
+missed=0
+for patch in tests/mutants/*.patch; do
+    name=$(basename "$patch" .patch)
+    if (($# > 0)) && [[ " $* " != *" $name "* ]]; then continue; fi
+    git apply -C1 "$patch"
+    suite --no-run >"$WORK/$name.log" 2>&1 || {
+        echo "$name does not build any more:"
+        tail -n 30 "$WORK/$name.log"
+        exit 1
+    }
+    if suite >>"$WORK/$name.log" 2>&1; then
+        echo "== $name: NOT FOUND"
+        missed=$((missed + 1))
+    else
+        echo "== $name: found by"
+        sed -n 's/^    \(crashes::.*\)$/   \1/p' "$WORK/$name.log" | sort -u
+        grep -A1 -m1 '^thread .* panicked' "$WORK/$name.log" | tail -n 1 | cut -c1-160 | sed 's/^/   /'
+    fi
+    git apply -R -C1 "$patch"
+done
+exit "$((missed > 0))"
