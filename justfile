@@ -24,6 +24,10 @@ bench *ARGUMENTS:
 bench-compare OLD NEW:
     cargo bench --bench system -- --compare {{OLD}} {{NEW}}
 
+# Count the instructions of each operation and compare them with the record; --record writes it anew
+cost *ARGUMENTS:
+    tests/cost.sh {{ARGUMENTS}}
+
 # Send the three services what their OpenAPI documents allow and what not, for so many seconds each
 [positional-arguments]
 fuzz-api seconds="40":
