@@ -29,7 +29,9 @@ pub struct RecordedEvent<'a> {
     /// What happened, in the past tense, such as `MoneyDeposited`.
     #[serde(rename = "type")]
     pub event_type: &'a str,
-    /// The form that `data` was written in; older forms are brought up to date when decoded.
+    /// The form that `data` was written in; older forms are brought up to date when decoded. A feed
+    /// that does not say has the first.
+    #[serde(default = "first_form")]
     pub schema_version: u32,
     /// The event's own fields: the stored JSON text, unchanged.
     #[serde(deserialize_with = "raw_json")]
@@ -39,8 +41,18 @@ pub struct RecordedEvent<'a> {
     pub metadata: &'a str,
     /// RFC 3339, UTC, six decimals: `2026-01-31T12:00:00.000000Z`. Sorts as text.
     pub recorded_at: &'a str,
-    /// The hash chain up to and including this event, see [`chain`].
+    /// The hash chain up to and including this event, see [`chain`]. [`Hash::ZERO`] when the feed
+    /// is of a store that keeps no chain.
+    #[serde(default = "no_chain")]
     pub hash: Hash,
+}
+
+const fn first_form() -> u32 {
+    1
+}
+
+const fn no_chain() -> Hash {
+    Hash::ZERO
 }
 
 fn raw_json<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<&'a str, D::Error> {

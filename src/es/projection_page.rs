@@ -76,11 +76,15 @@ impl CheckedPage {
 }
 
 /// Checks that `event` is the one after `position`, whose hash is `hash`.
+///
+/// A feed may have no hashes at all: then no event before had one either. One that has begun a
+/// chain continues it, so hashes that vanish are found.
 pub(super) fn follows(event: &RecordedEvent<'_>, position: u64, hash: &Hash) -> Result<(), PageError> {
     if event.position != position + 1 {
         return Err(PageError::Gap { expected: position + 1, found: event.position });
     }
-    if chain(hash, event) != event.hash {
+    let is_unchained = event.hash == Hash::ZERO && *hash == Hash::ZERO;
+    if !is_unchained && chain(hash, event) != event.hash {
         return Err(PageError::Altered { position: event.position });
     }
     Ok(())
@@ -137,5 +141,41 @@ impl std::fmt::Display for PageError {
                 "the hash of event {position} does not continue the chain: history was altered at or before it"
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Events with what every feed has, and those `further` fields.
+    fn page(further: [&str; 2]) -> Page {
+        let id = Uuid::nil();
+        let event = |(index, further): (usize, &str)| {
+            let number = index + 1;
+            format!(
+                r#"{{"position":{number},"event_id":"{id}","stream_id":"{id}","stream_type":"account",
+                "version":{number},"type":"Added","data":{{}},"metadata":{{}},
+                "recorded_at":"2026-01-01T00:00:00.000000Z"{further}}}"#
+            )
+        };
+        let events: Vec<_> = further.into_iter().enumerate().map(event).collect();
+        Page { json: format!(r#"{{"log_id":"{id}","head":2,"events":[{}]}}"#, events.join(",")).into_bytes() }
+    }
+
+    #[test]
+    fn a_feed_without_schema_versions_and_hashes_is_read() {
+        let page = CheckedPage::read(page(["", ""])).unwrap();
+        assert!(page.events().all(|event| event.schema_version == 1));
+        follows(&page.events().next().unwrap(), 0, &Hash::ZERO).unwrap();
+    }
+
+    #[test]
+    fn a_chain_that_has_begun_cannot_end() {
+        let chained = format!(r#","hash":"{}""#, "0a".repeat(32));
+        let vanished = CheckedPage::read(page([&chained, ""])).unwrap_err();
+        assert!(matches!(vanished, PageError::Altered { position: 2 }), "{vanished}");
+        let unchained = CheckedPage::read(page(["", &chained])).unwrap_err();
+        assert!(matches!(unchained, PageError::Altered { position: 2 }), "{unchained}");
     }
 }

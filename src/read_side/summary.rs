@@ -1,7 +1,7 @@
 //! The projection `summary`: the bank as a whole, by currency.
 //!
-//! `deposited` and `withdrawn` is money that came into the bank and left it. A transfer moves
-//! money inside, so it counts for neither; what is `held` is their difference.
+//! `deposited` and `withdrawn` are the sums of all deposits and withdrawals. A transfer is one of
+//! each, as its events are, so it adds to both; what is `held` is their difference.
 //!
 //! Sums over many accounts can exceed what an INTEGER holds (1024 full accounts do), so they are
 //! added up in 128 bits and stored as text.
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::step::{impossible, no_account};
-use crate::account::{AccountEvent, Currency, MoneyMoved};
+use crate::account::AccountEvent;
 use crate::es::{Names, Projection, ProjectionError, RecordedEvent, decode};
 
 /// See the module.
@@ -41,7 +41,8 @@ enum Change {
 
 impl Projection for Summary {
     const NAME: &'static str = "summary";
-    const VERSION: u32 = 1;
+    // 2: transfers count. Rows that were made before are made again.
+    const VERSION: u32 = 2;
     const TABLES: &'static [&'static str] = &["summary", "summary_accounts"];
 
     fn over(names: &Names) -> Self {
@@ -92,14 +93,10 @@ impl Projection for Summary {
                 totals.open_accounts += 1;
             }
             AccountEvent::MoneyDeposited(moved) => {
-                if let Some((currency, amount)) = across_the_counter(&moved) {
-                    self.totals(db, currency.as_str())?.deposited += amount;
-                }
+                self.totals(db, moved.currency.as_str())?.deposited += i128::from(moved.amount);
             }
             AccountEvent::MoneyWithdrawn(moved) => {
-                if let Some((currency, amount)) = across_the_counter(&moved) {
-                    self.totals(db, currency.as_str())?.withdrawn += amount;
-                }
+                self.totals(db, moved.currency.as_str())?.withdrawn += i128::from(moved.amount);
             }
             AccountEvent::AccountClosed(_) => {
                 let mut find = db.prepare_cached(&self.find_account)?;
@@ -126,11 +123,6 @@ impl Projection for Summary {
         }
         Ok(())
     }
-}
-
-/// Currency and amount of what is no half of a transfer.
-fn across_the_counter(moved: &MoneyMoved) -> Option<(Currency, i128)> {
-    moved.transfer_id.is_none().then(|| (moved.currency, i128::from(moved.amount)))
 }
 
 impl Summary {

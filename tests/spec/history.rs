@@ -177,10 +177,7 @@ impl History {
             let Some(amount) = event["data"]["amount"].as_u64() else { continue };
             let [_, _, deposited, withdrawn, _] =
                 currencies.get_mut(event["data"]["currency"].as_str().unwrap()).unwrap();
-            // Money that moves from account to account is neither.
-            if event["data"].get("transfer_id").is_none() {
-                *(if event["type"] == "MoneyDeposited" { deposited } else { withdrawn }) += amount;
-            }
+            *(if event["type"] == "MoneyDeposited" { deposited } else { withdrawn }) += amount;
         }
         let currency = |(currency, [accounts, open, deposited, withdrawn, held]): (&str, [u64; 5])| {
             assert_eq!(deposited - withdrawn, held, "money is conserved");

@@ -326,7 +326,7 @@ fn a_closed_account_was_open_before() {
 }
 
 #[test]
-fn the_summary_counts_accounts_and_what_crossed_the_counter_by_currency() {
+fn the_summary_counts_accounts_and_every_deposit_and_withdrawal_by_currency_transfers_too() {
     let bank = Bank::with_ada_and_bob();
     bank.add(3, "AccountCreated", r#"{"owner":"Cid","currency":"CHF"}"#);
     bank.add(3, "AccountClosed", "{}");
@@ -334,7 +334,7 @@ fn the_summary_counts_accounts_and_what_crossed_the_counter_by_currency() {
         bank.json("/summary"),
         json!({"currencies": [
             {"currency": "CHF", "accounts": 1, "open_accounts": 0, "deposited": 0, "withdrawn": 0, "held": 0},
-            {"currency": "EUR", "accounts": 2, "open_accounts": 2, "deposited": 1000, "withdrawn": 300, "held": 700},
+            {"currency": "EUR", "accounts": 2, "open_accounts": 2, "deposited": 1200, "withdrawn": 500, "held": 700},
         ]})
     );
 }
