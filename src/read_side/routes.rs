@@ -1,7 +1,7 @@
 //! The routes of the read side: queries, and what an operator asks of it.
 //!
 //! **Invariant:** a query changes nothing, and its answer says in `Event-Position` how far the rows
-//! that it was read from have come, also when it is 304 or 404.
+//! that it was read from have come, also when it is 304 or an error.
 
 #[cfg(test)]
 mod tests;
@@ -31,17 +31,51 @@ const ALL: &[&str] = &["accounts", "transactions", "summary"];
 
 /// The route table.
 pub const ROUTES: &[Route<ReadSide>] = &[
-    Route { method: Method::Get, pattern: "/accounts/{id}", handler: account },
-    Route { method: Method::Get, pattern: "/accounts/{id}/transactions", handler: transactions },
-    Route { method: Method::Get, pattern: "/accounts", handler: accounts },
-    Route { method: Method::Get, pattern: "/summary", handler: summary },
-    Route { method: Method::Get, pattern: "/position", handler: position },
-    Route { method: Method::Get, pattern: "/projections", handler: projections },
+    Route {
+        method: Method::Get,
+        pattern: "/accounts/{id}",
+        handler: |service, request, params| dated(service, account(service, request, params)),
+    },
+    Route {
+        method: Method::Get,
+        pattern: "/accounts/{id}/transactions",
+        handler: |service, request, params| dated(service, transactions(service, request, params)),
+    },
+    Route {
+        method: Method::Get,
+        pattern: "/accounts",
+        handler: |service, request, params| dated(service, accounts(service, request, params)),
+    },
+    Route {
+        method: Method::Get,
+        pattern: "/summary",
+        handler: |service, request, params| dated(service, summary(service, request, params)),
+    },
+    Route {
+        method: Method::Get,
+        pattern: "/position",
+        handler: |service, request, params| dated(service, position(service, request, params)),
+    },
+    Route {
+        method: Method::Get,
+        pattern: "/projections",
+        handler: |service, request, params| dated(service, projections(service, request, params)),
+    },
     Route { method: Method::Post, pattern: "/projections/{name}/rebuild", handler: rebuild },
     Route { method: Method::Get, pattern: "/health", handler: health },
 ];
 
 // --------------------------------------------------------------------------------- queries
+
+/// Says how fresh the read model is with a refusal too, whose reason is in the request alone.
+fn dated(service: &ReadSide, answer: Result<Response, Problem>) -> Result<Response, Problem> {
+    answer.map_err(|problem| {
+        if problem.headers.iter().any(|(name, _)| *name == "Event-Position") {
+            return problem;
+        }
+        problem.with_header("Event-Position", slowest(&service.projector.status()).to_string())
+    })
+}
 
 fn account(service: &ReadSide, request: &Request, params: &Params<'_>) -> Result<Response, Problem> {
     let account_id = params.uuid(0)?;

@@ -147,6 +147,22 @@ fn an_account_that_is_not_there_is_404_and_says_how_fresh_that_is() {
 }
 
 #[test]
+fn a_query_that_is_refused_says_how_fresh_the_read_model_is_all_the_same() {
+    let bank = Bank::with_ada_and_bob();
+    for target in [
+        "/accounts/77",
+        "/accounts/77/transactions",
+        "/accounts?limit=0",
+        "/summary?wait=31",
+        "/position?min_position=x",
+        "/projections?x=1",
+    ] {
+        let response = bank.get(target);
+        assert_eq!((response.status, response.header("Event-Position")), (400, Some("6")), "{target}");
+    }
+}
+
+#[test]
 fn what_the_client_has_already_is_not_sent_again() {
     let bank = Bank::with_ada_and_bob();
     let ask = |tags| {
