@@ -20,6 +20,7 @@ mod disk_faults;
 mod verify;
 
 mod discovery_client;
+mod discovery_faults;
 mod registry;
 mod registry_peer;
 
@@ -40,6 +41,8 @@ mod whole_system;
 
 mod crashes;
 mod flat_cost;
+mod fuzz;
+mod overload;
 
 mod readme;
 
