@@ -65,3 +65,12 @@ rebuild-test:
 # Attack the HTTP engine in eleven ways, and watch its other clients
 attack-test:
     cargo test --release --test spec http_attacks -- --ignored --nocapture --test-threads=1
+
+# Send mutated input to every reader of input for so many seconds each; a failure prints its seed
+[positional-arguments]
+fuzz seconds="30":
+    TALLY_FUZZ_SECONDS="${1:-30}" cargo test --release --test spec fuzz -- --include-ignored --nocapture --test-threads=1
+
+# Send the write service four times more than it can take, for half a minute
+overload-test:
+    cargo test --release --test spec overload -- --ignored --nocapture --test-threads=1

@@ -60,7 +60,14 @@ impl ReadSide {
     ) -> Result<Self, StartError> {
         let database = Arc::new(Database::new(&options.db));
         let pool = Arc::clone(&database);
-        let projector = projector.with_notice(log_notice).with_commit_hook(move || pool.committed());
+        let source = Arc::clone(&upstream);
+        let projector = projector.with_notice(move |notice| {
+            if matches!(notice, Notice::FeedFails(_)) {
+                source.distrust();
+            }
+            log_notice(notice);
+        });
+        let projector = projector.with_commit_hook(move || pool.committed());
         let projector = projector.start(feed, options.poll_interval)?;
         Ok(Self { database, projector, long_polls: LongPolls::new(options.max_waits), upstream })
     }

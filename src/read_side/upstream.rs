@@ -83,6 +83,15 @@ impl Upstream {
         self.look_ups.raise(self.look_ups.value() + 1);
     }
 
+    /// What answered is not the write side that was followed: another instance comes first, once a
+    /// registry knows one.
+    pub(super) fn distrust(&self) {
+        if let Contact::Reached(address) = self.contact() {
+            self.discovered.failed(&address);
+            self.look_up_now();
+        }
+    }
+
     /// Notes how a call went, and says so in the log when that is news.
     fn note(&self, now: Contact) {
         let mut contact = self.lock();

@@ -21,6 +21,7 @@ mod golden_databases;
 mod verify;
 
 mod discovery_client;
+mod discovery_faults;
 mod registry;
 mod registry_peer;
 
@@ -41,6 +42,8 @@ mod whole_system;
 
 mod crashes;
 mod flat_cost;
+mod fuzz;
+mod overload;
 
 mod readme;
 
