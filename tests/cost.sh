@@ -6,8 +6,8 @@
 # tests/cost.sh --record   write the record anew; it belongs into the commit that changes the cost
 #
 # Every operation is carried out N times in one process and 2N times in another, each under callgrind;
-# the difference is the operation alone, without the start. Takes a minute. Needs cargo and valgrind
-# (which root gets by apt-get); without valgrind it says so and is content.
+# the difference is the operation alone, without the start. Takes half a minute once it is built. Needs
+# cargo and valgrind (which root gets by apt-get); without valgrind it says so and is content.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -43,7 +43,7 @@ impl<Row> Memory<Row> {
         account_id: Uuid,
         load: impl FnOnce() -> rusqlite::Result<Option<Row>>,
     ) -> rusqlite::Result<bool> {
-        self.load(account_id, load).map(|kept| kept.is_some())
+        Self::load(&mut self.rows, account_id, load).map(|kept| kept.is_some())
     }
 
     /// The account's row, to be changed.
@@ -52,15 +52,13 @@ impl<Row> Memory<Row> {
         account_id: Uuid,
         load: impl FnOnce() -> rusqlite::Result<Option<Row>>,
     ) -> rusqlite::Result<Option<&mut Row>> {
-        // Looked up twice, since the borrow checker cannot see that `changed` is another field.
-        let newly_changed = match self.load(account_id, load)? {
-            None => return Ok(None),
-            Some(kept) => !std::mem::replace(&mut kept.is_changed, true),
+        let Some(kept) = Self::load(&mut self.rows, account_id, load)? else {
+            return Ok(None);
         };
-        if newly_changed {
+        if !std::mem::replace(&mut kept.is_changed, true) {
             self.changed.push(account_id);
         }
-        Ok(self.rows.get_mut(&account_id).map(|kept| &mut kept.row))
+        Ok(Some(&mut kept.row))
     }
 
     /// Adds the row of a new account.
@@ -69,13 +67,14 @@ impl<Row> Memory<Row> {
         self.changed.push(account_id);
     }
 
+    // Of the rows alone, not of `self`: `changed` stays free for the caller.
     fn load(
-        &mut self,
+        rows: &mut HashMap<Uuid, Kept<Row>>,
         account_id: Uuid,
         load: impl FnOnce() -> rusqlite::Result<Option<Row>>,
     ) -> rusqlite::Result<Option<&mut Kept<Row>>> {
         use std::collections::hash_map::Entry;
-        match self.rows.entry(account_id) {
+        match rows.entry(account_id) {
             Entry::Occupied(kept) => Ok(Some(kept.into_mut())),
             Entry::Vacant(place) => {
                 Ok(load()?.map(|row| place.insert(Kept { row, is_stored: true, is_changed: false })))
