@@ -164,7 +164,8 @@ pub struct Server {
     running: Running,
 }
 
-/// The engine behind a [`Server`]; each stops when it is dropped.
+/// The engine behind a [`Server`]; each stops when it is dropped, and nothing else is asked of it, which
+/// is why the compiler takes its fields for dead.
 #[derive(Debug)]
 enum Running {
     Blocking(#[allow(dead_code)] blocking::Running),
