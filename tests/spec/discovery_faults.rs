@@ -7,6 +7,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
+use crate::bank::NO_REGISTRY;
 use crate::support::{
     Binary, Client, Directory, Launch, Process, System, free_address, wait_for, wait_until,
 };
@@ -130,16 +131,20 @@ fn another_program_on_the_port_of_the_write_side_is_not_taken_for_it() {
 }
 
 /// Waits until the read side refuses to follow, and checks that it does so loudly.
-fn refuses_another_history(read: &Process) {
+fn refuses(read: &Process, why: &str) {
     let health = wait_for("it is refused", || {
-        Some(read.client().get("/health")).filter(|health| health.status == 503)
+        Some(read.client().get("/health"))
+            .filter(|health| health.status == 503 && health.text().contains(why))
     });
-    assert!(health.text().contains("two histories are never mixed"), "{health:?}");
     let projections = read.client().get("/projections").expect(200).json();
     for projection in projections["projections"].as_array().unwrap() {
-        assert_eq!(projection["state"], "stalled", "{projection}");
+        assert_eq!(projection["state"], "stalled", "{projection} {health:?}");
     }
-    read.wait_for_log("two histories are never mixed");
+    read.wait_for_log(why);
+}
+
+fn refuses_another_history(read: &Process) {
+    refuses(read, "two histories are never mixed");
 }
 
 #[test]
@@ -158,6 +163,57 @@ fn another_log_on_the_port_of_the_write_side_is_refused_until_the_right_one_is_b
     read.client().get(&foreign).expect(404);
     other.kill();
     let write = write_at(&address, &directory, &registry.url()).start();
+    is_followed(&write, &read);
+    wait_until("it is healthy again", || read.client().get("/health").status == 200);
+}
+
+fn back_up(directory: &Directory, name: &str) {
+    let ended = Launch::of(Binary::Write, directory).flag("--backup", name).run();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+}
+
+/// Puts a backup in the place of the database, and lets it have other events, up to position `head`,
+/// where nobody looks for it.
+fn restore(directory: &Directory, backup: &str, head: u64) {
+    for suffix in ["-wal", "-shm"] {
+        let _ = std::fs::remove_file(directory.join(&format!("write_db.sqlite3{suffix}")));
+    }
+    std::fs::copy(directory.join(backup), directory.join("write_db.sqlite3")).unwrap();
+    let write = Launch::on_free_port(Binary::Write, directory).flag("--registry", NO_REGISTRY).start();
+    let at = || write.client().get("/events?limit=1").expect(200).json()["head"].as_u64().unwrap();
+    while at() < head {
+        open(&write.client());
+    }
+    assert_eq!(at(), head);
+    assert_eq!(write.stop().status.code(), Some(0));
+}
+
+/// The log id is the same, and nothing new comes that would not fit.
+#[test]
+fn a_log_that_was_restored_is_refused_at_once_also_at_exactly_the_position_that_was_read() {
+    let directory = Directory::fresh();
+    let registry = System::registry(&directory).start();
+    let launch = write_at(&free_address(), &directory, &registry.url());
+    let write = launch.start();
+    let mut read = System::read(&directory, &registry.url()).start();
+    is_followed(&write, &read);
+    back_up(&directory, "early.sqlite3");
+    let accounts = [(); 3].map(|()| is_followed(&write, &read));
+    back_up(&directory, "late.sqlite3");
+    write.kill();
+    for (head, what) in [(4, "two histories are never mixed"), (3, "it has lost events")] {
+        restore(&directory, "early.sqlite3", head);
+        let write = launch.start();
+        refuses(&read, what);
+        // Also when it meets it at its start.
+        assert_eq!(read.stop().status.code(), Some(0));
+        read = System::read(&directory, &registry.url()).start();
+        refuses(&read, what);
+        read.client().get(&accounts[2]).expect(200);
+        write.kill();
+    }
+    restore(&directory, "late.sqlite3", 4);
+    let write = launch.start();
     is_followed(&write, &read);
     wait_until("it is healthy again", || read.client().get("/health").status == 200);
 }
