@@ -100,10 +100,15 @@ impl RunningProjector {
         self.inbox.send(Message::Rebuild(index)).map_err(|_| RebuildRefused::Stopped)
     }
 
+    /// Ends all waits for positions, now and later. It goes on following.
+    pub fn end_waits(&self) {
+        self.published.close();
+    }
+
     /// Ends all waits for positions, stops after the transaction that is under way, and waits for
     /// that. The fetching thread ends by itself when its feed has answered.
     pub fn stop(&self) {
-        self.published.close();
+        self.end_waits();
         // An error means that it has stopped.
         let _ = self.inbox.send(Message::Stop);
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
