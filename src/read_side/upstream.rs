@@ -173,6 +173,9 @@ impl Feed for HttpFeed {
         let wait = if known { wait } else { Duration::ZERO };
         match self.fetch(&address, after, limit, wait) {
             Ok(page) => {
+                if !known {
+                    self.upstream.discovered.answered(&address);
+                }
                 self.upstream.note(Contact::Reached(address));
                 Ok(page)
             }
