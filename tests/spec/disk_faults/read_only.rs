@@ -2,8 +2,9 @@
 //! no longer trusts the disk.
 //!
 //! Permissions would not do: they bind neither the superuser nor a file that is open. The file system's
-//! mark `immutable` binds both. Its index of the write-ahead log (`-shm`) stays writable: that is memory,
-//! and where memory turns read-only a process dies, which the crash suite is about.
+//! mark `immutable` binds both. The index of the write-ahead log (`-shm`) is left out: it is memory shared
+//! through a file, and the system ends a process (SIGBUS) that writes where it may not. That is a crash
+//! like any other, and loses nothing.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
