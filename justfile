@@ -45,10 +45,10 @@ events:
 reset:
     rm -f write_db.sqlite3 write_db.sqlite3-* read_db.sqlite3 read_db.sqlite3-*
 
-# Kill processes at random for so many seconds, then look up every promise; a failure prints its seed
+# Kill processes (built apart: they can be told to crash) for so many seconds, then look up every promise; a failure prints its seed
 [positional-arguments]
 crash-test seconds="60":
-    TALLY_CRASH_SECONDS="${1:-60}" cargo test --release --features crash-points --test spec crashes -- --include-ignored --nocapture --test-threads=1
+    TALLY_CRASH_SECONDS="${1:-60}" CARGO_TARGET_DIR=target/crash-points cargo test --release --features crash-points --test spec crashes -- --include-ignored --nocapture --test-threads=1
 
 # Show that the crash suite finds each of five bugs that are put into a copy of the code
 mutants:

@@ -35,6 +35,9 @@ impl Discovered {
         choice.away = found.is_err();
         if let Ok(instances) = &found {
             choice.update(instances.iter().map(Instance::base_url).collect());
+            if choice.leads_nowhere() {
+                self.client.ask_another_first();
+            }
         }
         match (&found, &choice.current) {
             (Err(error), _) if !before.1 => log::warn!("{error}; going on with what is known"),
@@ -50,6 +53,11 @@ impl Discovered {
     /// instance, where there is one.
     pub fn failed(&self, address: &str) {
         self.lock().failed(address);
+    }
+
+    /// Says that the service at `address` answers again, whatever it did before.
+    pub fn answered(&self, address: &str) {
+        self.lock().failed.retain(|failed| failed != address);
     }
 
     /// A poisoned lock is no danger here: at worst an address is tried once more.
@@ -91,6 +99,11 @@ impl Choice {
         if self.current.as_deref() == Some(address) {
             self.current = self.next();
         }
+    }
+
+    /// Whether each address that is known has failed.
+    fn leads_nowhere(&self) -> bool {
+        self.current.as_ref().is_some_and(|address| self.failed.contains(address))
     }
 
     /// The best address that never failed, else the one that failed longest ago.
@@ -151,6 +164,17 @@ mod tests {
         assert_eq!(choice.current.as_deref(), Some("a"));
         update(&mut choice, &["a", "new"]);
         assert_eq!(choice.current.as_deref(), Some("new"));
+    }
+
+    #[test]
+    fn an_address_that_answers_again_leads_somewhere() {
+        let discovered = Discovered::new(Vec::new(), "write");
+        update(&mut discovered.lock(), &["a", "b"]);
+        discovered.failed("a");
+        discovered.failed("b");
+        assert_eq!((discovered.address().as_deref(), discovered.lock().leads_nowhere()), (Some("a"), true));
+        discovered.answered("a");
+        assert!(!discovered.lock().leads_nowhere());
     }
 
     #[test]

@@ -26,7 +26,8 @@ pub trait Feed: Send {
     /// is none, waits up to `wait` for one; then the page has no events.
     ///
     /// # Errors
-    /// When no page could be had. The caller asks again after a pause.
+    /// When no page could be had, or when the next one may come from another place than the last: the
+    /// caller asks again after a pause, and then makes sure that it is the same history.
     fn page(&mut self, after: u64, limit: u32, wait: Duration) -> Result<Page, FeedError>;
 }
 

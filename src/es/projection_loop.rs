@@ -19,7 +19,7 @@ use super::projection::MAX_PAGE;
 use super::projection_notice::Notice;
 use super::projection_page::CheckedPage;
 use super::projection_status::{ProjectionStatus, Published, RebuildRefused};
-use super::projector::{Projector, Request};
+use super::projector::{Projector, Purpose, Request};
 use crate::watch::Watch;
 
 /// The first pause after a failure, and the longest. Short, because a look at a feed that is
@@ -100,10 +100,15 @@ impl RunningProjector {
         self.inbox.send(Message::Rebuild(index)).map_err(|_| RebuildRefused::Stopped)
     }
 
+    /// Ends all waits for positions, now and later. It goes on following.
+    pub fn end_waits(&self) {
+        self.published.close();
+    }
+
     /// Ends all waits for positions, stops after the transaction that is under way, and waits for
     /// that. The fetching thread ends by itself when its feed has answered.
     pub fn stop(&self) {
-        self.published.close();
+        self.end_waits();
         // An error means that it has stopped.
         let _ = self.inbox.send(Message::Stop);
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -162,12 +167,15 @@ impl Follower {
             self.projector.take(request, &page).map_err(|error| NoPage::Refused(error.to_string()))
         });
         match taken {
+            // No progress yet: what comes next may be refused, and must then be asked for less often.
+            Ok(()) if request.purpose == Purpose::Proof => {}
             Ok(()) => self.pause = FIRST_PAUSE,
             Err(why) => self.pause(why),
         }
     }
 
     fn pause(&mut self, why: NoPage) {
+        self.projector.doubt();
         match why {
             NoPage::Away => {}
             NoPage::Refused(error) => {
@@ -200,12 +208,15 @@ fn fetch(mut feed: impl Feed, requests: &Receiver<Request>, answers: &SyncSender
     let mut ahead: Option<(u64, CheckedPage)> = None;
     while let Ok(request) = requests.recv() {
         let page = match ahead.take() {
-            Some((after, page)) if after == request.after => Ok(page),
+            Some((after, page)) if after == request.after && request.purpose == Purpose::Follow => Ok(page),
             other => {
                 ahead = other;
                 read(&mut feed, &request)
             }
         };
+        if page.is_err() {
+            ahead = None; // It may be of a log that is no more.
+        }
         let next = page.as_ref().ok().and_then(next_of);
         if answers.send(Message::Page(request, page)).is_err() {
             return;
@@ -225,7 +236,7 @@ fn read(feed: &mut impl Feed, request: &Request) -> Result<CheckedPage, NoPage> 
 /// What is probably wanted after a page that did not reach the end of the log.
 fn next_of(page: &CheckedPage) -> Option<Request> {
     let after = page.last_position().filter(|last| *last < page.head)?;
-    Some(Request { after, limit: MAX_PAGE, wait: Duration::ZERO })
+    Some(Request { after, limit: MAX_PAGE, wait: Duration::ZERO, purpose: Purpose::Follow })
 }
 
 /// Half to all of `pause`, so that many followers of one feed do not come back in step.

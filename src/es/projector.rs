@@ -14,8 +14,10 @@
 //! Anything else stops it loudly: a gap, another log, a broken hash chain, an event that it
 //! cannot apply.
 //!
-//! Read next: `projection_loop.rs`, the threads around it.
+//! Read next: `projector/proof.rs`, how a log that was restored is found; then `projection_loop.rs`,
+//! the threads around it.
 
+mod proof;
 #[cfg(test)]
 pub(super) mod tests;
 
@@ -48,6 +50,7 @@ pub struct Projector {
     /// What is being rebuilt beside them.
     next: Vec<Build>,
     turn: Turn,
+    proof: proof::Proof,
     memory: Footprint,
     pub(super) published: Arc<Published>,
     pub(super) notice: Box<dyn Fn(Notice) + Send>,
@@ -93,6 +96,16 @@ pub(super) struct Request {
     pub(super) after: u64,
     pub(super) limit: u32,
     pub(super) wait: Duration,
+    pub(super) purpose: Purpose,
+}
+
+/// What a page is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To read on.
+    Follow,
+    /// To see that the last event that was read is still there.
+    Proof,
 }
 
 impl Projector {
@@ -128,6 +141,7 @@ impl Projector {
             live,
             next,
             turn: Turn::Front,
+            proof: proof::Proof::default(),
             memory: Footprint::Small,
             published: Arc::new(published),
             notice: Box::new(|_| {}),
@@ -166,19 +180,24 @@ impl Projector {
         while self.positions().first().is_some_and(|lowest| *lowest < until) {
             let Some(mut request) = self.wanted(Duration::ZERO) else { break };
             let left = until.saturating_sub(request.after);
-            if left == 0 {
+            if left == 0 && request.purpose == Purpose::Follow {
                 continue; // The front is there; what is behind has the next turn.
             }
-            request.limit = u32::try_from(left).unwrap_or(u32::MAX).min(request.limit);
-            let page = feed.page(request.after, request.limit, request.wait);
-            let page = page.map_err(|error| CatchUpError::Feed(error.to_string()))?;
-            let page = CheckedPage::read(page).map_err(|error| CatchUpError::Feed(error.to_string()))?;
-            self.take(&request, &page)?;
-            if page.len() == 0 && self.positions().len() == 1 {
+            request.limit = u32::try_from(left).unwrap_or(u32::MAX).clamp(1, request.limit);
+            let taken = self.fetch_and_take(feed, &request);
+            if taken.inspect_err(|_| self.doubt())? == 0 && self.positions().len() == 1 {
                 break;
             }
         }
         Ok(())
+    }
+
+    fn fetch_and_take(&mut self, feed: &mut dyn Feed, request: &Request) -> Result<usize, CatchUpError> {
+        let page = feed.page(request.after, request.limit, request.wait);
+        let page = page.map_err(|error| CatchUpError::Feed(error.to_string()))?;
+        let page = CheckedPage::read(page).map_err(|error| CatchUpError::Feed(error.to_string()))?;
+        self.take(request, &page)?;
+        Ok(page.len())
     }
 
     /// Begins to rebuild a projection from the first event, beside its live rows.
@@ -203,19 +222,23 @@ impl Projector {
     /// they meet there and go on together.
     pub(super) fn wanted(&mut self, patience: Duration) -> Option<Request> {
         let positions = self.positions();
-        let lowest = *positions.first()?;
+        let (lowest, front) = (*positions.first()?, *positions.last()?);
+        if let Some(proof) = self.proof.wanted(front) {
+            return Some(proof);
+        }
+        let purpose = Purpose::Follow;
         let Some(&above) = positions.range(lowest + 1..).next() else {
-            return Some(Request { after: lowest, limit: MAX_PAGE, wait: patience });
+            return Some(Request { after: lowest, limit: MAX_PAGE, wait: patience, purpose });
         };
         self.turn = match self.turn {
             Turn::Front => Turn::Behind,
             Turn::Behind => Turn::Front,
         };
         let (after, limit) = match self.turn {
-            Turn::Front => (*positions.last()?, MAX_PAGE),
+            Turn::Front => (front, MAX_PAGE),
             Turn::Behind => (lowest, u32::try_from(above - lowest).unwrap_or(MAX_PAGE).min(MAX_PAGE)),
         };
-        Some(Request { after, limit, wait: Duration::ZERO })
+        Some(Request { after, limit, wait: Duration::ZERO, purpose })
     }
 
     fn positions(&self) -> BTreeSet<u64> {
@@ -225,6 +248,10 @@ impl Projector {
 
     /// Takes a page into all builds that stand where it begins.
     pub(super) fn take(&mut self, request: &Request, page: &CheckedPage) -> Result<(), CatchUpError> {
+        match request.purpose {
+            Purpose::Follow => {}
+            Purpose::Proof => return self.prove(request, page),
+        }
         self.check(request.after, page)?;
         if self.published.feed_is_sound(page.head) {
             (self.notice)(Notice::FeedIsSound);
@@ -254,18 +281,7 @@ impl Projector {
 
     /// Whether the page continues what was read up to `after`.
     fn check(&self, after: u64, page: &CheckedPage) -> Result<(), CatchUpError> {
-        if let Some(known) = self.log_id.filter(|known| *known != page.log_id) {
-            return Err(CatchUpError::Feed(format!(
-                "the feed is log {}, but these read models follow log {known}: two histories are never mixed. {REMEDY}",
-                page.log_id
-            )));
-        }
-        if page.head < after {
-            return Err(CatchUpError::Feed(format!(
-                "the log ends at {}, but was read up to {after}: it has lost events. {REMEDY}",
-                page.head
-            )));
-        }
+        self.check_log(after, page)?;
         let Some(first) = page.events().next() else {
             return Ok(());
         };

@@ -18,6 +18,8 @@ pub(super) fn encode(scope: &[&str], position: u64) -> String {
 pub(super) fn decode(scope: &[&str], cursor: &str) -> Option<u64> {
     let (position, _) = cursor.split_at_checked(16)?;
     let position = u64::from_str_radix(position, 16).ok()?;
+    // No log is that long, and SQLite would fail on it.
+    i64::try_from(position).ok()?;
     // Only the one spelling that `encode` writes.
     (encode(scope, position) == cursor).then_some(position)
 }
@@ -46,6 +48,12 @@ mod tests {
         for other in [&["accounts", "", "Ada"], &["accounts", "Adam", ""], &["transactions", "Ada", ""]] {
             assert_eq!(decode(other, &cursor), None, "{other:?}");
         }
+    }
+
+    #[test]
+    fn a_position_beyond_any_log_is_none() {
+        let read = |position| decode(&["accounts"], &encode(&["accounts"], position));
+        assert_eq!((read(i64::MAX as u64), read(1 << 63)), (Some(i64::MAX as u64), None));
     }
 
     #[test]

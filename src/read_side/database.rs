@@ -128,6 +128,11 @@ impl Database {
         self.lock().idle.retain_mut(|reader| reader.release().is_ok());
     }
 
+    /// Closes the connections that lie idle.
+    pub(super) fn close(&self) {
+        self.lock().idle.clear();
+    }
+
     /// Lets go of a snapshot that is out of date, and begins a new one that will be kept when it
     /// is worth it.
     fn refresh(&self, reader: &mut Reader) -> rusqlite::Result<()> {

@@ -115,9 +115,16 @@ impl ReadSide {
         self.long_polls.waiting()
     }
 
-    /// Ends all waits and stops following. Queries go on being answered.
+    /// Ends all waits. Queries go on being answered, and the write side being followed.
+    pub fn end_waits(&self) {
+        self.projector.end_waits();
+    }
+
+    /// Stops following and lets go of the database; no query is answered any more.
     pub fn close(&self) {
         self.upstream.close();
+        // SQLite tidies its files up when the last connection is closed, but only if that one may write.
+        self.database.close();
         self.projector.stop();
     }
 }

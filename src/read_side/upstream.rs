@@ -162,10 +162,20 @@ impl Feed for HttpFeed {
             return Err(FeedError::new(error));
         };
         // The first call to an address does not wait: whether it answers is worth knowing now.
-        let known = self.upstream.contact() == Contact::Reached(address.clone());
+        let known = match self.upstream.contact() {
+            Contact::Reached(before) if before != address => {
+                self.upstream.note(Contact::Never);
+                return Err(FeedError::new(format!("it has moved from {before} to {address}")));
+            }
+            Contact::Reached(_) => true,
+            Contact::Never | Contact::Lost(_) => false,
+        };
         let wait = if known { wait } else { Duration::ZERO };
         match self.fetch(&address, after, limit, wait) {
             Ok(page) => {
+                if !known {
+                    self.upstream.discovered.answered(&address);
+                }
                 self.upstream.note(Contact::Reached(address));
                 Ok(page)
             }

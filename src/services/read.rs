@@ -59,8 +59,9 @@ impl ReadService {
     /// Stops it: waits for a position end, requests in flight are answered.
     pub fn stop(self) {
         self.registration.stop();
-        self.served.router.state().close();
+        self.served.router.state().end_waits();
         self.served.server.stop();
+        self.served.router.state().close();
     }
 }
 

@@ -7,6 +7,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
+use crate::bank::NO_REGISTRY;
 use crate::support::{
     Binary, Client, Directory, Launch, Process, System, free_address, wait_for, wait_until,
 };
@@ -52,14 +53,22 @@ fn a_registry_that_dies_and_returns_is_missed_by_nobody() {
         write.kill();
         write = System::write(&directory, &url).start();
         is_followed(&write, &read);
+        registry.iter().for_each(both_are_registered);
     }
 }
 
+fn both_are_registered(registry: &Process) {
+    wait_until("both are registered again", || {
+        let services = registry.client().get("/services").expect(200).json();
+        services["services"].as_object().unwrap().len() == 2
+    });
+}
+
 #[test]
-fn of_two_registries_that_disagree_the_one_with_the_truth_wins_in_the_end() {
+fn of_two_registries_that_disagree_the_one_with_the_truth_wins_though_the_other_never_learns_it() {
     let directory = Directory::fresh();
     // This one goes on telling where the write side was.
-    let stale = Launch::on_free_port(Binary::Registry, &directory).flag("--ttl", "5").start();
+    let stale = Launch::on_free_port(Binary::Registry, &directory).flag("--ttl", "3600").start();
     let gone = free_address();
     let port: u16 = gone.rsplit(':').next().unwrap().parse().unwrap();
     let lie = json!({"name": "write", "host": "127.0.0.1", "port": port});
@@ -122,7 +131,10 @@ fn another_program_on_the_port_of_the_write_side_is_not_taken_for_it() {
     let account = is_followed(&write, &read);
     write.kill();
     let impostor = Launch::of(Binary::Registry, &directory).flag("--listen", &address).start();
-    wait_until("it is noticed", || state_of_write_side(&read) == "unreachable");
+    wait_until("it is noticed", || {
+        let health = read.client().get("/health").json();
+        health["write_side"]["state"] == "unreachable" && health["write_side"].to_string().contains("404")
+    });
     read.client().get(&account).expect(200);
     impostor.kill();
     let write = write_at(&address, &directory, &registry.url()).start();
@@ -130,16 +142,20 @@ fn another_program_on_the_port_of_the_write_side_is_not_taken_for_it() {
 }
 
 /// Waits until the read side refuses to follow, and checks that it does so loudly.
-fn refuses_another_history(read: &Process) {
+fn refuses(read: &Process, why: &str) {
     let health = wait_for("it is refused", || {
-        Some(read.client().get("/health")).filter(|health| health.status == 503)
+        Some(read.client().get("/health"))
+            .filter(|health| health.status == 503 && health.text().contains(why))
     });
-    assert!(health.text().contains("two histories are never mixed"), "{health:?}");
     let projections = read.client().get("/projections").expect(200).json();
     for projection in projections["projections"].as_array().unwrap() {
-        assert_eq!(projection["state"], "stalled", "{projection}");
+        assert_eq!(projection["state"], "stalled", "{projection} {health:?}");
     }
-    read.wait_for_log("two histories are never mixed");
+    read.wait_for_log(why);
+}
+
+fn refuses_another_history(read: &Process) {
+    refuses(read, "but these read models follow log");
 }
 
 #[test]
@@ -158,6 +174,57 @@ fn another_log_on_the_port_of_the_write_side_is_refused_until_the_right_one_is_b
     read.client().get(&foreign).expect(404);
     other.kill();
     let write = write_at(&address, &directory, &registry.url()).start();
+    is_followed(&write, &read);
+    wait_until("it is healthy again", || read.client().get("/health").status == 200);
+}
+
+fn back_up(directory: &Directory, name: &str) {
+    let ended = Launch::of(Binary::Write, directory).flag("--backup", name).run();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+}
+
+/// Puts a backup in the place of the database, and lets it have other events, up to position `head`,
+/// where nobody looks for it.
+fn restore(directory: &Directory, backup: &str, head: u64) {
+    for suffix in ["-wal", "-shm"] {
+        let _ = std::fs::remove_file(directory.join(&format!("write_db.sqlite3{suffix}")));
+    }
+    std::fs::copy(directory.join(backup), directory.join("write_db.sqlite3")).unwrap();
+    let write = Launch::on_free_port(Binary::Write, directory).flag("--registry", NO_REGISTRY).start();
+    let at = || write.client().get("/events?limit=1").expect(200).json()["head"].as_u64().unwrap();
+    while at() < head {
+        open(&write.client());
+    }
+    assert_eq!(at(), head);
+    assert_eq!(write.stop().status.code(), Some(0));
+}
+
+/// The log id is the same, and nothing new comes that would not fit.
+#[test]
+fn a_log_that_was_restored_is_refused_at_once_also_at_exactly_the_position_that_was_read() {
+    let directory = Directory::fresh();
+    let registry = System::registry(&directory).start();
+    let launch = write_at(&free_address(), &directory, &registry.url());
+    let write = launch.start();
+    let mut read = System::read(&directory, &registry.url()).start();
+    is_followed(&write, &read);
+    back_up(&directory, "early.sqlite3");
+    let accounts = [(); 3].map(|()| is_followed(&write, &read));
+    back_up(&directory, "late.sqlite3");
+    write.kill();
+    for (head, what) in [(4, "event 4 of the feed is not the one that was read"), (3, "it has lost events")] {
+        restore(&directory, "early.sqlite3", head);
+        let write = launch.start();
+        refuses(&read, what);
+        // Also when it meets it at its start.
+        assert_eq!(read.stop().status.code(), Some(0));
+        read = System::read(&directory, &registry.url()).start();
+        refuses(&read, what);
+        read.client().get(&accounts[2]).expect(200);
+        write.kill();
+    }
+    restore(&directory, "late.sqlite3", 4);
+    let write = launch.start();
     is_followed(&write, &read);
     wait_until("it is healthy again", || read.client().get("/health").status == 200);
 }
@@ -186,13 +253,12 @@ fn a_registry_that_answers_late_holds_up_no_query_and_no_feed() {
     let read = System::read(&directory, &registry.url()).start();
     is_followed(&write, &read);
     registry.signal("STOP");
+    // Late enough to have been asked in vain.
+    read.wait_for_log("going on with what is known");
     for _ in 0..5 {
         is_followed(&write, &read);
     }
     registry.signal("CONT");
-    wait_until("both are registered again", || {
-        let services = registry.client().get("/services").expect(200).json();
-        services["services"].as_object().unwrap().len() == 2
-    });
+    both_are_registered(&registry);
     assert_eq!(write.stop().status.code(), Some(0));
 }

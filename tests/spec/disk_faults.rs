@@ -2,8 +2,10 @@
 //! the feed and queries go on, nothing is half-written, and service resumes by itself.
 //!
 //! A full disk is a small file system of its own, mounted where only the service sees it; failing
-//! calls are made to fail by `strace`. Where the system allows neither, a test says so and is
-//! skipped.
+//! calls are made to fail by `strace`; a file that turns read-only while it is open is marked immutable.
+//! Where the system does not allow that, a test says so and is skipped.
+
+mod read_only;
 
 use std::fs::File;
 use std::io::Write;

@@ -7,6 +7,7 @@
 //! **Invariant:** whatever comes, a reader answers with a value or an error: no panic, no hang.
 
 mod mutation;
+mod queries;
 
 use std::io::{ErrorKind, Read};
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ use tally::es::{Feed, FeedError, Page, Projector};
 use tally::http::{Engine, Fields, Request};
 
 use crate::http_peer::{Peer, Service, Setup};
-use crate::support::{Binary, Directory, Launch, Wire};
+use crate::support::Directory;
 use mutation::{Random, corpus, mutated};
 
 /// Cases of the short variant.
@@ -52,8 +53,11 @@ impl Drop for Case {
 }
 
 /// Gives `try_one` mutations of the corpus `name` until `limit`.
-fn fuzz(name: &str, limit: Limit, mut try_one: impl FnMut(&[u8])) {
-    let seeds = corpus(name);
+fn fuzz(name: &str, limit: Limit, try_one: impl FnMut(&[u8])) {
+    fuzz_from(name, &corpus(name), limit, try_one);
+}
+
+fn fuzz_from(name: &str, seeds: &[Vec<u8>], limit: Limit, mut try_one: impl FnMut(&[u8])) {
     let first = std::env::var("TALLY_FUZZ_SEED").ok().and_then(|text| text.parse().ok());
     let first: u64 = first.unwrap_or(FIRST_SEED);
     let begun = Instant::now();
@@ -63,7 +67,7 @@ fn fuzz(name: &str, limit: Limit, mut try_one: impl FnMut(&[u8])) {
         Limit::Time(time) => begun.elapsed() < time,
     } {
         let seed = first.wrapping_add(count);
-        let case = Case { seed, bytes: mutated(&seeds, &mut Random::of(seed)) };
+        let case = Case { seed, bytes: mutated(seeds, &mut Random::of(seed)) };
         try_one(&case.bytes);
         count += 1;
     }
@@ -137,36 +141,6 @@ fn no_body_makes_the_reader_of_fields_panic_or_guess() {
 #[ignore = "slow suite: just fuzz"]
 fn no_body_makes_the_reader_of_fields_panic_or_guess_however_many_come() {
     bodies(Limit::of_environment());
-}
-
-// --------------------------------------------------------------------------------- cursors
-
-fn cursors(limit: Limit) {
-    let directory = Directory::fresh();
-    let read = Launch::on_free_port(Binary::Read, &directory).flag("--registry", "http://127.0.0.1:1");
-    let read = read.start();
-    let mut wire = Wire::to(read.address());
-    let genuine = corpus("cursors");
-    fuzz("cursors", limit, |bytes| {
-        let encoded: String = bytes.iter().take(2_000).map(|byte| format!("%{byte:02X}")).collect();
-        let reply = wire.send("GET", &format!("/accounts?cursor={encoded}"), &[], b"");
-        match reply.status {
-            200 => assert!(genuine.iter().any(|cursor| cursor == bytes), "a forged cursor was taken"),
-            400 => assert_eq!(reply.json()["parameter"], "cursor"),
-            other => panic!("answered with {other}: {reply:?}"),
-        }
-    });
-}
-
-#[test]
-fn no_cursor_but_a_genuine_one_is_taken() {
-    cursors(Limit::Cases(CASES));
-}
-
-#[test]
-#[ignore = "slow suite: just fuzz"]
-fn no_cursor_but_a_genuine_one_is_taken_however_many_come() {
-    cursors(Limit::of_environment());
 }
 
 // ------------------------------------------------------------------------------ feed pages

@@ -8,7 +8,11 @@
 
 use std::collections::BTreeMap;
 
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use crate::support::{Client, wait_for};
 
@@ -18,9 +22,28 @@ const MAX_BALANCE: u64 = 9_007_199_254_740_991;
 #[derive(Debug, Default)]
 pub(crate) struct History {
     events: Vec<Value>,
+    /// The hash of the last event.
+    hash: [u8; 32],
     accounts: BTreeMap<String, Account>,
     /// Positions of the events of each command, by its idempotency key.
     commands: BTreeMap<String, Vec<u64>>,
+}
+
+/// A page of the feed with each event as the text that it is.
+#[derive(Deserialize)]
+struct Page<'p> {
+    #[serde(borrow)]
+    events: Vec<&'p RawValue>,
+    head: u64,
+}
+
+/// The parts of an event that are hashed as the text that they are.
+#[derive(Deserialize)]
+struct Texts<'e> {
+    #[serde(borrow)]
+    data: &'e RawValue,
+    #[serde(borrow)]
+    metadata: &'e RawValue,
 }
 
 /// An account as the model knows it.
@@ -58,11 +81,11 @@ impl History {
         let mut history = Self::default();
         loop {
             let query = format!("/events?after={}&limit=10000", history.head());
-            let page = write_side.get(&query).expect(200).json();
-            let events = page["events"].as_array().unwrap();
-            events.iter().for_each(|event| history.append(event));
-            if events.is_empty() {
-                assert_eq!(page["head"], history.head(), "the head is the last event's position");
+            let reply = write_side.get(&query).expect(200);
+            let page: Page<'_> = serde_json::from_str(reply.text()).unwrap();
+            page.events.iter().for_each(|event| history.append(event.get()));
+            if page.events.is_empty() {
+                assert_eq!(page.head, history.head(), "the head is the last event's position");
                 return history.checked_to_its_end();
             }
         }
@@ -73,9 +96,13 @@ impl History {
         self.events.len() as u64
     }
 
-    fn append(&mut self, event: &Value) {
+    fn append(&mut self, text: &str) {
         let position = self.head() + 1;
+        let event: Value = serde_json::from_str(text).unwrap();
         assert_eq!(event["position"], position, "positions are dense: {event}");
+        self.hash = chained(self.hash, &event, text);
+        assert_eq!(event["hash"], hexadecimal(&self.hash), "the hash covers all that was before: {event}");
+        let event = &event;
         if let Some(before) = self.events.last() {
             let time = |event: &Value| event["recorded_at"].as_str().unwrap().to_owned();
             assert!(time(before) <= time(event), "time goes back at {event}");
@@ -244,6 +271,34 @@ impl Account {
             "recorded_at": event["recorded_at"],
         }));
     }
+}
+
+/// SHA-256 over the hash before and every field, numbers as eight bytes big-endian, texts behind their
+/// length.
+fn chained(before: [u8; 32], event: &Value, text: &str) -> [u8; 32] {
+    let Texts { data, metadata } = serde_json::from_str(text).unwrap();
+    let named = |name: &str| event[name].as_str().unwrap();
+    let number = |name: &str| event[name].as_u64().unwrap().to_be_bytes().to_vec();
+    let id = |name: &str| Uuid::parse_str(named(name)).unwrap().as_bytes().to_vec();
+    let text = |text: &str| [&(text.len() as u64).to_be_bytes(), text.as_bytes()].concat();
+    let parts = [
+        before.to_vec(),
+        number("position"),
+        id("event_id"),
+        id("stream_id"),
+        number("version"),
+        number("schema_version"),
+        text(named("stream_type")),
+        text(named("type")),
+        text(data.get()),
+        text(metadata.get()),
+        text(named("recorded_at")),
+    ];
+    Sha256::digest(parts.concat()).into()
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// All items of a list, page by page.

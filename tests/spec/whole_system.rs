@@ -67,6 +67,27 @@ fn what_was_acknowledged_is_there_after_every_process_was_killed() {
     assert_eq!(a_command_and_its_query(&write.client(), &read.client())["version"], 2);
 }
 
+/// So that it can be copied, by anybody and without knowing of write-ahead logs.
+#[test]
+fn after_an_orderly_stop_a_database_is_one_file() {
+    let System { read, write, registry, directory } = System::start();
+    let account = a_command_and_its_query(&write.client(), &read.client());
+    let queries: [Client; 4] = [(); 4].map(|()| read.client());
+    std::thread::scope(|scope| {
+        for client in &queries {
+            let account = format!("/accounts/{}", account["account_id"].as_str().unwrap());
+            scope.spawn(move || (0..50).for_each(|_| drop(client.get(&account).expect(200))));
+        }
+    });
+    for process in [read, write, registry] {
+        assert_eq!(process.stop().status.code(), Some(0));
+    }
+    let files = std::fs::read_dir(directory.path()).unwrap();
+    let mut names: Vec<_> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    assert_eq!(names, ["read_db.sqlite3", "write_db.sqlite3", "write_db.sqlite3-lock"]);
+}
+
 #[test]
 fn a_write_side_that_moved_to_another_port_is_followed() {
     let System { read, write, registry, directory } = System::start();

@@ -1,5 +1,7 @@
 //! The projector's promises, each with the fault that it is made against.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, params};
@@ -158,7 +160,7 @@ fn a_restart_goes_on_at_the_checkpoint() {
     feed.asked.lock().unwrap().clear();
     caught_up(&path, &mut feed);
     assert_eq!((sum(&path), count(&path)), (7, 3));
-    assert_eq!(feed.asked.lock().unwrap()[0], 2, "nothing is read twice");
+    assert_eq!(feed.asked.lock().unwrap()[..2], [1, 2], "nothing is read twice, but the last event as proof");
 }
 
 /// The trigger stands for any failure between the rows and the checkpoint.
@@ -190,23 +192,74 @@ fn a_gap_in_the_feed_stops_the_projector() {
     }
 }
 
+/// Another history of the log of [`log_of`].
+fn restored(feed: &LogFeed, numbers: &[&str]) {
+    *feed.log.lock().unwrap() = log_of(numbers);
+}
+
 #[test]
 fn an_event_that_was_altered_is_found_and_located() {
-    for altered in [0, 2] {
+    for altered in [2, 3, 4] {
         let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&["1", "2"])));
         caught_up(&path, &mut feed);
-        feed.append(7, "Added", "3");
-        feed.append(7, "Added", "4");
-        feed.log.lock().unwrap().events[altered + 1].data = "40".into();
-        if altered == 0 {
+        if altered == 2 {
             // What was read before is known by its hash alone.
-            let mut forged = log_of(&["1", "20", "3"]);
-            forged.log_id = feed.log.lock().unwrap().log_id;
-            feed = LogFeed::new(forged);
+            restored(&feed, &["1", "20", "3"]);
+        } else {
+            restored(&feed, &["1", "2", "3", "4"]);
+            feed.log.lock().unwrap().events[altered - 1].data = "40".into();
         }
         let error = refusal(&mut open(&path), &mut feed);
-        assert!(error.contains(if altered == 0 { "event 3" } else { "event 4" }), "{error}");
+        assert!(error.contains(&format!("event {altered} ")), "{error}");
         assert_eq!(sum(&path), 3);
+    }
+}
+
+#[test]
+fn a_log_that_came_to_the_same_position_by_other_events_is_refused_before_the_next_one() {
+    let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&["1", "2"])));
+    let mut projector = caught_up(&path, &mut feed);
+    restored(&feed, &["1", "20"]);
+    for other_process in [open(&path), open(&path)].iter_mut() {
+        for _ in 0..2 {
+            let error = refusal(other_process, &mut feed);
+            assert!(error.contains("event 2 of the feed is not the one that was read"), "{error}");
+        }
+    }
+    restored(&feed, &["1", "2"]);
+    projector.catch_up(&mut feed, u64::MAX).unwrap();
+}
+
+/// A feed that fails when it is told to, and then notes that it has.
+struct Breaking(LogFeed, Arc<[AtomicBool; 2]>);
+
+impl Feed for Breaking {
+    fn page(&mut self, after: u64, limit: u32, wait: Duration) -> Result<Page, FeedError> {
+        let Self(feed, switches) = self;
+        let [fails, has_failed] = &**switches;
+        if fails.load(Ordering::SeqCst) {
+            has_failed.store(true, Ordering::SeqCst);
+            return Err(FeedError::new("it is away"));
+        }
+        feed.page(after, limit, wait)
+    }
+}
+
+#[test]
+fn a_feed_that_was_away_gives_proof_before_it_is_read_on() {
+    let (path, feed) = (TempPath::new(), LogFeed::new(log_of(&["1", "2"])));
+    let switches = Arc::new([const { AtomicBool::new(false) }; 2]);
+    let [fails, has_failed] = &*switches;
+    let running = open(&path).start(Breaking(feed.clone(), Arc::clone(&switches)), PATIENCE).unwrap();
+    assert_eq!(running.watch("sums").unwrap().wait_for(2, PATIENCE), 2);
+    for (numbers, state) in [(["1", "20"], ProjectionState::Stalled), (["1", "2"], ProjectionState::Live)] {
+        fails.store(true, Ordering::SeqCst);
+        until("it is away", || has_failed.swap(false, Ordering::SeqCst));
+        restored(&feed, &numbers);
+        feed.asked.lock().unwrap().clear();
+        fails.store(false, Ordering::SeqCst);
+        until("that is seen", || running.status().iter().all(|status| status.state == state));
+        assert_eq!(feed.asked.lock().unwrap()[0], 1, "the last event is asked for first");
     }
 }
 
@@ -217,7 +270,8 @@ fn another_log_is_never_mixed_in() {
     let mut other = LogFeed::new(Log::new(2));
     other.append(7, "Added", "1");
     other.append(7, "Added", "1");
-    assert!(refusal(&mut open(&path), &mut other).contains("two histories are never mixed"));
+    // Also one that begins as this log does.
+    assert!(refusal(&mut open(&path), &mut other).contains("but these read models follow log"));
     assert_eq!(count(&path), 1);
 }
 

@@ -52,7 +52,7 @@ impl Random {
     }
 
     /// Below `end`; 0 where `end` is.
-    fn below(&mut self, end: usize) -> usize {
+    pub(super) fn below(&mut self, end: usize) -> usize {
         ((self.next() >> 16) % end.max(1) as u64) as usize
     }
 }

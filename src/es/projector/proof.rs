@@ -1,0 +1,86 @@
+//! Proof that the feed still is the history that was read: it has the last event that was taken, with
+//! the hash that it had then.
+//!
+//! The next event would tell, by its hash. But a log that was restored from a backup may have come to
+//! the same position by other events, and nothing may be coming: answers would be about events that
+//! are no more, and say that they are fresh. So the event is asked for once more whenever the other
+//! side may have been started anew meanwhile, and now and then.
+//!
+//! **Invariant:** after a failure, nothing is taken from the feed before it has given proof.
+
+use std::time::{Duration, Instant};
+
+use super::{CatchUpError, CheckedPage, Projector, Purpose, REMEDY, Request};
+
+/// How long a proof is good for while nothing fails: who is started anew between two requests is not
+/// missed by the next one. One request more in that time costs nobody anything.
+const GOOD_FOR: Duration = Duration::from_secs(10);
+
+/// When there was a proof.
+#[derive(Debug, Default)]
+pub(super) struct Proof {
+    last: Option<Instant>,
+}
+
+impl Proof {
+    /// What is asked when a proof is due of a feed that was read up to `front`.
+    pub(super) fn wanted(&self, front: u64) -> Option<Request> {
+        let after = front.checked_sub(1)?;
+        let is_due = self.last.is_none_or(|last| last.elapsed() > GOOD_FOR);
+        is_due.then_some(Request { after, limit: 1, wait: Duration::ZERO, purpose: Purpose::Proof })
+    }
+}
+
+impl Projector {
+    /// The feed may be another one, or begun anew: it must give proof before it is read on.
+    pub(in crate::es) fn doubt(&mut self) {
+        self.proof = Proof::default();
+    }
+
+    /// Compares the event that was read last with the one that is there now.
+    pub(super) fn prove(&mut self, request: &Request, page: &CheckedPage) -> Result<(), CatchUpError> {
+        let position = request.after + 1;
+        self.check_log(position, page)?;
+        let found = page.events().next().filter(|event| event.position == position);
+        if self.at(position).any(|build| found.is_none_or(|event| event.hash != build.checkpoint.hash)) {
+            return Err(CatchUpError::Feed(format!(
+                "event {position} of the feed is not the one that was read: the log was restored or altered, \
+                 and two histories are never mixed. {REMEDY}"
+            )));
+        }
+        self.proof.last = Some(Instant::now());
+        Ok(())
+    }
+
+    /// Whether the page is of the log that was read up to `position`, as far as its ends can tell.
+    pub(super) fn check_log(&self, position: u64, page: &CheckedPage) -> Result<(), CatchUpError> {
+        if let Some(known) = self.log_id.filter(|known| *known != page.log_id) {
+            return Err(CatchUpError::Feed(format!(
+                "the feed is log {}, but these read models follow log {known}: two histories are never mixed. {REMEDY}",
+                page.log_id
+            )));
+        }
+        if page.head < position {
+            return Err(CatchUpError::Feed(format!(
+                "the log ends at {}, but was read up to {position}: it has lost events. {REMEDY}",
+                page.head
+            )));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proof_is_due_at_first_and_again_when_the_last_one_is_old() {
+        let given = |ago| Proof { last: Instant::now().checked_sub(ago) };
+        let request = Request { after: 6, limit: 1, wait: Duration::ZERO, purpose: Purpose::Proof };
+        assert_eq!(Proof::default().wanted(7), Some(request));
+        assert_eq!(given(Duration::ZERO).wanted(7), None);
+        assert_eq!(given(2 * GOOD_FOR).wanted(7), Some(request));
+        assert_eq!(Proof::default().wanted(0), None, "nothing was read, nothing can be compared");
+    }
+}
