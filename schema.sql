@@ -39,8 +39,8 @@ CREATE TABLE events (
 -- An event is appended at the end of the log and at the end of its stream, or not at all. This
 -- refuses positions of the client's own choice, and it is what stops INSERT OR REPLACE: SQLite
 -- fires no delete trigger for the row that REPLACE removes (unless recursive_triggers is on).
--- ROLLBACK instead of ABORT: a statement that could be undone alone would need a journal of its own,
--- for each event that is appended.
+-- ROLLBACK instead of ABORT: a client that overlooks the error cannot commit the rest of a command
+-- without this part of it.
 CREATE TRIGGER events_are_appended_at_the_end BEFORE INSERT ON events BEGIN
     SELECT CASE
         WHEN NEW.position IS NOT (SELECT head + 1 FROM log)

@@ -1,11 +1,12 @@
-//! The states that were loaded last, kept in memory: a head start for the next command, no more.
+//! The states that were loaded last, kept in memory for the commands that come next.
 //!
 //! Bounded by two generations. New entries go into the young one; when it is full it becomes the old
 //! one, and the former old one is dropped. An entry that is used moves back to the young one, so
 //! what is used often stays, at the cost of two hash look-ups and without a list to keep in order.
 //!
-//! **Invariant:** what is in here was true in the transaction that put it in. After a transaction
-//! that failed, [`Cache::clear`] forgets everything.
+//! **Invariant:** what is in here is true at the head that the writer left behind. After a
+//! transaction that failed, and when somebody else has moved the head, [`Cache::clear`] forgets
+//! everything.
 
 use std::collections::HashMap;
 

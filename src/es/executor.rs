@@ -167,6 +167,7 @@ where
         let writer = Writer {
             store,
             log,
+            cached_at: 0,
             cache: Cache::with_generations_of(CACHE_GENERATION),
             shape: shape_of::<A>(),
             connection: Connection::Trusted,
@@ -285,6 +286,8 @@ impl<A: Aggregate> std::fmt::Debug for Executor<A> {
 struct Writer<A: Aggregate> {
     store: Box<dyn EventStore>,
     log: Arc<EventLog>,
+    /// The position of the log for which the cache is true.
+    cached_at: u64,
     cache: Cache<A>,
     shape: String,
     connection: Connection,
@@ -350,6 +353,10 @@ impl<A: Aggregate> Writer<A> {
 
     fn transaction(&mut self, runs: Vec<(Run<A>, Context, Instant)>) -> Result<Vec<Outcome<A>>, Error> {
         let mut head = self.store.begin()?;
+        if head.position != self.cached_at {
+            // Somebody else has written: another tool, or another writer of a shared store.
+            self.cache.clear();
+        }
         let before = head.position;
         let outcomes = runs
             .into_iter()
@@ -371,6 +378,7 @@ impl<A: Aggregate> Writer<A> {
             events: head.position - before,
             sync: begun.elapsed(),
         });
+        self.cached_at = head.position;
         Ok(outcomes)
     }
 

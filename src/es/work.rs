@@ -97,12 +97,13 @@ impl<'w, A: Aggregate> Work<'w, A> {
         Ok(&mut self.touched[index].1)
     }
 
-    /// The head start that there is, and every event after it: cost is flat however long the stream.
+    /// The state in memory; without one, the head start that there is and every event after it: cost
+    /// is flat however long the stream.
     fn replay(&mut self, stream_id: Uuid) -> Result<Loaded<A>, Error> {
-        let mut loaded = match self.cache.take(stream_id) {
-            Some(cached) => cached,
-            None => self.snapshot_or_default(stream_id)?,
-        };
+        if let Some(cached) = self.cache.take(stream_id) {
+            return Ok(cached);
+        }
+        let mut loaded = self.snapshot_or_default(stream_id)?;
         let Loaded { state, version, .. } = &mut loaded;
         self.store.events_after(stream_id, *version, &mut |event| {
             let decoded = decode(event).map_err(|error| {
