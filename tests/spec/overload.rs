@@ -60,8 +60,9 @@ fn open_accounts(address: SocketAddr, end: Instant) -> Served {
     );
     let mut peer = None;
     while Instant::now() < end {
-        let mut open = peer.take().unwrap_or_else(|| Peer::at(address, DEADLINE));
+        // With the handshake, where there is one: that is what the client waits for.
         let begun = Instant::now();
+        let mut open = peer.take().unwrap_or_else(|| Peer::at(address, DEADLINE));
         open.send(&request);
         match open.try_answer() {
             Ok(answer) if answer.status == 201 => {
