@@ -27,6 +27,8 @@ const STACK_BYTES: usize = 96 << 10;
 /// time to the next. What is left when they are gone is the allocator's, who keeps it for the next.
 const PEAK_KIB: u64 = 128 << 10;
 const GROWN_KIB: u64 = 32 << 10;
+/// Fills the caches, which have limits of their own, and the arenas of the allocator.
+const WARM_UP: Duration = Duration::from_secs(10);
 /// Threads that may be left: those for who asks, and for the last to ask.
 const LEFT_THREADS: u64 = 8;
 /// The write side gives up waiting for its writer after this. It is long for a refusal, too, but was not
@@ -191,7 +193,7 @@ fn four_times_more_clients_than_it_takes_lose_no_receipt_and_leave_no_connection
 fn half_a_minute_of_overload_loses_no_receipt_and_leaves_nothing_behind() {
     let directory = Directory::fresh();
     let write = start(&directory);
-    let soon = survives(&write, Duration::from_secs(2));
+    let soon = survives(&write, WARM_UP);
     let late = survives(&write, Duration::from_secs(30));
     assert!(late < soon + GROWN_KIB, "from {soon} KiB to {late} KiB: it grows");
     // Who asks keeps no more threads than it needs: the others grow old.
