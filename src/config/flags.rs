@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 /// More values than this for one flag are a mistake of a script.
@@ -103,18 +104,16 @@ pub(super) fn read(
     variables: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Invocation<Given, &'static str>, UsageError> {
     let mut given = Given::default();
-    let mut parser = lexopt::Parser::from_args(arguments);
-    while let Some(argument) = parser.next().map_err(unexpected)? {
-        let flag = match argument {
-            lexopt::Arg::Short('h') | lexopt::Arg::Long("help") => return Ok(Invocation::Print("help")),
-            lexopt::Arg::Short('V') | lexopt::Arg::Long("version") => {
-                return Ok(Invocation::Print("version"));
-            }
-            lexopt::Arg::Long(name) => flags.iter().find(|flag| flag.name == name),
-            lexopt::Arg::Short(_) | lexopt::Arg::Value(_) => None,
-        };
-        let flag = flag.ok_or_else(|| unexpected(argument.unexpected()))?;
-        given.take(flag, &mut parser)?;
+    let mut arguments = arguments.into_iter();
+    while let Some(argument) = arguments.next() {
+        match argument.to_str() {
+            Some("-h" | "--help") => return Ok(Invocation::Print("help")),
+            Some("-V" | "--version") => return Ok(Invocation::Print("version")),
+            Some(_) | None => {}
+        }
+        let (name, attached) = split(&argument);
+        let flag = flags.iter().find(|flag| name.strip_prefix(b"--") == Some(flag.name.as_bytes()));
+        given.take(flag.ok_or_else(|| unexpected(&argument))?, attached, &mut arguments)?;
     }
     for flag in flags {
         given.take_variable(flag, &variables);
@@ -122,24 +121,36 @@ pub(super) fn read(
     Ok(Invocation::Run(given))
 }
 
-/// The parser's own words may quote an argument over several lines; an error is one line.
-fn unexpected(error: lexopt::Error) -> UsageError {
-    UsageError::new(error.to_string().replace(|character: char| character.is_control(), " "))
+/// The name of `--name=value`, and its value, which may be any bytes.
+fn split(argument: &OsStr) -> (&[u8], Option<OsString>) {
+    let bytes = argument.as_bytes();
+    match bytes.iter().position(|byte| *byte == b'=') {
+        Some(at) => (&bytes[..at], Some(OsStr::from_bytes(&bytes[at + 1..]).to_owned())),
+        None => (bytes, None),
+    }
+}
+
+/// Quoted with escapes: an error is one line.
+fn unexpected(argument: &OsStr) -> UsageError {
+    UsageError::new(format!("{argument:?} is no flag; --help lists all"))
 }
 
 impl Given {
-    fn take(&mut self, flag: &Flag, parser: &mut lexopt::Parser) -> Result<(), UsageError> {
+    fn take(
+        &mut self,
+        flag: &Flag,
+        attached: Option<OsString>,
+        rest: &mut impl Iterator<Item = OsString>,
+    ) -> Result<(), UsageError> {
         let source = format!("--{}", flag.name);
-        let text = match flag.value_name() {
-            None => OsString::new(),
-            Some(value_name) => {
-                let attached = parser.optional_value();
+        let text = match (flag.value_name(), attached) {
+            (None, None) => OsString::new(),
+            (None, Some(_)) => return Err(UsageError::new(format!("{source}: takes no value"))),
+            (Some(_), Some(text)) => text,
+            (Some(value_name), None) => {
                 let missing = || UsageError::new(format!("{source}: its value is missing ({value_name})"));
-                match attached {
-                    Some(text) => text,
-                    // `--db --verify` means a forgotten path, not a file of that name.
-                    None => parser.value().ok().filter(|text| !is_flag(text)).ok_or_else(missing)?,
-                }
+                // `--db --verify` means a forgotten path, not a file of that name.
+                rest.next().filter(|text| !is_flag(text)).ok_or_else(missing)?
             }
         };
         let values = self.values.entry(flag.name).or_insert(Values { source, texts: Vec::new() });

@@ -103,10 +103,13 @@ fn a_bad_value_is_refused_by_the_name_under_which_it_was_given() {
 
 #[test]
 fn what_is_unknown_missing_or_repeated_is_refused_in_one_line() {
-    let cases: [(&[&str], &str); 11] = [
+    let cases: [(&[&str], &str); 14] = [
         (&["--bogus"], "--bogus"),
         (&["serve"], "serve"),
         (&["-x"], "-x"),
+        (&["--"], "--"),
+        (&["-listen=a:1"], "-listen"),
+        (&["--help=me"], "--help"),
         (&["--Listen", "a:1"], "--Listen"),
         (&["--listen"], "--listen"),
         (&["--db", "--verify"], "--db"),
@@ -121,6 +124,21 @@ fn what_is_unknown_missing_or_repeated_is_refused_in_one_line() {
         assert!(message.contains(names), "{arguments:?}: {message}");
         assert_eq!(message.lines().count(), 1, "{message}");
     }
+}
+
+#[test]
+fn a_path_may_be_any_bytes_and_hold_any_sign() {
+    use std::os::unix::ffi::OsStringExt;
+    let path = OsString::from_vec(b"a=\xff".to_vec());
+    let attached = OsString::from_vec(b"--db=a=\xff".to_vec());
+    for arguments in [vec![attached], vec!["--db".into(), path.clone()]] {
+        let Ok(Invocation::Run(write)) = parse::<WriteConfig>(arguments, |_| None) else {
+            panic!("{path:?} was refused");
+        };
+        assert_eq!(write.db, PathBuf::from(path.clone()));
+    }
+    let stray = parse::<WriteConfig>([path], |_| None).map(|_| ()).unwrap_err();
+    assert!(stray.to_string().contains("--help"), "{stray}");
 }
 
 #[test]

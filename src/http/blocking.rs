@@ -2,11 +2,13 @@
 //!
 //! One thread accepts. It never waits for a client: it hands a connection to an idle thread or to
 //! a new one, and when all are taken it makes room or refuses. Threads that have no connection
-//! wait a while for the next, so that short connections do not pay for a thread each.
+//! wait a while for the next, so that short connections do not pay for a thread each; the last to
+//! come is the first to go on, so that those who are too many grow old, and leave.
 //!
-//! **Invariant:** at most [`Options::max_connections`] connections are open and only that many
-//! threads serve them, whatever clients do. Only what waits for a client (for a request, for the
-//! rest of one, for an answer to be taken) can be ended to make room; a running handler never is.
+//! **Invariant:** at most [`Options::max_connections`] connections are served at once, each by one
+//! thread, whatever clients do; only threads that are ending a connection come on top. Only what
+//! waits for a client (for a request, for the rest of one, for an answer to be taken) can be ended
+//! to make room; a running handler never is.
 //!
 //! Read next: `connection.rs`.
 
@@ -17,7 +19,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, Builder, JoinHandle};
+use std::thread::{self, Builder, JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
 use super::connection::Connection;
@@ -37,8 +39,8 @@ const EVICTION_AGE: Duration = Duration::from_secs(1);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 /// How often such failures are logged.
 const FAILURE_LOGGED: Duration = Duration::from_secs(1);
-/// Descriptors left for databases, logs and clients of our own.
-const RESERVED_DESCRIPTORS: usize = 64;
+/// Descriptors left for databases, logs and clients of our own, and for those who are refused.
+const RESERVED_DESCRIPTORS: usize = 64 + refuse::MOST;
 /// How long a stop waits after it has cut what did not end in time.
 const AFTER_CUT: Duration = Duration::from_millis(200);
 
@@ -58,7 +60,8 @@ pub(super) fn start(
 ) -> io::Result<Running> {
     listener.set_nonblocking(false)?;
     if let Some(descriptors) = descriptor_limit() {
-        let most = descriptors.saturating_sub(RESERVED_DESCRIPTORS).max(1);
+        // Where there are so few that this is not enough, connections give way when they run out.
+        let most = descriptors.saturating_sub(RESERVED_DESCRIPTORS).max(descriptors / 2).max(1);
         options.max_connections = options.max_connections.min(most);
     }
     let address = listener.local_addr()?;
@@ -153,8 +156,9 @@ impl Door {
         connections.accepted.fetch_add(1, Ordering::Relaxed);
         if let Err(stream) = self.pool.take_in(stream, &self.service) {
             connections.refused.fetch_add(1, Ordering::Relaxed);
-            // When even the queue of the refused is full, the connection is just closed.
-            let _ = self.refused.try_send(stream);
+            // Waits only for the processor: the refusing thread waits for nobody. Who comes
+            // meanwhile is in the system's queue (`BACKLOG`), and nobody is closed without a word.
+            let _ = self.refused.send(stream);
         }
     }
 }
@@ -166,8 +170,6 @@ struct Pool {
     stopping: AtomicBool,
     epoch: Instant,
     state: Mutex<State>,
-    /// A connection has come, or the server is stopping.
-    work: Condvar,
     /// A thread has ended.
     ended: Condvar,
 }
@@ -178,8 +180,11 @@ struct State {
     last_id: u64,
     /// Connections that no thread has taken yet; a thread is on its way for each.
     pending: VecDeque<(u64, Arc<Slot>)>,
-    idle_threads: usize,
+    /// Threads without a connection, the one that came last at the end.
+    idle: Vec<(ThreadId, thread::Thread)>,
     threads: usize,
+    /// Until then nobody can have waited for [`EVICTION_AGE`].
+    nobody_until: Option<Instant>,
 }
 
 impl Pool {
@@ -189,7 +194,6 @@ impl Pool {
             stopping: AtomicBool::new(false),
             epoch: Instant::now(),
             state: Mutex::default(),
-            work: Condvar::new(),
             ended: Condvar::new(),
         }
     }
@@ -208,8 +212,8 @@ impl Pool {
         let slot = Arc::new(Slot::new(stream, self.epoch));
         state.last_id += 1;
         let id = state.last_id;
-        if state.pending.len() < state.idle_threads {
-            self.work.notify_one();
+        if let Some((_, thread)) = state.idle.pop() {
+            thread.unpark();
         } else if let Err(error) = self.spawn(service) {
             log::warn!("cannot start a thread for a connection: {error}");
             return Arc::into_inner(slot).map_or(Ok(()), |slot| Err(slot.into_stream()));
@@ -245,6 +249,7 @@ impl Pool {
 
     fn next_connection(&self) -> Option<(u64, Arc<Slot>)> {
         let deadline = Instant::now() + THREAD_IDLE;
+        let this = thread::current();
         let mut state = self.lock();
         loop {
             if let Some(next) = state.pending.pop_front() {
@@ -254,9 +259,12 @@ impl Pool {
             if left.is_zero() || self.stopping.load(Ordering::SeqCst) {
                 return None;
             }
-            state.idle_threads += 1;
-            state = self.work.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
-            state.idle_threads -= 1;
+            state.idle.push((this.id(), this.clone()));
+            drop(state);
+            thread::park_timeout(left);
+            state = self.lock();
+            // Who was woken for a connection was taken from the list; others take themselves.
+            state.idle.retain(|(id, _)| *id != this.id());
         }
     }
 
@@ -265,7 +273,7 @@ impl Pool {
     fn close(&self, deadline: Instant) {
         let mut state = self.lock();
         state.open.values().for_each(|slot| slot.close_if_waiting());
-        self.work.notify_all();
+        state.idle.iter().for_each(|(_, thread)| thread.unpark());
         state = self.wait_for_threads(state, deadline);
         if state.threads > 0 {
             state.open.values().for_each(|slot| slot.cut());
@@ -301,17 +309,31 @@ impl Pool {
 impl State {
     /// Ends the connection that has waited longest for its client, and says whether there was one.
     /// Those between two requests go first: they lose nothing but a new handshake.
+    ///
+    /// All connections are looked at, but after a look in vain not again before it can be of use:
+    /// to refuse thousands each second must stay cheap.
     fn evict_longest_waiting(&mut self, options: &Options) -> bool {
         let now = Instant::now();
-        [Phase::Waiting, Phase::Receiving, Phase::Sending].into_iter().any(|phase| {
-            let waited = |slot: &Slot| match slot.phase(now) {
-                (current, age) if current == phase && age >= EVICTION_AGE => Some(age),
-                _ => None,
-            };
-            let ages = self.open.iter().filter_map(|(id, slot)| Some((waited(slot)?, Reverse(*id))));
-            let evicted = ages.max().is_some_and(|(_, Reverse(id))| self.evict(id, phase, now));
-            options.connections.evicted.fetch_add(u64::from(evicted), Ordering::Relaxed);
-            evicted
+        if self.nobody_until.is_some_and(|until| now < until) {
+            return false;
+        }
+        let Some((phase, _, id)) = self.waiting(now).filter(|(_, age, _)| age.0 >= EVICTION_AGE).min() else {
+            let longest = self.waiting(now).map(|(_, age, _)| age.0).max().unwrap_or_default();
+            self.nobody_until = Some(now + EVICTION_AGE.saturating_sub(longest));
+            return false;
+        };
+        let evicted = self.evict(id, phase, now);
+        options.connections.evicted.fetch_add(u64::from(evicted), Ordering::Relaxed);
+        evicted
+    }
+
+    /// The connections that wait for their clients, in an order of who is to go first.
+    fn waiting(&self, now: Instant) -> impl Iterator<Item = (Phase, Reverse<Duration>, u64)> {
+        self.open.iter().filter_map(move |(id, slot)| match slot.phase(now) {
+            (phase @ (Phase::Waiting | Phase::Receiving | Phase::Sending), age) => {
+                Some((phase, Reverse(age), *id))
+            }
+            (Phase::Working | Phase::Evicted, _) => None,
         })
     }
 

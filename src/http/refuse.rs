@@ -4,7 +4,8 @@
 //! the answer (what the client had sent meanwhile turns the close into a reset). So one thread
 //! answers all who are refused, without ever blocking on one, and keeps each for a moment.
 //!
-//! **Invariant:** bounded queue, bounded number kept, bounded time; beyond them, plain closing.
+//! **Invariant:** bounded queue, bounded number kept, bounded time. Beyond the queue, the thread that
+//! accepts waits for this one, which waits for nobody: everyone is told, at the pace of the processor.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
@@ -17,10 +18,12 @@ use super::encode::{self, Content, Date, Delivery};
 use super::head::Persistence;
 use super::{Problem, Response, problems};
 
-/// Refused connections that wait for the refusing thread: more come only faster than it can write.
-const QUEUE: usize = 128;
+/// Refused connections that wait for the refusing thread: enough to wake it once for many.
+const QUEUE: usize = 64;
 /// Refused connections kept open so that their clients can read why. Each holds a descriptor.
 const KEPT: usize = 128;
+/// The most descriptors that are held here.
+pub(super) const MOST: usize = QUEUE + KEPT;
 /// How long one is kept.
 const KEPT_FOR: Duration = Duration::from_millis(500);
 /// How often it is seen to.
@@ -36,19 +39,24 @@ pub(super) fn start() -> io::Result<(SyncSender<TcpStream>, JoinHandle<()>)> {
 fn refuse_all(receiver: &Receiver<TcpStream>) {
     let mut kept = VecDeque::new();
     let mut date = Date::at(Instant::now());
+    let problem = Problem::new(&problems::OVERLOADED, "all connections of the service are taken");
+    let response = Response::from(problem.with_header("Retry-After", "1"));
     let mut next_sweep = Instant::now();
     loop {
         let pause = if kept.is_empty() { Duration::from_secs(60) } else { SWEEP };
         match receiver.recv_timeout(pause) {
             Ok(stream) => {
-                if tell(&stream, &mut date).is_ok() {
+                if tell(&stream, &response, &mut date).is_ok() {
                     kept.push_back((stream, Instant::now() + KEPT_FOR));
                 }
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
-        kept.drain(..kept.len().saturating_sub(KEPT));
+        for (stream, _) in kept.drain(..kept.len().saturating_sub(KEPT)) {
+            // Closed with bytes unread, it would be reset.
+            still_there(&stream);
+        }
         let now = Instant::now();
         if now >= next_sweep {
             kept.retain(|(stream, until)| *until > now && still_there(stream));
@@ -57,13 +65,11 @@ fn refuse_all(receiver: &Receiver<TcpStream>) {
     }
 }
 
-fn tell(mut stream: &TcpStream, date: &mut Date) -> io::Result<()> {
+fn tell(mut stream: &TcpStream, response: &Response, date: &mut Date) -> io::Result<()> {
     stream.set_nonblocking(true)?;
-    let problem = Problem::new(&problems::OVERLOADED, "all connections of the service are taken");
-    let response = Response::from(problem.with_header("Retry-After", "1"));
     let delivery = Delivery { content: Content::Body, persistence: Persistence::Close };
     let mut out = Vec::new();
-    encode::head(&mut out, &response, delivery, date, Instant::now());
+    encode::head(&mut out, response, delivery, date, Instant::now());
     out.extend_from_slice(&response.body);
     // A new socket has room for a few hundred bytes.
     stream.write_all(&out)?;

@@ -139,7 +139,10 @@ impl Answer {
 
 impl Peer {
     pub(crate) fn at(address: SocketAddr, patience: Duration) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
+        Self::on(TcpStream::connect(address).unwrap(), patience)
+    }
+
+    pub(crate) fn on(stream: TcpStream, patience: Duration) -> Self {
         stream.set_read_timeout(Some(patience)).unwrap();
         stream.set_write_timeout(Some(patience)).unwrap();
         Self { stream, received: Vec::new() }

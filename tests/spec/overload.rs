@@ -1,7 +1,8 @@
 //! The write service with four times more clients than it takes: who is refused is told so at once,
 //! who is acknowledged is recorded, and afterwards nothing of it is left.
 //!
-//! `just overload-test` goes on for half a minute; latencies are printed, not judged.
+//! `just overload-test` goes on for half a minute. Latencies are printed and judged by what is promised
+//! on any machine, not by what this one can do.
 
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpStream};
@@ -16,13 +17,23 @@ use crate::support::{DEADLINE, Directory, Process, System, wait_until};
 /// What the engine takes by default; four times more come.
 const CONNECTIONS: usize = 1024;
 const CLIENTS: usize = 4 * CONNECTIONS;
+/// More than std would let wait to be accepted, which is 128.
+const CROWD: usize = 300;
 /// More than may wait at once, which is 256.
 const POLLS: usize = 300;
 /// Enough for a client here, so that thousands cost nothing to speak of.
 const STACK_BYTES: usize = 96 << 10;
-/// What a thousand connections with their threads may take, and what may be left of them.
+/// What a thousand connections with their threads may take, and by how much that may differ from one
+/// time to the next. What is left when they are gone is the allocator's, who keeps it for the next.
 const PEAK_KIB: u64 = 128 << 10;
-const LEFT_KIB: u64 = 48 << 10;
+const GROWN_KIB: u64 = 32 << 10;
+/// Fills the caches, which have limits of their own, and the arenas of the allocator.
+const WARM_UP: Duration = Duration::from_secs(10);
+/// Threads that may be left: those for who asks, and for the last to ask.
+const LEFT_THREADS: u64 = 8;
+/// The write side gives up waiting for its writer after this. It is long for a refusal, too, but was not
+/// for those whose handshakes were dropped.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 /// How long one who is refused stays away: shorter than `Retry-After` asks.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -60,8 +71,9 @@ fn open_accounts(address: SocketAddr, end: Instant) -> Served {
     );
     let mut peer = None;
     while Instant::now() < end {
-        let mut open = peer.take().unwrap_or_else(|| Peer::at(address, DEADLINE));
+        // With the handshake, where there is one: that is what the client waits for.
         let begun = Instant::now();
+        let mut open = peer.take().unwrap_or_else(|| Peer::at(address, DEADLINE));
         open.send(&request);
         match open.try_answer() {
             Ok(answer) if answer.status == 201 => {
@@ -77,7 +89,6 @@ fn open_accounts(address: SocketAddr, end: Instant) -> Served {
                 served.slowest_refusal = served.slowest_refusal.max(begun.elapsed());
                 served.refused += 1;
             }
-            // Where even the queue of the refused is full, connections are closed without a word.
             Err(_) => served.cut += 1,
         }
         std::thread::park_timeout(PAUSE);
@@ -136,19 +147,10 @@ fn gauge(write: &Process, name: &str) -> u64 {
     line.and_then(|value| value.parse().ok()).unwrap()
 }
 
-/// What is waited for at the end.
-enum Aftermath {
-    Connections,
-    /// Threads stay for some seconds, for the next who come, and their memory with them.
-    Memory,
-}
-
-fn survives(time: Duration, aftermath: Aftermath) {
-    let directory = Directory::fresh();
-    let write = System::write(&directory, "http://127.0.0.1:1").start();
-    write.client().post("/accounts", &json!({"owner": "Ada"})).expect(201);
-    let idle = resident_kib(&write);
-    let (served, peak) = stampede(&write, time);
+/// Overloads the service for `time`, looks up every promise, and says how much memory it took.
+fn survives(write: &Process, time: Duration) -> u64 {
+    let before = resident_kib(write);
+    let (served, peak) = stampede(write, time);
     eprintln!(
         "{} acknowledged, {} refused, {} cut; slowest receipt {:?}, slowest refusal {:?}",
         served.acknowledged.len(),
@@ -158,34 +160,65 @@ fn survives(time: Duration, aftermath: Aftermath) {
         served.slowest_refusal
     );
     // The one that asks is open itself.
-    wait_until("the connections are gone", || gauge(&write, "tally_http_open_connections") == 1);
-    match aftermath {
-        Aftermath::Connections => {}
-        Aftermath::Memory => {
-            // Not asked over HTTP: each request is given to another idle thread, which then stays.
-            wait_until("the memory is given back", || resident_kib(&write) < idle + LEFT_KIB);
-        }
-    }
-    eprintln!("memory: idle {idle} KiB, peak {peak} KiB, after {} KiB", resident_kib(&write));
-    assert!(peak < idle + PEAK_KIB, "from {idle} KiB to {peak} KiB");
+    wait_until("the connections are gone", || gauge(write, "tally_http_open_connections") == 1);
+    eprintln!("memory: before {before} KiB, peak {peak} KiB, after {} KiB", resident_kib(write));
+    assert!(peak < before + PEAK_KIB, "from {before} KiB to {peak} KiB");
+    assert_eq!(served.cut, 0, "closed without a word");
+    let slowest = served.slowest_receipt.max(served.slowest_refusal);
+    assert!(slowest < ANSWERED_WITHIN, "an answer took {slowest:?}");
     assert!(!served.acknowledged.is_empty());
     assert!(served.refused > 0 || clients() <= CONNECTIONS, "it was not overloaded");
-    let recorded = recorded(&write);
+    let recorded = recorded(write);
     assert!(served.acknowledged.iter().all(|id| recorded.contains(id)), "an acknowledged command is lost");
     let distinct: BTreeSet<_> = served.acknowledged.iter().collect();
     assert_eq!(distinct.len(), served.acknowledged.len(), "one receipt was given twice");
+    peak
+}
+
+fn start(directory: &Directory) -> Process {
+    let write = System::write(directory, "http://127.0.0.1:1").start();
+    write.client().post("/accounts", &json!({"owner": "Ada"})).expect(201);
+    write
 }
 
 #[test]
 #[ignore = "slow suite: just overload-test"]
 fn four_times_more_clients_than_it_takes_lose_no_receipt_and_leave_no_connection_behind() {
-    survives(Duration::from_secs(2), Aftermath::Connections);
+    let directory = Directory::fresh();
+    survives(&start(&directory), Duration::from_secs(2));
 }
 
 #[test]
 #[ignore = "slow suite: just overload-test"]
 fn half_a_minute_of_overload_loses_no_receipt_and_leaves_nothing_behind() {
-    survives(Duration::from_secs(30), Aftermath::Memory);
+    let directory = Directory::fresh();
+    let write = start(&directory);
+    let soon = survives(&write, WARM_UP);
+    let late = survives(&write, Duration::from_secs(30));
+    assert!(late < soon + GROWN_KIB, "from {soon} KiB to {late} KiB: it grows");
+    // Who asks keeps no more threads than it needs: the others grow old.
+    wait_until("the threads are gone", || gauge(&write, "tally_http_threads") <= LEFT_THREADS);
+    eprintln!("in the end {} KiB", resident_kib(&write));
+}
+
+/// The system lets them in. Where it has no room it drops handshakes, and this would connect in vain.
+#[test]
+fn a_crowd_that_comes_while_the_service_stands_still_is_served_when_it_goes_on() {
+    let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn");
+    let most = most.ok().and_then(|most| most.trim().parse().ok()).unwrap_or(100);
+    let directory = Directory::fresh();
+    let write = System::write(&directory, "http://127.0.0.1:1").start();
+    let address = write.address().parse().unwrap();
+    write.signal("STOP");
+    let crowd: Vec<_> = (0..most.min(CROWD))
+        .map(|_| TcpStream::connect_timeout(&address, Duration::from_secs(20)).unwrap())
+        .collect();
+    write.signal("CONT");
+    for stream in crowd {
+        let mut peer = Peer::on(stream, DEADLINE);
+        peer.send("GET /health HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(peer.answer().status, 200);
+    }
 }
 
 #[test]
