@@ -211,6 +211,7 @@ mod event;
 mod executor;
 mod log;
 mod projection;
+mod projection_build;
 mod projection_loop;
 mod projection_notice;
 mod projection_page;

@@ -174,12 +174,7 @@ pub(super) fn checkpoint(
 ///
 /// # Errors
 /// When it does not stand where this process left it: another one writes to the same file.
-pub(super) fn advance(
-    tx: &Transaction<'_>,
-    name: &str,
-    from: Checkpoint,
-    to: Checkpoint,
-) -> rusqlite::Result<()> {
+pub(super) fn advance(tx: &Connection, name: &str, from: Checkpoint, to: Checkpoint) -> rusqlite::Result<()> {
     let moved = tx
         .prepare_cached("UPDATE checkpoints SET position = ?3, hash = ?4 WHERE name = ?1 AND position = ?2")?
         .execute(params![name, from.position, to.position, to.hash.0])?;

@@ -55,7 +55,7 @@ impl ReadSide {
     fn follow(
         projector: Projector,
         upstream: Arc<Upstream>,
-        feed: impl Feed + 'static,
+        feed: impl Feed + Clone + 'static,
         options: &Options,
     ) -> Result<Self, StartError> {
         let database = Arc::new(Database::new(&options.db));
@@ -74,7 +74,7 @@ impl ReadSide {
 
     /// The service over another feed than a write side's, for tests.
     #[cfg(test)]
-    pub(super) fn over(db: &std::path::Path, feed: impl Feed + 'static) -> Result<Self, StartError> {
+    pub(super) fn over(db: &std::path::Path, feed: impl Feed + Clone + 'static) -> Result<Self, StartError> {
         let options = Options {
             db: db.to_owned(),
             registries: Vec::new(),

@@ -241,6 +241,21 @@ fn a_poison_event_stops_its_projection_before_it_and_no_other() {
 }
 
 #[test]
+fn poison_in_the_middle_of_a_transaction_of_several_pages_stops_its_projection_right_before_it() {
+    let page = MAX_PAGE as usize;
+    let mut numbers = vec!["1"; 3 * page];
+    numbers[page + 5] = "null";
+    let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&numbers)));
+    let mut projector = Projector::open(&path, &definitions()[..1]).unwrap();
+    projector.catch_up(&mut feed, u64::MAX).unwrap();
+    let asked = feed.asked.lock().unwrap().clone();
+    assert_eq!(asked[..3], [0, page as u64, 0], "both pages were in one transaction");
+    assert_eq!(sum(&path), page as i64 + 5);
+    let error = projector.status()[0].error.clone().unwrap();
+    assert!(error.starts_with(&format!("event {} cannot be applied", page + 6)), "{error}");
+}
+
+#[test]
 fn a_build_that_can_apply_the_poison_carries_on_from_there() {
     let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&["1", "null"])));
     caught_up(&path, &mut feed);
@@ -275,7 +290,7 @@ fn a_rebuild_that_is_cut_off_leaves_the_live_rows_and_goes_on_at_the_next_start(
     let mut projector = caught_up(&path, &mut feed);
     projector.published.claim_rebuild("sums").unwrap();
     projector.begin_rebuild(0).unwrap();
-    let request = projector.wanted(Duration::ZERO).unwrap();
+    let request = projector.wanted_behind().unwrap();
     let page = feed.page(request.after, 2, Duration::ZERO).unwrap();
     let page = CheckedPage::read(page).unwrap();
     projector.take(&request, &page).unwrap();
@@ -317,13 +332,18 @@ fn rows_of_another_version_are_replayed_and_the_others_kept() {
 
 #[test]
 fn following_goes_on_while_a_rebuild_has_far_to_go() {
-    let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&["1"; 5])));
+    let far = u64::from(MAX_PAGE) + 1;
+    let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&vec!["1"; far as usize])));
     let mut projector = caught_up(&path, &mut feed);
     projector.published.claim_rebuild("sums").unwrap();
     projector.begin_rebuild(0).unwrap();
-    let asked: Vec<u64> = (0..4).map(|_| projector.wanted(Duration::ZERO).unwrap().after).collect();
-    assert!(asked.contains(&0) && asked.contains(&5), "{asked:?}");
-    assert_eq!(asked[0], asked[2], "they take turns: {asked:?}");
+    let asked = [projector.wanted_at_front(Duration::ZERO), projector.wanted_behind()];
+    assert_eq!(asked.map(|request| request.unwrap().after), [far, 0], "both at once");
+    let request = projector.wanted_behind().unwrap();
+    let page = feed.page(request.after, request.limit, Duration::ZERO).unwrap();
+    projector.take(&request, &CheckedPage::read(page).unwrap()).unwrap();
+    assert_eq!(projector.wanted_at_front(Duration::ZERO), None, "within a page, the front lets it come");
+    assert_eq!(projector.wanted_behind().unwrap().after, far - 1);
 }
 
 #[test]
@@ -372,6 +392,28 @@ fn a_running_projector_follows_the_log_and_wakes_who_waits() {
     }
     assert_eq!(sum(&path), 6);
     running.stop();
+}
+
+/// Has one page, and is away then.
+#[derive(Clone)]
+struct OnePage(LogFeed);
+
+impl Feed for OnePage {
+    fn page(&mut self, after: u64, limit: u32, wait: Duration) -> Result<Page, FeedError> {
+        if after == 0 { self.0.page(after, limit, wait) } else { Err(FeedError::new("away")) }
+    }
+}
+
+#[test]
+fn what_was_taken_is_committed_when_the_next_page_does_not_come() {
+    let (path, page) = (TempPath::new(), MAX_PAGE as usize);
+    let feed = OnePage(LogFeed::new(log_of(&vec!["1"; 2 * page])));
+    let running = open(&path).start(feed.clone(), Duration::from_millis(50)).unwrap();
+    let reached = running.watch("sums").unwrap().wait_for(1, PATIENCE);
+    assert_eq!((reached, sum(&path)), (page as u64, page as i64));
+    drop(running);
+    assert!(open(&path).catch_up(&mut feed.clone(), u64::MAX).is_err());
+    assert_eq!(sum(&path), page as i64);
 }
 
 #[test]
