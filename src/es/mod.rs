@@ -214,6 +214,7 @@ mod projection;
 mod projection_build;
 mod projection_loop;
 mod projection_notice;
+mod projection_pace;
 mod projection_page;
 mod projection_status;
 mod projection_store;

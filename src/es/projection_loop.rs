@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use super::Feed;
 use super::projection::MAX_PAGE;
 use super::projection_notice::Notice;
+use super::projection_pace::{Demand, Pace};
 use super::projection_page::CheckedPage;
 use super::projection_status::{ProjectionStatus, Published, RebuildRefused};
 use super::projector::{Projector, Request};
@@ -34,12 +35,17 @@ const INBOX: usize = 16;
 /// The longest poll: two requests a second cost the feed next to nothing.
 const LONGEST_POLL: Duration = Duration::from_millis(500);
 
+/// So few events are not worth a page that is read ahead.
+const FEW: u64 = 500;
+
 /// So long an open transaction waits for its next page.
 const LONGEST_OPEN: Duration = Duration::from_millis(20);
 
 enum Message {
     Page(Place, Request, Result<CheckedPage, NoPage>),
     Rebuild(usize),
+    /// Somebody asks: the rest is over.
+    Asked,
     Stop,
 }
 
@@ -54,6 +60,7 @@ enum Place {
 #[derive(Debug)]
 pub struct RunningProjector {
     published: Arc<Published>,
+    demand: Arc<Demand>,
     inbox: SyncSender<Message>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -73,6 +80,8 @@ impl Projector {
         let published = Arc::clone(&self.published);
         let front = Fetcher::start("feed", Place::Front, feed.clone(), inbox.clone())?;
         let behind = Fetcher::start("replay", Place::Behind, feed, inbox.clone())?;
+        let pace = Pace::with_rests_of(self.rest);
+        let demand = Arc::clone(pace.demand());
         let thread = thread::Builder::new().name("projector".into()).spawn(move || {
             let published = Arc::clone(&self.published);
             let follower = Follower {
@@ -80,6 +89,7 @@ impl Projector {
                 front,
                 behind,
                 poll: poll.min(LONGEST_POLL),
+                pace,
                 pause: FIRST_PAUSE,
                 resume_at: None,
             };
@@ -87,7 +97,7 @@ impl Projector {
                 published.feed_is_unsound("the projector has panicked; restart the service".into());
             }
         })?;
-        Ok(RunningProjector { published, inbox, thread: Mutex::new(Some(thread)) })
+        Ok(RunningProjector { published, demand, inbox, thread: Mutex::new(Some(thread)) })
     }
 }
 
@@ -101,6 +111,15 @@ impl RunningProjector {
     /// raised sees rows that are at least as new.
     pub fn watch(&self, projection: &str) -> Option<&Arc<Watch>> {
         self.published.watch(projection)
+    }
+
+    /// Says that the rows are about to be read: a projector that rests goes on at once. Of use only
+    /// with [`Projector::with_rests_of`].
+    pub fn hurry(&self) {
+        if self.demand.rises() {
+            // A full inbox wakes it as well.
+            let _ = self.inbox.try_send(Message::Asked);
+        }
     }
 
     /// Begins to rebuild a projection from the first event, beside its live rows, which go on
@@ -138,6 +157,7 @@ struct Follower {
     front: Fetcher,
     behind: Fetcher,
     poll: Duration,
+    pace: Pace,
     pause: Duration,
     /// No page is asked for before then, because the last one failed.
     resume_at: Option<Instant>,
@@ -153,9 +173,10 @@ impl Follower {
                         Place::Front => self.front.is_asked = false,
                         Place::Behind => self.behind.is_asked = false,
                     }
-                    self.take(&request, page);
+                    self.take(place, &request, page);
                 }
                 Ok(Message::Rebuild(index)) => self.rebuild(index),
+                Ok(Message::Asked) => {}
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return self.commit(),
                 Err(RecvTimeoutError::Timeout) => self.commit(),
             }
@@ -169,7 +190,7 @@ impl Follower {
         self.resume_at = None;
         let Self { projector, poll, .. } = &self;
         let (front, behind) = (projector.wanted_at_front(*poll), projector.wanted_behind());
-        self.front.ask(front);
+        self.front.ask(front.filter(|_| self.pace.rests_for().is_none()));
         self.behind.ask(behind);
     }
 
@@ -178,7 +199,7 @@ impl Follower {
             _ if self.projector.is_open() => LONGEST_OPEN,
             Some(at) => at.saturating_duration_since(Instant::now()),
             // Longer than any poll; what comes earlier wakes it.
-            None => Duration::from_secs(3600),
+            None => self.pace.rests_for().unwrap_or(Duration::from_secs(3600)),
         }
     }
 
@@ -190,8 +211,11 @@ impl Follower {
         }
     }
 
-    fn take(&mut self, request: &Request, page: Result<CheckedPage, NoPage>) {
+    fn take(&mut self, place: Place, request: &Request, page: Result<CheckedPage, NoPage>) {
         let taken = page.and_then(|page| {
+            if let (Place::Front, None) = (place, next_of(request, &page)) {
+                self.pace.took(page.len());
+            }
             self.projector.take(request, &page).map_err(|error| NoPage::Refused(error.to_string()))
         });
         match taken {
@@ -276,10 +300,10 @@ fn read(feed: &mut impl Feed, request: &Request) -> Result<CheckedPage, NoPage> 
     CheckedPage::read(page).map_err(|error| NoPage::Refused(error.to_string()))
 }
 
-/// What is probably wanted after a page that reached neither the end of the log nor of what was
-/// asked for.
+/// What is probably wanted after a page that reached neither the end of what was asked for nor,
+/// but for a few events, that of the log: those few are taken with the ones that come next.
 fn next_of(request: &Request, page: &CheckedPage) -> Option<Request> {
-    let after = page.last_position().filter(|last| *last < page.head)?;
+    let after = page.last_position().filter(|last| page.head.saturating_sub(*last) >= FEW)?;
     let is_short = request.limit < MAX_PAGE;
     (!is_short).then_some(Request { after, limit: MAX_PAGE, wait: Duration::ZERO })
 }

@@ -55,11 +55,13 @@ pub struct Projector {
     open_pages: usize,
     memory: Footprint,
     pub(super) published: Arc<Published>,
+    /// How long it rests after a page of a fast stream while nobody asks.
+    pub(super) rest: Duration,
     pub(super) notice: Box<dyn Fn(Notice) + Send>,
     committed: Box<dyn Fn() + Send>,
 }
 
-/// Whether a replay has filled the caches.
+/// Whether a replay has filled the caches, and its commits write much at once.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Footprint {
     Small,
@@ -116,6 +118,7 @@ impl Projector {
             open_pages: 0,
             memory: Footprint::Small,
             published: Arc::new(published),
+            rest: Duration::ZERO,
             notice: Box::new(|_| {}),
             committed: Box::new(|| {}),
         })
@@ -133,6 +136,15 @@ impl Projector {
     #[must_use]
     pub fn with_commit_hook(mut self, committed: impl Fn() + Send + 'static) -> Self {
         self.committed = Box::new(committed);
+        self
+    }
+
+    /// The same projector, which rests for `rest` after each page of a fast stream while nobody asks
+    /// for its rows: it costs less then, and its rows are older. Who reads them says so before, with
+    /// [`super::RunningProjector::hurry`].
+    #[must_use]
+    pub fn with_rests_of(mut self, rest: Duration) -> Self {
+        self.rest = rest;
         self
     }
 
@@ -227,9 +239,10 @@ impl Projector {
             return Ok(());
         }
         self.commit()?;
-        if page.len() >= LARGE_PAGE {
+        if page.len() >= LARGE_PAGE && self.memory == Footprint::Small {
+            store::checkpoint_at(&self.db, store::REPLAY_CHECKPOINT_PAGES)?;
             self.memory = Footprint::Large;
-        } else if self.memory == Footprint::Large && self.next.is_empty() {
+        } else if page.len() < LARGE_PAGE && self.memory == Footprint::Large && self.next.is_empty() {
             self.shrink()?;
         }
         Ok(())
@@ -261,6 +274,7 @@ impl Projector {
         for build in &mut self.live {
             build.forget();
         }
+        store::checkpoint_at(&self.db, store::CHECKPOINT_PAGES)?;
         self.memory = Footprint::Small;
         self.db.execute_batch("PRAGMA shrink_memory")
     }

@@ -394,6 +394,25 @@ fn a_running_projector_follows_the_log_and_wakes_who_waits() {
     running.stop();
 }
 
+#[test]
+fn a_projector_that_rests_while_nobody_asks_goes_on_when_somebody_does() {
+    let (path, feed) = (TempPath::new(), LogFeed::new(log_of(&["1"; 100])));
+    let resting = open(&path).with_rests_of(10 * PATIENCE);
+    let running = resting.start(feed.clone(), Duration::from_millis(50)).unwrap();
+    let watch = Arc::clone(running.watch("sums").unwrap());
+    assert_eq!(watch.wait_for(100, PATIENCE), 100);
+    for number in 101..300 {
+        assert_eq!(feed.append(7, "Added", "1"), number);
+    }
+    assert_eq!(watch.wait_for(101, Duration::from_millis(50)), 100, "it rests");
+    running.hurry();
+    assert!(watch.wait_for(101, PATIENCE) > 100);
+    until("nothing is left behind", || {
+        running.hurry();
+        watch.value() == 299
+    });
+}
+
 /// Has one page, and is away then.
 #[derive(Clone)]
 struct OnePage(LogFeed);
