@@ -1,12 +1,12 @@
-//! The threads around the projector: one fetches pages and checks them, one applies them.
+//! The threads around the projector: two fetch pages and check them, one applies them.
 //!
-//! The fetching thread reads the next page ahead while the one before is applied, so a replay
-//! costs the slower of the two, not their sum. At the head of the log it sits in the feed's long
-//! poll; rebuilds and the stop reach the applying thread meanwhile, since all its messages come
-//! through one inbox.
+//! One fetching thread serves the front, and sits in the feed's long poll at the head of the log;
+//! the other serves what is behind, so that a rebuild neither waits for the poll nor ends it. Each
+//! reads the next page ahead while the one before is applied, so a replay costs the slower of the
+//! two, not their sum. All pages come through one inbox, and with them rebuilds and the stop.
 //!
-//! **Invariant:** at most one page is asked for, and one more is read ahead: memory is bounded by
-//! the size of a few pages.
+//! **Invariant:** each fetching thread is asked for one page at most, and reads one more ahead:
+//! memory is bounded by the size of a few pages.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use super::Feed;
 use super::projection::MAX_PAGE;
 use super::projection_notice::Notice;
+use super::projection_pace::{Demand, Pace};
 use super::projection_page::CheckedPage;
 use super::projection_status::{ProjectionStatus, Published, RebuildRefused};
 use super::projector::{Projector, Purpose, Request};
@@ -27,46 +28,68 @@ use crate::watch::Watch;
 const FIRST_PAUSE: Duration = Duration::from_millis(25);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// One page, the stop, and a rebuild of each projection that can be claimed: never full with
-/// fewer projections than this, and nobody but the fetching thread would notice.
+/// Two pages, the stop, and a rebuild of each projection that can be claimed: never full with
+/// fewer projections than this, and nobody but the fetching threads would notice.
 const INBOX: usize = 16;
 
-/// The longest poll. A rebuild that is asked for meanwhile waits for its end, since there is one
-/// fetching thread; two requests a second cost the feed next to nothing.
+/// The longest poll: two requests a second cost the feed next to nothing.
 const LONGEST_POLL: Duration = Duration::from_millis(500);
 
+/// So few events are not worth a page that is read ahead.
+const FEW: u64 = 500;
+
+/// So long an open transaction waits for its next page.
+const LONGEST_OPEN: Duration = Duration::from_millis(20);
+
 enum Message {
-    Page(Request, Result<CheckedPage, NoPage>),
+    Page(Place, Request, Result<CheckedPage, NoPage>),
     Rebuild(usize),
+    /// Somebody asks: the rest is over.
+    Asked,
     Stop,
+}
+
+/// Where in the log a fetching thread reads.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Front,
+    Behind,
 }
 
 /// A projector that follows its feed on threads of its own.
 #[derive(Debug)]
 pub struct RunningProjector {
     published: Arc<Published>,
+    demand: Arc<Demand>,
     inbox: SyncSender<Message>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Projector {
     /// Follows `feed` until stopped, looking at it again after `poll` or half a second, whichever is
-    /// sooner.
+    /// sooner. A clone of the feed serves what is behind.
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn start(self, feed: impl Feed + 'static, poll: Duration) -> std::io::Result<RunningProjector> {
+    pub fn start(
+        self,
+        feed: impl Feed + Clone + 'static,
+        poll: Duration,
+    ) -> std::io::Result<RunningProjector> {
         let (inbox, messages) = sync_channel(INBOX);
-        let (ask, requests) = sync_channel(1);
         let published = Arc::clone(&self.published);
-        let answers = inbox.clone();
-        thread::Builder::new().name("feed".into()).spawn(move || fetch(feed, &requests, &answers))?;
+        let front = Fetcher::start("feed", Place::Front, feed.clone(), inbox.clone())?;
+        let behind = Fetcher::start("replay", Place::Behind, feed, inbox.clone())?;
+        let pace = Pace::with_rests_of(self.rest);
+        let demand = Arc::clone(pace.demand());
         let thread = thread::Builder::new().name("projector".into()).spawn(move || {
             let published = Arc::clone(&self.published);
             let follower = Follower {
                 projector: self,
-                ask,
+                front,
+                behind,
                 poll: poll.min(LONGEST_POLL),
+                pace,
                 pause: FIRST_PAUSE,
                 resume_at: None,
             };
@@ -74,7 +97,7 @@ impl Projector {
                 published.feed_is_unsound("the projector has panicked; restart the service".into());
             }
         })?;
-        Ok(RunningProjector { published, inbox, thread: Mutex::new(Some(thread)) })
+        Ok(RunningProjector { published, demand, inbox, thread: Mutex::new(Some(thread)) })
     }
 }
 
@@ -88,6 +111,15 @@ impl RunningProjector {
     /// raised sees rows that are at least as new.
     pub fn watch(&self, projection: &str) -> Option<&Arc<Watch>> {
         self.published.watch(projection)
+    }
+
+    /// Says that the rows are about to be read: a projector that rests goes on at once. Of use only
+    /// with [`Projector::with_rests_of`].
+    pub fn hurry(&self) {
+        if self.demand.rises() {
+            // A full inbox wakes it as well.
+            let _ = self.inbox.try_send(Message::Asked);
+        }
     }
 
     /// Begins to rebuild a projection from the first event, beside its live rows, which go on
@@ -106,7 +138,7 @@ impl RunningProjector {
     }
 
     /// Ends all waits for positions, stops after the transaction that is under way, and waits for
-    /// that. The fetching thread ends by itself when its feed has answered.
+    /// that. The fetching threads end by themselves when their feed has answered.
     pub fn stop(&self) {
         self.end_waits();
         // An error means that it has stopped.
@@ -127,8 +159,10 @@ impl Drop for RunningProjector {
 /// The applying thread.
 struct Follower {
     projector: Projector,
-    ask: SyncSender<Request>,
+    front: Fetcher,
+    behind: Fetcher,
     poll: Duration,
+    pace: Pace,
     pause: Duration,
     /// No page is asked for before then, because the last one failed.
     resume_at: Option<Instant>,
@@ -136,34 +170,61 @@ struct Follower {
 
 impl Follower {
     fn follow(mut self, messages: &Receiver<Message>) {
-        let mut asked = false;
         loop {
-            if !asked && self.resume_at.is_none_or(|at| at <= Instant::now()) {
-                self.resume_at = None;
-                if let Some(request) = self.projector.wanted(self.poll) {
-                    asked = self.ask.send(request).is_ok();
-                }
-            }
-            // Long enough for any poll; what comes earlier wakes it.
-            let idle = if asked { Duration::from_secs(3600) } else { self.idle() };
-            match messages.recv_timeout(idle) {
-                Ok(Message::Page(request, page)) => {
-                    asked = false;
-                    self.take(&request, page);
+            self.ask();
+            match messages.recv_timeout(self.patience()) {
+                Ok(Message::Page(place, request, page)) => {
+                    match place {
+                        Place::Front => self.front.is_asked = false,
+                        Place::Behind => self.behind.is_asked = false,
+                    }
+                    self.take(place, &request, page);
                 }
                 Ok(Message::Rebuild(index)) => self.rebuild(index),
-                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Message::Asked) => {}
+                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return self.commit(),
+                Err(RecvTimeoutError::Timeout) => self.commit(),
             }
         }
     }
 
-    fn idle(&self) -> Duration {
-        self.resume_at.map_or(self.poll, |at| at.saturating_duration_since(Instant::now()))
+    fn ask(&mut self) {
+        if self.resume_at.is_some_and(|at| at > Instant::now()) {
+            return;
+        }
+        self.resume_at = None;
+        let Self { projector, poll, .. } = &self;
+        let (front, behind) = (projector.wanted_at_front(*poll), projector.wanted_behind());
+        self.front.ask(front.filter(|_| self.pace.rests_for().is_none()));
+        self.behind.ask(behind);
     }
 
-    fn take(&mut self, request: &Request, page: Result<CheckedPage, NoPage>) {
+    fn patience(&self) -> Duration {
+        match self.resume_at {
+            _ if self.projector.is_open() => LONGEST_OPEN,
+            Some(at) => at.saturating_duration_since(Instant::now()),
+            // Longer than any poll; what comes earlier wakes it.
+            None => self.pace.rests_for().unwrap_or(Duration::from_secs(3600)),
+        }
+    }
+
+    fn commit(&mut self) {
+        if self.projector.is_open()
+            && let Err(error) = self.projector.commit()
+        {
+            self.pause(NoPage::Refused(error.to_string()));
+        }
+    }
+
+    fn take(&mut self, place: Place, request: &Request, page: Result<CheckedPage, NoPage>) {
+        if request.purpose == Purpose::Follow && self.projector.is_in_doubt() {
+            return; // It was asked for before; it is asked for again after the proof.
+        }
         let taken = page.and_then(|page| {
+            let is_near_the_end = next_of(request, &page).is_none();
+            if let (Place::Front, Purpose::Follow, true) = (place, request.purpose, is_near_the_end) {
+                self.pace.took(page.len());
+            }
             self.projector.take(request, &page).map_err(|error| NoPage::Refused(error.to_string()))
         });
         match taken {
@@ -203,28 +264,46 @@ enum NoPage {
     Refused(String),
 }
 
-/// The fetching thread.
-fn fetch(mut feed: impl Feed, requests: &Receiver<Request>, answers: &SyncSender<Message>) {
+/// A fetching thread, as the applying one sees it.
+struct Fetcher {
+    requests: SyncSender<Request>,
+    is_asked: bool,
+}
+
+impl Fetcher {
+    fn start(
+        name: &str,
+        place: Place,
+        feed: impl Feed + 'static,
+        answers: SyncSender<Message>,
+    ) -> std::io::Result<Self> {
+        let (requests, asked) = sync_channel(1);
+        thread::Builder::new().name(name.into()).spawn(move || fetch(feed, place, &asked, &answers))?;
+        Ok(Self { requests, is_asked: false })
+    }
+
+    fn ask(&mut self, request: Option<Request>) {
+        if let Some(request) = request.filter(|_| !self.is_asked) {
+            self.is_asked = self.requests.send(request).is_ok();
+        }
+    }
+}
+
+fn fetch(mut feed: impl Feed, place: Place, requests: &Receiver<Request>, answers: &SyncSender<Message>) {
     let mut ahead: Option<(u64, CheckedPage)> = None;
     while let Ok(request) = requests.recv() {
         let page = match ahead.take() {
             Some((after, page)) if after == request.after && request.purpose == Purpose::Follow => Ok(page),
-            other => {
-                ahead = other;
-                read(&mut feed, &request)
-            }
+            Some(_) | None => read(&mut feed, &request),
         };
-        if page.is_err() {
-            ahead = None; // It may be of a log that is no more.
-        }
-        let next = page.as_ref().ok().and_then(next_of);
-        if answers.send(Message::Page(request, page)).is_err() {
+        let next = page.as_ref().ok().and_then(|page| next_of(&request, page));
+        if answers.send(Message::Page(place, request, page)).is_err() {
             return;
         }
-        if let Some(next) = next.filter(|next| ahead.as_ref().is_none_or(|(after, _)| *after != next.after)) {
-            // An empty page is worth nothing later, and a failure is met again when it counts.
-            ahead = read(&mut feed, &next).ok().filter(|page| page.len() > 0).map(|page| (next.after, page));
-        }
+        // An empty page is worth nothing later, and a failure is met again when it counts.
+        ahead = next.and_then(|next| {
+            read(&mut feed, &next).ok().filter(|page| page.len() > 0).map(|page| (next.after, page))
+        });
     }
 }
 
@@ -233,10 +312,12 @@ fn read(feed: &mut impl Feed, request: &Request) -> Result<CheckedPage, NoPage> 
     CheckedPage::read(page).map_err(|error| NoPage::Refused(error.to_string()))
 }
 
-/// What is probably wanted after a page that did not reach the end of the log.
-fn next_of(page: &CheckedPage) -> Option<Request> {
-    let after = page.last_position().filter(|last| *last < page.head)?;
-    Some(Request { after, limit: MAX_PAGE, wait: Duration::ZERO, purpose: Purpose::Follow })
+/// What is probably wanted after a page that reached neither the end of what was asked for nor,
+/// but for a few events, that of the log: those few are taken with the ones that come next.
+fn next_of(request: &Request, page: &CheckedPage) -> Option<Request> {
+    let after = page.last_position().filter(|last| page.head.saturating_sub(*last) >= FEW)?;
+    let is_short = request.limit < MAX_PAGE;
+    (!is_short).then_some(Request { after, limit: MAX_PAGE, wait: Duration::ZERO, purpose: Purpose::Follow })
 }
 
 /// Half to all of `pause`, so that many followers of one feed do not come back in step.

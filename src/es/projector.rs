@@ -7,15 +7,18 @@
 //! caught up; there is no second code path for it.
 //!
 //! SQLite has one writer, so one thread does all of this. While something is behind (a rebuild,
-//! a projection that was stopped), pages for it and for the front take turns: following the log
+//! a projection that was stopped), pages for it and for the front come in turn: following the log
 //! never starves, and a rebuild gets at least half of the time.
+//!
+//! Far from the end of the log a transaction takes several pages, since a row that many of them
+//! change is then written once. Near it each page is committed at once: somebody waits for it.
 //!
 //! **Invariant:** a build takes event `checkpoint + 1` of the log it began with, or nothing.
 //! Anything else stops it loudly: a gap, another log, a broken hash chain, an event that it
 //! cannot apply.
 //!
-//! Read next: `projector/proof.rs`, how a log that was restored is found; then `projection_loop.rs`,
-//! the threads around it.
+//! Read next: `projection_build.rs`, one set of tables; `projector/proof.rs`, how a log that was restored
+//! is found; `projection_loop.rs`, the threads around it.
 
 mod proof;
 #[cfg(test)]
@@ -27,11 +30,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::Connection;
 use uuid::Uuid;
 
 use super::Feed;
-use super::projection::{Definition, MAX_PAGE, Names, ProjectionError, Rows};
+use super::projection::{Definition, MAX_PAGE};
+use super::projection_build::{Build, Failure};
 use super::projection_notice::{CatchUpError, Notice};
 use super::projection_page::{CheckedPage, follows};
 use super::projection_status::{ProjectionStatus, Published};
@@ -49,32 +53,18 @@ pub struct Projector {
     live: Vec<Build>,
     /// What is being rebuilt beside them.
     next: Vec<Build>,
-    turn: Turn,
     proof: proof::Proof,
+    /// Pages in the transaction that is open; none is with 0.
+    open_pages: usize,
     memory: Footprint,
     pub(super) published: Arc<Published>,
+    /// How long it rests after a page of a fast stream while nobody asks.
+    pub(super) rest: Duration,
     pub(super) notice: Box<dyn Fn(Notice) + Send>,
     committed: Box<dyn Fn() + Send>,
 }
 
-/// One set of tables that a projection fills.
-struct Build {
-    definition: Definition,
-    /// Of its definition.
-    index: usize,
-    names: Names,
-    rows: Box<dyn Rows>,
-    checkpoint: Checkpoint,
-    poison: Option<Poison>,
-}
-
-/// The event that a build stopped before, and why.
-struct Poison {
-    position: u64,
-    error: String,
-}
-
-/// Whether a replay has filled the caches.
+/// Whether a replay has filled the caches, and its commits write much at once.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Footprint {
     Small,
@@ -84,11 +74,9 @@ enum Footprint {
 /// A page with so many events is a part of a replay, not of following.
 const LARGE_PAGE: usize = 1_000;
 
-#[derive(Clone, Copy)]
-enum Turn {
-    Front,
-    Behind,
-}
+/// Pages in one transaction, at most. With 10 000 accounts, two in three events of one page touch
+/// another row, and one in eight of eight pages. More would hold more rows in memory.
+const MOST_OPEN_PAGES: usize = 8;
 
 /// The part of the log that is wanted next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,10 +128,11 @@ impl Projector {
             db,
             live,
             next,
-            turn: Turn::Front,
             proof: proof::Proof::default(),
+            open_pages: 0,
             memory: Footprint::Small,
             published: Arc::new(published),
+            rest: Duration::ZERO,
             notice: Box::new(|_| {}),
             committed: Box::new(|| {}),
         })
@@ -164,6 +153,15 @@ impl Projector {
         self
     }
 
+    /// The same projector, which rests for `rest` after each page of a fast stream while nobody asks
+    /// for its rows: it costs less then, and its rows are older. Who reads them says so before, with
+    /// [`super::RunningProjector::hurry`].
+    #[must_use]
+    pub fn with_rests_of(mut self, rest: Duration) -> Self {
+        self.rest = rest;
+        self
+    }
+
     /// How each projection stands, in the order of the definitions.
     pub fn status(&self) -> Vec<ProjectionStatus> {
         self.published.statuses()
@@ -177,12 +175,15 @@ impl Projector {
     /// taken before is kept. A projection that an event stops is no error here; see
     /// [`Projector::status`].
     pub fn catch_up(&mut self, feed: &mut dyn Feed, until: u64) -> Result<(), CatchUpError> {
+        let taken = self.take_until(feed, until);
+        taken.and(self.commit())
+    }
+
+    fn take_until(&mut self, feed: &mut dyn Feed, until: u64) -> Result<(), CatchUpError> {
         while self.positions().first().is_some_and(|lowest| *lowest < until) {
-            let Some(mut request) = self.wanted(Duration::ZERO) else { break };
+            let front = || self.wanted_at_front(Duration::ZERO);
+            let Some(mut request) = self.wanted_behind().or_else(front) else { break };
             let left = until.saturating_sub(request.after);
-            if left == 0 && request.purpose == Purpose::Follow {
-                continue; // The front is there; what is behind has the next turn.
-            }
             request.limit = u32::try_from(left).unwrap_or(u32::MAX).clamp(1, request.limit);
             let taken = self.fetch_and_take(feed, &request);
             if taken.inspect_err(|_| self.doubt())? == 0 && self.positions().len() == 1 {
@@ -204,7 +205,8 @@ impl Projector {
     ///
     /// # Errors
     /// When the database refuses; nothing has begun then.
-    pub(super) fn begin_rebuild(&mut self, index: usize) -> rusqlite::Result<()> {
+    pub(super) fn begin_rebuild(&mut self, index: usize) -> Result<(), CatchUpError> {
+        self.commit()?;
         let definition = self.live[index].definition;
         let begun = store::begin_next(&mut self.db, &definition);
         let names = begun.inspect_err(|error| {
@@ -214,39 +216,43 @@ impl Projector {
         self.next.push(Build::new(&definition, index, names, Checkpoint::START));
         self.published.rebuild_begins(index, 0);
         (self.notice)(Notice::RebuildBegan { projection: definition.name });
-        self.swap_what_is_complete()
+        Ok(self.swap_what_is_complete()?)
     }
 
-    /// The page that is wanted next, waiting at its end for `patience` at most; nothing when
-    /// every build has stopped. What is behind is read up to where the next one stands, so that
-    /// they meet there and go on together.
-    pub(super) fn wanted(&mut self, patience: Duration) -> Option<Request> {
+    /// The next page for the builds that have come furthest, waiting at the end of the log for
+    /// `patience` at most; nothing when every build has stopped, or when what is behind is so near
+    /// that one page brings it there: if the front went on, they might never meet.
+    pub(super) fn wanted_at_front(&self, patience: Duration) -> Option<Request> {
         let positions = self.positions();
-        let (lowest, front) = (*positions.first()?, *positions.last()?);
-        if let Some(proof) = self.proof.wanted(front) {
+        let (lowest, highest) = (*positions.first()?, *positions.last()?);
+        if let Some(proof) = self.proof.wanted(highest) {
             return Some(proof);
         }
+        let is_near = lowest < highest && highest - lowest <= u64::from(MAX_PAGE);
         let purpose = Purpose::Follow;
-        let Some(&above) = positions.range(lowest + 1..).next() else {
-            return Some(Request { after: lowest, limit: MAX_PAGE, wait: patience, purpose });
-        };
-        self.turn = match self.turn {
-            Turn::Front => Turn::Behind,
-            Turn::Behind => Turn::Front,
-        };
-        let (after, limit) = match self.turn {
-            Turn::Front => (front, MAX_PAGE),
-            Turn::Behind => (lowest, u32::try_from(above - lowest).unwrap_or(MAX_PAGE).min(MAX_PAGE)),
-        };
-        Some(Request { after, limit, wait: Duration::ZERO, purpose })
+        (!is_near).then_some(Request { after: highest, limit: MAX_PAGE, wait: patience, purpose })
+    }
+
+    /// The next page for the build that is furthest behind the front, if one is: up to where the
+    /// next one stands, so that they meet there and go on together.
+    pub(super) fn wanted_behind(&self) -> Option<Request> {
+        if self.is_in_doubt() {
+            return None;
+        }
+        let positions = self.positions();
+        let after = *positions.first()?;
+        let above = positions.range(after + 1..).next()?;
+        let limit = u32::try_from(above - after).unwrap_or(MAX_PAGE).min(MAX_PAGE);
+        Some(Request { after, limit, wait: Duration::ZERO, purpose: Purpose::Follow })
     }
 
     fn positions(&self) -> BTreeSet<u64> {
         let builds = self.live.iter().chain(&self.next);
-        builds.filter(|build| build.poison.is_none()).map(|build| build.checkpoint.position).collect()
+        builds.filter(|build| !build.has_stopped()).map(|build| build.reached.position).collect()
     }
 
-    /// Takes a page into all builds that stand where it begins.
+    /// Takes a page into all builds that stand where it begins. Whether what was taken is
+    /// committed is for [`Projector::has_more_to_come`] to say, and for [`Projector::commit`] to do.
     pub(super) fn take(&mut self, request: &Request, page: &CheckedPage) -> Result<(), CatchUpError> {
         match request.purpose {
             Purpose::Follow => {}
@@ -257,24 +263,49 @@ impl Projector {
             (self.notice)(Notice::FeedIsSound);
         }
         if page.len() > 0 {
-            self.apply(request, page)?;
+            self.goes_on(request.after);
+            self.apply(request, page).or_else(|failure| self.roll_back(failure))?;
         }
-        self.publish(request.after);
-        self.stop_the_poisoned()?;
-        self.swap_what_is_complete()?;
-        if page.len() >= LARGE_PAGE {
+        if self.has_more_to_come(page) {
+            return Ok(());
+        }
+        self.commit()?;
+        if page.len() >= LARGE_PAGE && self.memory == Footprint::Small {
+            store::checkpoint_at(&self.db, store::REPLAY_CHECKPOINT_PAGES)?;
             self.memory = Footprint::Large;
-        } else if self.memory == Footprint::Large && self.next.is_empty() {
+        } else if page.len() < LARGE_PAGE && self.memory == Footprint::Large && self.next.is_empty() {
             self.shrink()?;
         }
         Ok(())
     }
 
+    /// Whether the transaction stays open for another page, because the end of the log is far.
+    fn has_more_to_come(&self, page: &CheckedPage) -> bool {
+        let is_far = |last| page.head.saturating_sub(last) >= u64::from(MAX_PAGE);
+        (1..MOST_OPEN_PAGES).contains(&self.open_pages) && page.last_position().is_some_and(is_far)
+    }
+
+    /// Whether what was taken is still to be committed.
+    pub(super) fn is_open(&self) -> bool {
+        self.open_pages > 0
+    }
+
+    /// Commits what was taken, and tells of it.
+    pub(super) fn commit(&mut self) -> Result<(), CatchUpError> {
+        if self.is_open() {
+            self.try_commit().or_else(|failure| self.roll_back(failure))?;
+        }
+        self.publish();
+        self.stop_the_poisoned()?;
+        Ok(self.swap_what_is_complete()?)
+    }
+
     /// Gives back what a replay has taken; between two transactions no build needs its memory.
     fn shrink(&mut self) -> rusqlite::Result<()> {
         for build in &mut self.live {
-            build.rows = (build.definition.over)(&build.names);
+            build.forget();
         }
+        store::checkpoint_at(&self.db, store::CHECKPOINT_PAGES)?;
         self.memory = Footprint::Small;
         self.db.execute_batch("PRAGMA shrink_memory")
     }
@@ -286,7 +317,7 @@ impl Projector {
             return Ok(());
         };
         for build in self.at(after) {
-            follows(&first, after, &build.checkpoint.hash)
+            follows(&first, after, &build.reached.hash)
                 .map_err(|error| CatchUpError::Feed(format!("{error}. {REMEDY}")))?;
         }
         Ok(())
@@ -297,64 +328,71 @@ impl Projector {
         builds.filter(move |build| build.stands_at(position))
     }
 
-    /// Applies the page; a build that an event stops is applied up to that event, the others
-    /// whole.
-    fn apply(&mut self, request: &Request, page: &CheckedPage) -> Result<(), CatchUpError> {
-        // At most two rounds for each build: one finds its event, one more that its rows before
-        // that cannot be written either.
-        while let Err(failure) = self.try_apply(request, page) {
-            // What builds hold in memory may have run ahead of the database.
-            for build in self.live.iter_mut().chain(&mut self.next) {
-                build.rows = (build.definition.over)(&build.names);
-            }
-            match failure {
-                Failure::Database(error) => return Err(CatchUpError::Database(error)),
-                Failure::Event { build, position, error } => {
-                    let builds = self.live.iter_mut().chain(&mut self.next);
-                    if let Some(build) = builds.into_iter().nth(build) {
-                        build.poison = Some(Poison { position, error });
-                    }
-                }
+    /// Takes the page into a transaction: the one that is open, or a new one.
+    fn apply(&mut self, request: &Request, page: &CheckedPage) -> Result<(), Failure> {
+        if !self.is_open() {
+            self.db.execute_batch("BEGIN IMMEDIATE")?;
+        }
+        self.open_pages += 1;
+        if self.log_id.is_none() {
+            store::remember_log(&self.db, page.log_id)?;
+            self.log_id = Some(page.log_id);
+        }
+        for (number, build) in self.live.iter_mut().chain(&mut self.next).enumerate() {
+            if build.reached.position == request.after {
+                build.run(number, &self.db, page, request.limit)?;
             }
         }
         Ok(())
     }
 
-    /// One transaction: the rows of each build, and its checkpoint.
-    fn try_apply(&mut self, request: &Request, page: &CheckedPage) -> Result<(), Failure> {
-        let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        if self.log_id.is_none() {
-            store::remember_log(&tx, page.log_id)?;
-        }
-        let mut moved = Vec::new();
+    /// One commit: the rows of each build, and its checkpoint.
+    fn try_commit(&mut self) -> Result<(), Failure> {
         for (number, build) in self.live.iter_mut().chain(&mut self.next).enumerate() {
-            if build.checkpoint.position == request.after {
-                let reached = build.run(number, &tx, page, request.limit)?;
-                crash_point!("between-rows-and-checkpoint");
-                if reached != build.checkpoint {
-                    let name = store::build_name(&build.definition, build.names.suffix());
-                    store::advance(&tx, &name, build.checkpoint, reached)?;
-                }
-                moved.push((number, reached));
+            build.flush(number, &self.db)?;
+            crash_point!("between-rows-and-checkpoint");
+            if build.reached != build.checkpoint {
+                let name = store::build_name(&build.definition, build.names.suffix());
+                store::advance(&self.db, &name, build.checkpoint, build.reached)?;
             }
         }
         crash_point!("before-checkpoint-commit");
-        tx.commit()?;
+        self.db.execute_batch("COMMIT")?;
         crash_point!("after-checkpoint-commit");
+        self.open_pages = 0;
         (self.committed)();
-        self.log_id = Some(page.log_id);
-        let mut builds: Vec<_> = self.live.iter_mut().chain(&mut self.next).collect();
-        for (number, reached) in moved {
-            builds[number].checkpoint = reached;
+        for build in self.live.iter_mut().chain(&mut self.next) {
+            build.checkpoint = build.reached;
         }
         Ok(())
     }
 
-    fn publish(&self, after: u64) {
-        for build in &self.live {
-            if build.checkpoint.position >= after {
-                self.published.reached(build.index, build.checkpoint.position);
+    /// Goes back to what is committed. A build that an event has stopped goes no further than that;
+    /// the pages are asked for again, for it and for the others.
+    fn roll_back(&mut self, failure: Failure) -> Result<(), CatchUpError> {
+        self.open_pages = 0;
+        for build in self.live.iter_mut().chain(&mut self.next) {
+            build.go_back();
+        }
+        // Some failures have rolled back already.
+        if !self.db.is_autocommit() {
+            self.db.execute_batch("ROLLBACK")?;
+        }
+        self.log_id = store::log_id(&self.db)?;
+        match failure {
+            Failure::Database(error) => Err(CatchUpError::Database(error)),
+            Failure::Event { build, poison } => {
+                if let Some(build) = self.live.iter_mut().chain(&mut self.next).nth(build) {
+                    build.poison = Some(poison);
+                }
+                Ok(())
             }
+        }
+    }
+
+    fn publish(&self) {
+        for build in &self.live {
+            self.published.reached(build.index, build.checkpoint.position);
         }
         for build in &self.next {
             self.published.rebuild_reached(build.index, build.checkpoint.position);
@@ -411,67 +449,5 @@ impl Projector {
 impl fmt::Debug for Projector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Projector").field("log_id", &self.log_id).field("status", &self.status()).finish()
-    }
-}
-
-impl Build {
-    fn new(definition: &Definition, index: usize, names: Names, checkpoint: Checkpoint) -> Self {
-        let rows = (definition.over)(&names);
-        Self { definition: *definition, index, names, rows, checkpoint, poison: None }
-    }
-
-    fn stands_at(&self, position: u64) -> bool {
-        self.poison.is_none() && self.checkpoint.position == position
-    }
-
-    /// Applies at most `limit` events of the page, and none from the poisonous one on.
-    fn run(
-        &mut self,
-        number: usize,
-        tx: &Transaction<'_>,
-        page: &CheckedPage,
-        limit: u32,
-    ) -> Result<Checkpoint, Failure> {
-        let stop_before = self.poison.as_ref().map_or(u64::MAX, |poison| poison.position);
-        let mut reached = self.checkpoint;
-        let failed = |position, error| Failure::of(number, position, error);
-        let events = page.events().take(limit as usize);
-        for event in events.take_while(|event| event.position < stop_before) {
-            self.rows.apply(tx, &event).map_err(|error| failed(event.position, error))?;
-            reached = Checkpoint::after(&event);
-        }
-        // Which event's rows cannot be written is not known, so the build stops before them all.
-        self.rows.flush(tx).map_err(|error| failed(self.checkpoint.position + 1, error))?;
-        Ok(reached)
-    }
-}
-
-impl fmt::Display for Poison {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "event {} cannot be applied: {}", self.position, self.error)
-    }
-}
-
-/// Why a transaction was rolled back.
-enum Failure {
-    Event { build: usize, position: u64, error: String },
-    Database(rusqlite::Error),
-}
-
-impl Failure {
-    fn of(build: usize, position: u64, error: ProjectionError) -> Self {
-        let poison = error.is_poison();
-        match error {
-            ProjectionError::Storage(error) if !poison => Self::Database(error),
-            other @ (ProjectionError::Decode(_)
-            | ProjectionError::Impossible(_)
-            | ProjectionError::Storage(_)) => Self::Event { build, position, error: other.to_string() },
-        }
-    }
-}
-
-impl From<rusqlite::Error> for Failure {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Database(error)
     }
 }

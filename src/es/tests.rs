@@ -123,7 +123,7 @@ impl LogFeed {
 
 /// A feed whose full pages are made beforehand, to measure who reads them.
 #[cfg_attr(not(feature = "services"), allow(dead_code))] // The read side measures with it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct PreparedFeed {
     pages: HashMap<u64, Page>,
     log: LogFeed,

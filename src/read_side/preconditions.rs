@@ -18,6 +18,7 @@ const MAX_POSITION: u64 = (1 << 53) - 1;
 /// 400 for a malformed parameter, 503 `read-model-behind` when they have not in time, 503
 /// `overloaded` when too many wait.
 pub(super) fn await_position(service: &ReadSide, query: &Query, projections: &[&str]) -> Result<(), Problem> {
+    service.projector.hurry();
     // Checked also where there is nothing to wait for: a malformed parameter is never ignored.
     let wait = query.wait()?;
     let Some(wanted) = query.whole_number("min_position", 0..=MAX_POSITION)? else {

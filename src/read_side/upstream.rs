@@ -112,8 +112,8 @@ impl Upstream {
     }
 }
 
-/// The write side's event feed over HTTP.
-#[derive(Debug)]
+/// The write side's event feed over HTTP. Clones share connections.
+#[derive(Clone, Debug)]
 pub(super) struct HttpFeed {
     upstream: Arc<Upstream>,
     agent: Agent,

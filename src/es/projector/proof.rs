@@ -37,12 +37,25 @@ impl Projector {
         self.proof = Proof::default();
     }
 
+    /// Whether it has still to give proof. What was asked for before is not taken then.
+    pub(in crate::es) fn is_in_doubt(&self) -> bool {
+        self.proof.last.is_none() && self.positions().last().is_some_and(|front| *front > 0)
+    }
+
+    /// Notes that there are events after `position`, the first of which has it in its hash: where that
+    /// is the front, they are proof enough.
+    pub(super) fn goes_on(&mut self, position: u64) {
+        if self.positions().last() == Some(&position) {
+            self.proof.last = Some(Instant::now());
+        }
+    }
+
     /// Compares the event that was read last with the one that is there now.
     pub(super) fn prove(&mut self, request: &Request, page: &CheckedPage) -> Result<(), CatchUpError> {
         let position = request.after + 1;
         self.check_log(position, page)?;
         let found = page.events().next().filter(|event| event.position == position);
-        if self.at(position).any(|build| found.is_none_or(|event| event.hash != build.checkpoint.hash)) {
+        if self.at(position).any(|build| found.is_none_or(|event| event.hash != build.reached.hash)) {
             return Err(CatchUpError::Feed(format!(
                 "event {position} of the feed is not the one that was read: the log was restored or altered, \
                  and two histories are never mixed. {REMEDY}"

@@ -10,6 +10,8 @@ use super::*;
 use crate::es::tests::{Log, LogFeed, TempPath};
 use crate::es::*;
 
+mod running;
+
 /// Sums the numbers of each stream. `null` is poison; rows wait in memory until the flush.
 struct Sums {
     insert: String,
@@ -230,39 +232,6 @@ fn a_log_that_came_to_the_same_position_by_other_events_is_refused_before_the_ne
     projector.catch_up(&mut feed, u64::MAX).unwrap();
 }
 
-/// A feed that fails when it is told to, and then notes that it has.
-struct Breaking(LogFeed, Arc<[AtomicBool; 2]>);
-
-impl Feed for Breaking {
-    fn page(&mut self, after: u64, limit: u32, wait: Duration) -> Result<Page, FeedError> {
-        let Self(feed, switches) = self;
-        let [fails, has_failed] = &**switches;
-        if fails.load(Ordering::SeqCst) {
-            has_failed.store(true, Ordering::SeqCst);
-            return Err(FeedError::new("it is away"));
-        }
-        feed.page(after, limit, wait)
-    }
-}
-
-#[test]
-fn a_feed_that_was_away_gives_proof_before_it_is_read_on() {
-    let (path, feed) = (TempPath::new(), LogFeed::new(log_of(&["1", "2"])));
-    let switches = Arc::new([const { AtomicBool::new(false) }; 2]);
-    let [fails, has_failed] = &*switches;
-    let running = open(&path).start(Breaking(feed.clone(), Arc::clone(&switches)), PATIENCE).unwrap();
-    assert_eq!(running.watch("sums").unwrap().wait_for(2, PATIENCE), 2);
-    for (numbers, state) in [(["1", "20"], ProjectionState::Stalled), (["1", "2"], ProjectionState::Live)] {
-        fails.store(true, Ordering::SeqCst);
-        until("it is away", || has_failed.swap(false, Ordering::SeqCst));
-        restored(&feed, &numbers);
-        feed.asked.lock().unwrap().clear();
-        fails.store(false, Ordering::SeqCst);
-        until("that is seen", || running.status().iter().all(|status| status.state == state));
-        assert_eq!(feed.asked.lock().unwrap()[0], 1, "the last event is asked for first");
-    }
-}
-
 #[test]
 fn another_log_is_never_mixed_in() {
     let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&["1"])));
@@ -292,6 +261,21 @@ fn a_poison_event_stops_its_projection_before_it_and_no_other() {
     assert_eq!((sums.state, sums.position), (ProjectionState::Stalled, 2));
     assert!(sums.error.as_ref().unwrap().starts_with("event 3 cannot be applied"), "{sums:?}");
     assert_eq!((counts.state, counts.position), (ProjectionState::Live, 4));
+}
+
+#[test]
+fn poison_in_the_middle_of_a_transaction_of_several_pages_stops_its_projection_right_before_it() {
+    let page = MAX_PAGE as usize;
+    let mut numbers = vec!["1"; 3 * page];
+    numbers[page + 5] = "null";
+    let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&numbers)));
+    let mut projector = Projector::open(&path, &definitions()[..1]).unwrap();
+    projector.catch_up(&mut feed, u64::MAX).unwrap();
+    let asked = feed.asked.lock().unwrap().clone();
+    assert_eq!(asked[..3], [0, page as u64, 0], "both pages were in one transaction");
+    assert_eq!(sum(&path), page as i64 + 5);
+    let error = projector.status()[0].error.clone().unwrap();
+    assert!(error.starts_with(&format!("event {} cannot be applied", page + 6)), "{error}");
 }
 
 #[test]
@@ -329,7 +313,7 @@ fn a_rebuild_that_is_cut_off_leaves_the_live_rows_and_goes_on_at_the_next_start(
     let mut projector = caught_up(&path, &mut feed);
     projector.published.claim_rebuild("sums").unwrap();
     projector.begin_rebuild(0).unwrap();
-    let request = projector.wanted(Duration::ZERO).unwrap();
+    let request = projector.wanted_behind().unwrap();
     let page = feed.page(request.after, 2, Duration::ZERO).unwrap();
     let page = CheckedPage::read(page).unwrap();
     projector.take(&request, &page).unwrap();
@@ -371,13 +355,18 @@ fn rows_of_another_version_are_replayed_and_the_others_kept() {
 
 #[test]
 fn following_goes_on_while_a_rebuild_has_far_to_go() {
-    let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&["1"; 5])));
+    let far = u64::from(MAX_PAGE) + 1;
+    let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&vec!["1"; far as usize])));
     let mut projector = caught_up(&path, &mut feed);
     projector.published.claim_rebuild("sums").unwrap();
     projector.begin_rebuild(0).unwrap();
-    let asked: Vec<u64> = (0..4).map(|_| projector.wanted(Duration::ZERO).unwrap().after).collect();
-    assert!(asked.contains(&0) && asked.contains(&5), "{asked:?}");
-    assert_eq!(asked[0], asked[2], "they take turns: {asked:?}");
+    let asked = [projector.wanted_at_front(Duration::ZERO), projector.wanted_behind()];
+    assert_eq!(asked.map(|request| request.unwrap().after), [far, 0], "both at once");
+    let request = projector.wanted_behind().unwrap();
+    let page = feed.page(request.after, request.limit, Duration::ZERO).unwrap();
+    projector.take(&request, &CheckedPage::read(page).unwrap()).unwrap();
+    assert_eq!(projector.wanted_at_front(Duration::ZERO), None, "within a page, the front lets it come");
+    assert_eq!(projector.wanted_behind().unwrap().after, far - 1);
 }
 
 #[test]
@@ -404,60 +393,4 @@ fn two_projectors_on_one_file_do_not_apply_an_event_twice() {
     caught_up(&path, &mut feed);
     assert!(late.catch_up(&mut feed, u64::MAX).is_err());
     assert_eq!((sum(&path), count(&path)), (3, 2));
-}
-
-const PATIENCE: Duration = Duration::from_secs(20);
-
-fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::yield_now();
-    }
-}
-
-#[test]
-fn a_running_projector_follows_the_log_and_wakes_who_waits() {
-    let (path, feed) = (TempPath::new(), LogFeed::new(Log::new(1)));
-    let running = open(&path).start(feed.clone(), Duration::from_millis(50)).unwrap();
-    for number in ["1", "2", "3"] {
-        let position = feed.append(7, "Added", number);
-        assert!(running.watch("sums").unwrap().wait_for(position, PATIENCE) >= position);
-    }
-    assert_eq!(sum(&path), 6);
-    running.stop();
-}
-
-#[test]
-fn a_rebuild_runs_beside_a_running_projector() {
-    let (path, feed) = (TempPath::new(), LogFeed::new(log_of(&["1"; 1000])));
-    let running = open(&path).start(feed.clone(), Duration::from_millis(50)).unwrap();
-    assert_eq!(running.watch("sums").unwrap().wait_for(1000, PATIENCE), 1000);
-    running.rebuild("sums").unwrap();
-    assert_eq!(running.rebuild("nothing"), Err(RebuildRefused::UnknownProjection));
-    feed.append(7, "Added", "1");
-    until("the rebuild ends", || running.status()[0].rebuild.is_none());
-    assert!(running.watch("sums").unwrap().wait_for(1001, PATIENCE) >= 1001);
-    assert_eq!(sum(&path), 1001);
-}
-
-#[test]
-fn of_two_rebuilds_at_once_one_is_refused() {
-    let (path, feed) = (TempPath::new(), LogFeed::new(log_of(&["1"])));
-    let projector = caught_up(&path, &mut feed.clone());
-    assert!(projector.published.claim_rebuild("sums").is_ok());
-    assert_eq!(projector.published.claim_rebuild("sums"), Err(RebuildRefused::Running));
-}
-
-#[test]
-fn a_feed_that_is_unsound_shows_as_stalled_and_heals() {
-    let (path, feed) = (TempPath::new(), LogFeed::new(log_of(&["1", "2", "3"])));
-    let removed = feed.log.lock().unwrap().events.remove(1);
-    let running = open(&path).start(feed.clone(), Duration::from_millis(20)).unwrap();
-    let all = |state| move |running: &RunningProjector| running.status().iter().all(|s| s.state == state);
-    until("it stalls", || all(ProjectionState::Stalled)(&running));
-    assert!(running.status()[0].error.as_ref().unwrap().contains("gap"));
-    feed.log.lock().unwrap().events.insert(1, removed);
-    until("it goes on", || all(ProjectionState::Live)(&running));
-    assert_eq!(sum(&path), 6);
 }

@@ -1,0 +1,116 @@
+//! One set of tables that a projection fills, and how far it has come: the live tables, or those
+//! that are rebuilt beside them.
+//!
+//! **Invariant:** `reached` is ahead of `checkpoint` only while a transaction is open, and what
+//! [`Rows`] hold in memory ends with it: written at its commit, thrown away at its rollback.
+
+use std::fmt;
+
+use rusqlite::Connection;
+
+use super::projection::{Definition, Names, ProjectionError, Rows};
+use super::projection_page::CheckedPage;
+use super::projection_store::Checkpoint;
+
+pub(super) struct Build {
+    pub(super) definition: Definition,
+    /// Of its definition.
+    pub(super) index: usize,
+    pub(super) names: Names,
+    rows: Box<dyn Rows>,
+    /// What is committed.
+    pub(super) checkpoint: Checkpoint,
+    /// What the open transaction has taken.
+    pub(super) reached: Checkpoint,
+    pub(super) poison: Option<Poison>,
+}
+
+/// The event that a build stops before, and why.
+pub(super) struct Poison {
+    position: u64,
+    error: String,
+}
+
+impl Build {
+    pub(super) fn new(definition: &Definition, index: usize, names: Names, checkpoint: Checkpoint) -> Self {
+        let rows = (definition.over)(&names);
+        Self { definition: *definition, index, names, rows, checkpoint, reached: checkpoint, poison: None }
+    }
+
+    /// Whether the next event is the one that it cannot apply.
+    pub(super) fn has_stopped(&self) -> bool {
+        self.poison.as_ref().is_some_and(|poison| poison.position <= self.reached.position + 1)
+    }
+
+    pub(super) fn stands_at(&self, position: u64) -> bool {
+        !self.has_stopped() && self.reached.position == position
+    }
+
+    /// Applies at most `limit` events of the page, and none from the poisonous one on.
+    pub(super) fn run(
+        &mut self,
+        number: usize,
+        db: &Connection,
+        page: &CheckedPage,
+        limit: u32,
+    ) -> Result<(), Failure> {
+        let stop_before = self.poison.as_ref().map_or(u64::MAX, |poison| poison.position);
+        let events = page.events().take(limit as usize);
+        for event in events.take_while(|event| event.position < stop_before) {
+            let applied = self.rows.apply(db, &event);
+            applied.map_err(|error| Failure::of(number, event.position, error))?;
+            self.reached = Checkpoint::after(&event);
+        }
+        Ok(())
+    }
+
+    /// Writes what is in memory.
+    pub(super) fn flush(&mut self, number: usize, db: &Connection) -> Result<(), Failure> {
+        // Which event's rows cannot be written is not known, so the build stops before them all.
+        let first = self.checkpoint.position + 1;
+        self.rows.flush(db).map_err(|error| Failure::of(number, first, error))
+    }
+
+    /// Forgets what was not committed.
+    pub(super) fn go_back(&mut self) {
+        self.reached = self.checkpoint;
+        self.forget();
+    }
+
+    /// Gives back the memory of its rows; between two transactions it needs none.
+    pub(super) fn forget(&mut self) {
+        self.rows = (self.definition.over)(&self.names);
+    }
+}
+
+impl fmt::Display for Poison {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "event {} cannot be applied: {}", self.position, self.error)
+    }
+}
+
+/// Why a transaction was rolled back.
+pub(super) enum Failure {
+    Event { build: usize, poison: Poison },
+    Database(rusqlite::Error),
+}
+
+impl Failure {
+    fn of(build: usize, position: u64, error: ProjectionError) -> Self {
+        let poison = error.is_poison();
+        match error {
+            ProjectionError::Storage(error) if !poison => Self::Database(error),
+            other @ (ProjectionError::Decode(_)
+            | ProjectionError::Impossible(_)
+            | ProjectionError::Storage(_)) => {
+                Self::Event { build, poison: Poison { position, error: other.to_string() } }
+            }
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error)
+    }
+}

@@ -1,0 +1,77 @@
+//! How closely a projector follows a fast stream: at once while somebody asks, and with rests in
+//! between while nobody does.
+//!
+//! A page costs a request, a transaction and the writing of every database page that it touches,
+//! whether it has forty events or a thousand. A follower that nobody asks takes the thousand, and
+//! leaves the processor to those who do something that is waited for.
+//!
+//! **Invariant:** whoever says that it asks, before it reads, ends the rest; a slow stream is
+//! followed at once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// So long after somebody has asked it is likely that somebody asks again.
+const INTEREST: Duration = Duration::from_millis(100);
+/// A page with so many events comes from a fast stream: fewer are cheap to take one by one.
+const MANY: usize = 16;
+
+/// What those who ask and the follower share.
+#[derive(Debug, Default)]
+pub(super) struct Demand {
+    is_there: AtomicBool,
+    is_waited_for: AtomicBool,
+}
+
+impl Demand {
+    /// Notes that somebody asks. Whether the follower has to be woken for it.
+    pub(super) fn rises(&self) -> bool {
+        // Read first: with many who ask it is there already, and nothing has to be written.
+        if !self.is_there.load(Ordering::SeqCst) {
+            self.is_there.store(true, Ordering::SeqCst);
+        }
+        self.is_waited_for.load(Ordering::SeqCst) && self.is_waited_for.swap(false, Ordering::SeqCst)
+    }
+}
+
+/// The follower's side of it.
+#[derive(Debug)]
+pub(super) struct Pace {
+    demand: Arc<Demand>,
+    /// Zero: it never rests.
+    rest: Duration,
+    last_demand: Option<Instant>,
+    until: Option<Instant>,
+}
+
+impl Pace {
+    pub(super) fn with_rests_of(rest: Duration) -> Self {
+        Self { demand: Arc::default(), rest, last_demand: None, until: None }
+    }
+
+    pub(super) fn demand(&self) -> &Arc<Demand> {
+        &self.demand
+    }
+
+    /// A page near the end of the log was taken, with so many events. Begins a rest when it may.
+    pub(super) fn took(&mut self, events: usize) {
+        let now = Instant::now();
+        if self.demand.is_there.swap(false, Ordering::SeqCst) {
+            self.last_demand = Some(now);
+        }
+        let is_interesting = self.last_demand.is_some_and(|last| now.duration_since(last) < INTEREST);
+        if events >= MANY && !is_interesting && !self.rest.is_zero() {
+            self.until = Some(now + self.rest);
+            self.demand.is_waited_for.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// How much longer it rests; not at all as soon as somebody asks.
+    pub(super) fn rests_for(&self) -> Option<Duration> {
+        let left = self.until?.saturating_duration_since(Instant::now());
+        // Looked at after `is_waited_for` was set: of the two sides, one at least sees the other.
+        let is_over = left.is_zero() || self.demand.is_there.load(Ordering::SeqCst);
+        (!is_over).then_some(left)
+    }
+}

@@ -1,0 +1,135 @@
+//! The promises of a projector that follows its feed on threads of its own.
+
+use super::*;
+
+/// How long anything is waited for that has to come.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_running_projector_follows_the_log_and_wakes_who_waits() {
+    let (path, feed) = (TempPath::new(), LogFeed::new(Log::new(1)));
+    let running = open(&path).start(feed.clone(), Duration::from_millis(50)).unwrap();
+    for number in ["1", "2", "3"] {
+        let position = feed.append(7, "Added", number);
+        assert!(running.watch("sums").unwrap().wait_for(position, PATIENCE) >= position);
+    }
+    assert_eq!(sum(&path), 6);
+    running.stop();
+}
+
+#[test]
+fn a_projector_that_rests_while_nobody_asks_goes_on_when_somebody_does() {
+    let (path, feed) = (TempPath::new(), LogFeed::new(log_of(&["1"; 100])));
+    let resting = open(&path).with_rests_of(10 * PATIENCE);
+    let running = resting.start(feed.clone(), Duration::from_millis(50)).unwrap();
+    let watch = Arc::clone(running.watch("sums").unwrap());
+    assert_eq!(watch.wait_for(100, PATIENCE), 100);
+    for number in 101..300 {
+        assert_eq!(feed.append(7, "Added", "1"), number);
+    }
+    assert_eq!(watch.wait_for(101, Duration::from_millis(50)), 100, "it rests");
+    running.hurry();
+    assert!(watch.wait_for(101, PATIENCE) > 100);
+    until("nothing is left behind", || {
+        running.hurry();
+        watch.value() == 299
+    });
+}
+
+/// Has one page, and is away then.
+#[derive(Clone)]
+struct OnePage(LogFeed);
+
+impl Feed for OnePage {
+    fn page(&mut self, after: u64, limit: u32, wait: Duration) -> Result<Page, FeedError> {
+        if after == 0 { self.0.page(after, limit, wait) } else { Err(FeedError::new("away")) }
+    }
+}
+
+#[test]
+fn what_was_taken_is_committed_when_the_next_page_does_not_come() {
+    let (path, page) = (TempPath::new(), MAX_PAGE as usize);
+    let feed = OnePage(LogFeed::new(log_of(&vec!["1"; 2 * page])));
+    let running = open(&path).start(feed.clone(), Duration::from_millis(50)).unwrap();
+    let reached = running.watch("sums").unwrap().wait_for(1, PATIENCE);
+    assert_eq!((reached, sum(&path)), (page as u64, page as i64));
+    drop(running);
+    assert!(open(&path).catch_up(&mut feed.clone(), u64::MAX).is_err());
+    assert_eq!(sum(&path), page as i64);
+}
+
+#[test]
+fn a_rebuild_runs_beside_a_running_projector() {
+    let (path, feed) = (TempPath::new(), LogFeed::new(log_of(&["1"; 1000])));
+    let running = open(&path).start(feed.clone(), Duration::from_millis(50)).unwrap();
+    assert_eq!(running.watch("sums").unwrap().wait_for(1000, PATIENCE), 1000);
+    running.rebuild("sums").unwrap();
+    assert_eq!(running.rebuild("nothing"), Err(RebuildRefused::UnknownProjection));
+    feed.append(7, "Added", "1");
+    until("the rebuild ends", || running.status()[0].rebuild.is_none());
+    assert!(running.watch("sums").unwrap().wait_for(1001, PATIENCE) >= 1001);
+    assert_eq!(sum(&path), 1001);
+}
+
+#[test]
+fn of_two_rebuilds_at_once_one_is_refused() {
+    let (path, feed) = (TempPath::new(), LogFeed::new(log_of(&["1"])));
+    let projector = caught_up(&path, &mut feed.clone());
+    assert!(projector.published.claim_rebuild("sums").is_ok());
+    assert_eq!(projector.published.claim_rebuild("sums"), Err(RebuildRefused::Running));
+}
+
+#[test]
+fn a_feed_that_is_unsound_shows_as_stalled_and_heals() {
+    let (path, feed) = (TempPath::new(), LogFeed::new(log_of(&["1", "2", "3"])));
+    let removed = feed.log.lock().unwrap().events.remove(1);
+    let running = open(&path).start(feed.clone(), Duration::from_millis(20)).unwrap();
+    let all = |state| move |running: &RunningProjector| running.status().iter().all(|s| s.state == state);
+    until("it stalls", || all(ProjectionState::Stalled)(&running));
+    assert!(running.status()[0].error.as_ref().unwrap().contains("gap"));
+    feed.log.lock().unwrap().events.insert(1, removed);
+    until("it goes on", || all(ProjectionState::Live)(&running));
+    assert_eq!(sum(&path), 6);
+}
+
+/// A feed that fails when it is told to, and then notes that it has.
+#[derive(Clone)]
+struct Breaking(LogFeed, Arc<[AtomicBool; 2]>);
+
+impl Feed for Breaking {
+    fn page(&mut self, after: u64, limit: u32, wait: Duration) -> Result<Page, FeedError> {
+        let Self(feed, switches) = self;
+        let [fails, has_failed] = &**switches;
+        if fails.load(Ordering::SeqCst) {
+            has_failed.store(true, Ordering::SeqCst);
+            return Err(FeedError::new("it is away"));
+        }
+        feed.page(after, limit, wait)
+    }
+}
+
+#[test]
+fn a_feed_that_was_away_gives_proof_before_it_is_read_on() {
+    let (path, feed) = (TempPath::new(), LogFeed::new(log_of(&["1", "2"])));
+    let switches = Arc::new([const { AtomicBool::new(false) }; 2]);
+    let [fails, has_failed] = &*switches;
+    let running = open(&path).start(Breaking(feed.clone(), Arc::clone(&switches)), PATIENCE).unwrap();
+    assert_eq!(running.watch("sums").unwrap().wait_for(2, PATIENCE), 2);
+    for (numbers, state) in [(["1", "20"], ProjectionState::Stalled), (["1", "2"], ProjectionState::Live)] {
+        fails.store(true, Ordering::SeqCst);
+        until("it is away", || has_failed.swap(false, Ordering::SeqCst));
+        restored(&feed, &numbers);
+        feed.asked.lock().unwrap().clear();
+        fails.store(false, Ordering::SeqCst);
+        until("that is seen", || running.status().iter().all(|status| status.state == state));
+        assert_eq!(feed.asked.lock().unwrap()[0], 1, "the last event is asked for first");
+    }
+}
