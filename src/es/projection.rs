@@ -15,10 +15,13 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::{DecodeError, EventLog, Page, RecordedEvent};
 
-/// The most events on one page, in one transaction, and between two looks at the live head
-/// while something is rebuilt: enough to spread a commit thin, few enough to take some ten
-/// milliseconds.
-pub const MAX_PAGE: u32 = 10_000;
+/// The most events on one page: about a megabyte for each side to hold, and the cost of asking for
+/// it spread thin.
+pub const MAX_PAGE: u32 = 2_500;
+
+/// Rows that are so many events from the end of the log, or nearer, follow it: a fraction of a
+/// second.
+pub(super) const NEAR: u64 = 10_000;
 
 /// Where events come from: the log itself in process, or another service over HTTP.
 pub trait Feed: Send {

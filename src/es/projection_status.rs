@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::projection::{Definition, MAX_PAGE};
+use super::projection::{Definition, NEAR};
 use crate::watch::Watch;
 
 /// What a projection is doing.
@@ -187,7 +187,7 @@ impl Published {
             }
         } else {
             state.behind_since.get_or_insert_with(Instant::now);
-            state.caught_up &= head - position <= u64::from(MAX_PAGE);
+            state.caught_up &= head - position <= NEAR;
         }
         if state.replays_in_place {
             state.replay.get_or_insert_with(|| Replay::at(0)).position = position;

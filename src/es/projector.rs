@@ -34,7 +34,7 @@ use rusqlite::Connection;
 use uuid::Uuid;
 
 use super::Feed;
-use super::projection::{Definition, MAX_PAGE};
+use super::projection::{Definition, MAX_PAGE, NEAR};
 use super::projection_build::{Build, Failure};
 use super::projection_notice::{CatchUpError, Notice};
 use super::projection_page::{CheckedPage, follows};
@@ -74,9 +74,9 @@ enum Footprint {
 /// A page with so many events is a part of a replay, not of following.
 const LARGE_PAGE: usize = 1_000;
 
-/// Pages in one transaction, at most. With 10 000 accounts, two in three events of one page touch
-/// another row, and one in eight of eight pages. More would hold more rows in memory.
-const MOST_OPEN_PAGES: usize = 8;
+/// Pages in one transaction, at most. With 10 000 accounts, nine in ten events of one page touch
+/// another row, and one in eight of so many pages. More would hold more rows in memory.
+const MOST_OPEN_PAGES: usize = 32;
 
 /// The part of the log that is wanted next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -281,7 +281,7 @@ impl Projector {
 
     /// Whether the transaction stays open for another page, because the end of the log is far.
     fn has_more_to_come(&self, page: &CheckedPage) -> bool {
-        let is_far = |last| page.head.saturating_sub(last) >= u64::from(MAX_PAGE);
+        let is_far = |last| page.head.saturating_sub(last) >= NEAR;
         (1..MOST_OPEN_PAGES).contains(&self.open_pages) && page.last_position().is_some_and(is_far)
     }
 
@@ -421,14 +421,13 @@ impl Projector {
     }
 
     /// Puts rebuilds in place that have come as far as the rows they replace (an answer never
-    /// goes back in time) and to within a page of the head.
+    /// goes back in time) and follow the log.
     fn swap_what_is_complete(&mut self) -> rusqlite::Result<()> {
         let head = self.published.head();
         let live = &self.live;
         let complete = |build: &mut Build| {
             let position = build.checkpoint.position;
-            position >= live[build.index].checkpoint.position
-                && head.saturating_sub(position) <= u64::from(MAX_PAGE)
+            position >= live[build.index].checkpoint.position && head.saturating_sub(position) <= NEAR
         };
         let complete: Vec<Build> = self.next.extract_if(.., complete).collect();
         for build in complete {

@@ -266,7 +266,7 @@ fn a_poison_event_stops_its_projection_before_it_and_no_other() {
 #[test]
 fn poison_in_the_middle_of_a_transaction_of_several_pages_stops_its_projection_right_before_it() {
     let page = MAX_PAGE as usize;
-    let mut numbers = vec!["1"; 3 * page];
+    let mut numbers = vec!["1"; 2 * page + NEAR as usize];
     numbers[page + 5] = "null";
     let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&numbers)));
     let mut projector = Projector::open(&path, &definitions()[..1]).unwrap();

@@ -57,7 +57,7 @@ impl Feed for OnePage {
 #[test]
 fn what_was_taken_is_committed_when_the_next_page_does_not_come() {
     let (path, page) = (TempPath::new(), MAX_PAGE as usize);
-    let feed = OnePage(LogFeed::new(log_of(&vec!["1"; 2 * page])));
+    let feed = OnePage(LogFeed::new(log_of(&vec!["1"; page + NEAR as usize])));
     let running = open(&path).start(feed.clone(), Duration::from_millis(50)).unwrap();
     let reached = running.watch("sums").unwrap().wait_for(1, PATIENCE);
     assert_eq!((reached, sum(&path)), (page as u64, page as i64));
