@@ -63,7 +63,7 @@
 //!
 //! # 3. Replay: the state is the fold of the history
 //!
-//! The executor does this for each command, with a head start from a cache or a snapshot. Nothing keeps
+//! The executor does this for each command, from the state that it kept or from a snapshot. Nothing keeps
 //! anybody else from doing it.
 //!
 //! ```
@@ -221,6 +221,7 @@ mod projection_store;
 mod projection_verify;
 mod projector;
 mod sqlite;
+mod sqlite_checkpoint;
 mod sqlite_file;
 mod sqlite_wal;
 mod store;

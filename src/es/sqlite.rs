@@ -18,6 +18,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{CachedStatement, Connection, OpenFlags, OptionalExtension, Row, params};
 use uuid::Uuid;
 
+use super::sqlite_checkpoint::{Checkpointer, LONGEST_WAL};
 use super::sqlite_file::{self, BUSY_TIMEOUT, WriterLock};
 use super::store::{Database, EventReader, EventStore, Fingerprint, Head, Receipt, Snapshot, Visitor};
 use super::{Error, Hash, RecordedEvent};
@@ -67,7 +68,8 @@ impl Database for SqliteDatabase {
         let lock = WriterLock::take(&self.path, self.log_id)?;
         *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = Some(lock);
         let connection = connect(&self.path, Access::Write)?;
-        Ok(Box::new(SqliteStore { path: self.path.clone(), connection }))
+        let checkpointer = Checkpointer::start(connect(&self.path, Access::Write)?)?;
+        Ok(Box::new(SqliteStore { path: self.path.clone(), connection, appended: 0, checkpointer }))
     }
 
     fn reader(&self) -> Result<Box<dyn EventReader>, Error> {
@@ -98,6 +100,7 @@ fn connect(path: &Path, access: Access) -> Result<Connection, Error> {
             // One sync per commit: a receipt is never lost, not even to a power cut.
             connection.pragma_update(None, "synchronous", "FULL")?;
             connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+            connection.pragma_update(None, "wal_autocheckpoint", LONGEST_WAL)?;
             // INSERT OR REPLACE then fires delete triggers too; the schema holds without it.
             connection.pragma_update(None, "recursive_triggers", "ON")?;
         }
@@ -110,6 +113,9 @@ fn connect(path: &Path, access: Access) -> Result<Connection, Error> {
 struct SqliteStore {
     path: PathBuf,
     connection: Connection,
+    /// Events in the transaction that is open.
+    appended: usize,
+    checkpointer: Checkpointer,
 }
 
 impl SqliteStore {
@@ -131,6 +137,7 @@ impl EventStore for SqliteStore {
     fn begin(&mut self) -> Result<Head, Error> {
         // IMMEDIATE: a deferred transaction that turns into a writing one can fail half way.
         self.prepare("BEGIN IMMEDIATE")?.execute([])?;
+        self.appended = 0;
         let sql = "SELECT log.head, events.hash, events.recorded_at
                    FROM log LEFT JOIN events ON events.position = log.head";
         self.prepare(sql)?
@@ -168,6 +175,7 @@ impl EventStore for SqliteStore {
             event.recorded_at,
             event.hash.0,
         ])?;
+        self.appended += 1;
         Ok(())
     }
 
@@ -211,6 +219,7 @@ impl EventStore for SqliteStore {
 
     fn commit(&mut self) -> Result<(), Error> {
         self.prepare("COMMIT")?.execute([])?;
+        self.checkpointer.committed(self.appended);
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use tally::es::{Database, Error, EventStore, Hash, Receipt, RecordedEvent, Snapshot, SqliteDatabase, chain};
 use uuid::Uuid;
 
-use crate::support::Directory;
+use crate::support::{Directory, wait_until};
 
 /// The behaviour of a store. Another database passes the same suite, opened by another function.
 fn store_suite(open: impl Fn() -> Box<dyn Database>) {
@@ -211,6 +211,22 @@ fn history_is_append_only_for_any_client() {
     stranger.execute_batch(&insert("INSERT", "4", 3)).expect("the one insert that continues the log");
     let upsert = insert("INSERT", "4", 3) + " ON CONFLICT DO UPDATE SET data = '[]'";
     assert!(stranger.execute_batch(&upsert).is_err());
+}
+
+#[test]
+fn what_is_committed_moves_into_the_database_beside_the_writer() {
+    let directory = Directory::fresh();
+    let path = directory.join("write_db.sqlite3");
+    let database = SqliteDatabase::open(&path).unwrap();
+    let mut store = database.writer().unwrap();
+    let bytes = || std::fs::metadata(&path).unwrap().len();
+    let before = bytes();
+    // More pages than a checkpoint waits for, and far fewer than the writer would copy itself.
+    for batch in 0..10 {
+        let events: Vec<_> = (1..=500).map(|version| (STREAM, 500 * batch + version, "{}")).collect();
+        append(&mut *store, &events);
+    }
+    wait_until("the database has grown", || bytes() > before + (512 << 10));
 }
 
 #[test]
