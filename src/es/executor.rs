@@ -224,13 +224,14 @@ where
         match queue.writer {
             WriterState::Stopping => return Err(Error::Stopped),
             _ if queue.jobs.len() >= QUEUE_CAPACITY => return Err(Error::Overloaded),
-            WriterState::Idle => {
-                queue.writer = WriterState::Busy;
-                self.shared.work.notify_one();
-            }
-            WriterState::Busy => {}
+            WriterState::Idle | WriterState::Busy => queue.jobs.push_back(job),
         }
-        queue.jobs.push_back(job);
+        let was = std::mem::replace(&mut queue.writer, WriterState::Busy);
+        // Woken with the lock still held, it would only wait for that.
+        drop(queue);
+        if was == WriterState::Idle {
+            self.shared.work.notify_one();
+        }
         Ok(())
     }
 

@@ -54,6 +54,8 @@ struct Pool {
     idle: Vec<Reader>,
     /// How many more queries may read now.
     places: usize,
+    /// How many wait for one.
+    waiting: usize,
 }
 
 #[derive(Debug)]
@@ -79,7 +81,7 @@ impl Database {
         let places = (cores * READERS_PER_CORE).min(MOST_READERS);
         Self {
             path: path.to_owned(),
-            pool: Mutex::new(Pool { idle: Vec::new(), places }),
+            pool: Mutex::new(Pool { idle: Vec::new(), places, waiting: 0 }),
             returned: Condvar::new(),
             commits: AtomicU64::new(0),
             started: Instant::now(),
@@ -167,11 +169,13 @@ impl Database {
         let mut pool = self.lock();
         if pool.places == 0 {
             let full = |pool: &mut Pool| pool.places == 0;
+            pool.waiting += 1;
             pool = self
                 .returned
                 .wait_timeout_while(pool, PATIENCE, full)
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
+            pool.waiting -= 1;
         }
         if pool.places == 0 {
             let problem = Problem::new(&problems::OVERLOADED, "too many queries wait for the database");
@@ -214,8 +218,12 @@ impl Drop for Place<'_> {
             }
         }
         pool.places += 1;
+        let is_waited_for = pool.waiting > 0;
         drop(pool);
-        self.database.returned.notify_one();
+        // Waking nobody would be a system call all the same, in each query.
+        if is_waited_for {
+            self.database.returned.notify_one();
+        }
     }
 }
 
