@@ -101,7 +101,8 @@ impl Choice {
         }
     }
 
-    /// Whether each address that is known has failed.
+    /// Whether the address in use has failed. It is in use then for want of a better one: each that
+    /// is known has failed.
     fn leads_nowhere(&self) -> bool {
         self.current.as_ref().is_some_and(|address| self.failed.contains(address))
     }

@@ -125,7 +125,8 @@ impl ReadSide {
         self.projector.end_waits();
     }
 
-    /// Stops following and lets go of the database; no query is answered any more.
+    /// Stops following and lets go of the database. Call it when no query comes any more: one that
+    /// did would open the database again.
     pub fn close(&self) {
         self.upstream.close();
         // SQLite tidies its files up when the last connection is closed, but only if that one may write.
