@@ -87,9 +87,14 @@ impl Upstream {
     /// registry knows one.
     pub(super) fn distrust(&self) {
         if let Contact::Reached(address) = self.contact() {
-            self.discovered.failed(&address);
+            self.discovered.refused(&address);
             self.look_up_now();
         }
+    }
+
+    /// What answers is the write side that was followed.
+    pub(super) fn trust(&self) {
+        self.discovered.is_right();
     }
 
     /// Notes how a call went, and says so in the log when that is news.
