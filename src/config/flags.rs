@@ -113,7 +113,7 @@ pub(super) fn read(
         }
         let (name, attached) = split(&argument);
         let flag = flags.iter().find(|flag| name.strip_prefix(b"--") == Some(flag.name.as_bytes()));
-        given.take(flag.ok_or_else(|| unexpected(&argument))?, attached, &mut arguments)?;
+        given.take(flag.ok_or_else(|| unexpected(name))?, attached, &mut arguments)?;
     }
     for flag in flags {
         given.take_variable(flag, &variables);
@@ -130,9 +130,9 @@ fn split(argument: &OsStr) -> (&[u8], Option<OsString>) {
     }
 }
 
-/// Quoted with escapes: an error is one line.
-fn unexpected(argument: &OsStr) -> UsageError {
-    UsageError::new(format!("{argument:?} is no flag; --help lists all"))
+/// Quoted with escapes: an error is one line. And without its value, which may hold a password.
+fn unexpected(name: &[u8]) -> UsageError {
+    UsageError::new(format!("{:?} is no flag; --help lists all", OsStr::from_bytes(name)))
 }
 
 impl Given {

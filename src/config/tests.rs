@@ -127,6 +127,12 @@ fn what_is_unknown_missing_or_repeated_is_refused_in_one_line() {
 }
 
 #[test]
+fn the_value_of_an_unknown_flag_is_kept_from_the_log() {
+    let message = refusal::<WriteConfig>(&["--event-stor=postgres://ada:secret@host/db"], &[]);
+    assert!(message.contains("\"--event-stor\" is no flag") && !message.contains("secret"), "{message}");
+}
+
+#[test]
 fn a_path_may_be_any_bytes_and_hold_any_sign() {
     use std::os::unix::ffi::OsStringExt;
     let path = OsString::from_vec(b"a=\xff".to_vec());

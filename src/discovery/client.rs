@@ -91,7 +91,8 @@ impl Instance {
 #[derive(Debug)]
 pub struct RegistryClient {
     registries: Vec<Endpoint>,
-    /// The one that answered last is asked first: one that hangs costs its deadline only once.
+    /// Asked first: the one that answered last, so that one that hangs costs its deadline only once;
+    /// or its neighbour, when what it said led nowhere.
     first: AtomicUsize,
 }
 

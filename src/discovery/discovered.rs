@@ -55,9 +55,20 @@ impl Discovered {
         self.lock().failed(address);
     }
 
-    /// Says that the service at `address` answers again, whatever it did before.
+    /// Says that the service at `address` answers again. One that was refused stays refused.
     pub fn answered(&self, address: &str) {
-        self.lock().failed.retain(|failed| failed != address);
+        self.lock().answered(address);
+    }
+
+    /// Says that the service at `address` is not the one that is looked for, though it answers: the
+    /// next address is that of another instance, where there is one.
+    pub fn refused(&self, address: &str) {
+        self.lock().refused(address);
+    }
+
+    /// Says that what the address in use answers is right, whatever was said before.
+    pub fn is_right(&self) {
+        self.lock().is_right();
     }
 
     /// A poisoned lock is no danger here: at worst an address is tried once more.
@@ -71,8 +82,10 @@ impl Discovered {
 struct Choice {
     /// What the last look-up that found any had found, best first.
     known: Vec<String>,
-    /// Those of them that failed, the latest last.
+    /// Those of them that failed or were refused, the latest last.
     failed: Vec<String>,
+    /// Those of them that were refused: to answer is no merit of theirs.
+    refused: Vec<String>,
     current: Option<String>,
     /// Whether no registry answered the last look-up.
     away: bool,
@@ -87,6 +100,7 @@ impl Choice {
         }
         self.known = addresses;
         self.failed.retain(|address| self.known.contains(address));
+        self.refused.retain(|address| self.known.contains(address));
         let keep = self.current.take().filter(|now| self.known.contains(now) && !self.failed.contains(now));
         self.current = keep.or_else(|| self.next());
     }
@@ -101,7 +115,29 @@ impl Choice {
         }
     }
 
-    /// Whether each address that is known has failed.
+    fn answered(&mut self, address: &str) {
+        if !self.refused.iter().any(|refused| refused == address) {
+            self.failed.retain(|failed| failed != address);
+        }
+    }
+
+    fn refused(&mut self, address: &str) {
+        self.refused.retain(|refused| refused != address);
+        if self.known.iter().any(|known| known == address) {
+            self.refused.push(address.to_owned());
+        }
+        self.failed(address);
+    }
+
+    fn is_right(&mut self) {
+        let Self { failed, refused, current, .. } = self;
+        for marked in [failed, refused] {
+            marked.retain(|address| current.as_ref() != Some(address));
+        }
+    }
+
+    /// Whether the address in use has failed. It is in use then for want of a better one: each that
+    /// is known has failed.
     fn leads_nowhere(&self) -> bool {
         self.current.as_ref().is_some_and(|address| self.failed.contains(address))
     }
@@ -175,6 +211,31 @@ mod tests {
         assert_eq!((discovered.address().as_deref(), discovered.lock().leads_nowhere()), (Some("a"), true));
         discovered.answered("a");
         assert!(!discovered.lock().leads_nowhere());
+    }
+
+    #[test]
+    fn an_address_that_was_refused_gives_way_also_after_it_failed_and_answered_again() {
+        let mut choice = choice(&["wrong"]);
+        choice.refused("wrong");
+        choice.failed("wrong");
+        choice.answered("wrong");
+        update(&mut choice, &["wrong"]);
+        assert_eq!((choice.current.as_deref(), choice.leads_nowhere()), (Some("wrong"), true));
+        update(&mut choice, &["wrong", "right"]);
+        assert_eq!((choice.current.as_deref(), choice.leads_nowhere()), (Some("right"), false));
+    }
+
+    #[test]
+    fn an_address_that_was_refused_once_and_is_right_is_as_good_as_before() {
+        let mut choice = choice(&["a"]);
+        choice.refused("a");
+        choice.is_right();
+        assert!(!choice.leads_nowhere());
+        update(&mut choice, &["new", "a"]);
+        assert_eq!(choice.current.as_deref(), Some("a"));
+        choice.failed("a");
+        choice.answered("a");
+        assert!(choice.failed.is_empty());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use super::Feed;
 use super::projection::MAX_PAGE;
-use super::projection_notice::Notice;
+use super::projection_notice::{CatchUpError, Notice};
 use super::projection_pace::{Demand, Pace};
 use super::projection_page::CheckedPage;
 use super::projection_status::{ProjectionStatus, Published, RebuildRefused};
@@ -212,7 +212,7 @@ impl Follower {
         if self.projector.is_open()
             && let Err(error) = self.projector.commit()
         {
-            self.pause(NoPage::Refused(error.to_string()));
+            self.pause(NoPage::Refused(error));
         }
     }
 
@@ -225,7 +225,7 @@ impl Follower {
             if let (Place::Front, Purpose::Follow, true) = (place, request.purpose, is_near_the_end) {
                 self.pace.took(page.len());
             }
-            self.projector.take(request, &page).map_err(|error| NoPage::Refused(error.to_string()))
+            self.projector.take(request, &page).map_err(NoPage::Refused)
         });
         match taken {
             // No progress yet: what comes next may be refused, and must then be asked for less often.
@@ -240,6 +240,11 @@ impl Follower {
         match why {
             NoPage::Away => {}
             NoPage::Refused(error) => {
+                match error {
+                    CatchUpError::Feed(_) => (self.projector.notice)(Notice::PageRefused),
+                    CatchUpError::Database(_) => {}
+                }
+                let error = error.to_string();
                 if self.projector.published.feed_is_unsound(error.clone()) {
                     (self.projector.notice)(Notice::FeedFails(error));
                 }
@@ -261,7 +266,7 @@ enum NoPage {
     /// The feed is away. Rows that are merely old still answer, and say how old they are.
     Away,
     /// What it says must not be applied, or cannot be now.
-    Refused(String),
+    Refused(CatchUpError),
 }
 
 /// A fetching thread, as the applying one sees it.
@@ -309,7 +314,7 @@ fn fetch(mut feed: impl Feed, place: Place, requests: &Receiver<Request>, answer
 
 fn read(feed: &mut impl Feed, request: &Request) -> Result<CheckedPage, NoPage> {
     let page = feed.page(request.after, request.limit, request.wait).map_err(|_| NoPage::Away)?;
-    CheckedPage::read(page).map_err(|error| NoPage::Refused(error.to_string()))
+    CheckedPage::read(page).map_err(|error| NoPage::Refused(CatchUpError::Feed(error.to_string())))
 }
 
 /// What is probably wanted after a page that reached neither the end of what was asked for nor,
@@ -326,4 +331,41 @@ fn jittered(pause: Duration) -> Duration {
     // Each RandomState is seeded anew: enough randomness to spread retries.
     let random = RandomState::new().hash_one(0) % 1024;
     pause / 2 + pause * random as u32 / 2048
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use rusqlite::Connection;
+
+    use super::*;
+    use crate::es::projector::tests::{definitions, log_of};
+    use crate::es::tests::{LogFeed, TempPath};
+
+    /// What a projector says, up to its first failure.
+    fn notices(path: &TempPath, feed: LogFeed) -> Vec<Notice> {
+        let (notices, said) = channel();
+        let projector = Projector::open(path, &definitions()).unwrap();
+        let projector = projector.with_notice(move |notice| drop(notices.send(notice)));
+        let _running = projector.start(feed, Duration::from_millis(20)).unwrap();
+        let mut all = Vec::new();
+        while !matches!(all.last(), Some(Notice::FeedFails(_))) {
+            all.push(said.recv_timeout(Duration::from_secs(20)).unwrap());
+        }
+        all
+    }
+
+    #[test]
+    fn a_database_that_fails_is_not_held_against_the_feed_and_a_gap_is() {
+        let (path, feed) = (TempPath::new(), LogFeed::new(log_of(&["1", "2", "3"])));
+        drop(Projector::open(&path, &definitions()).unwrap());
+        let full = "CREATE TRIGGER full BEFORE UPDATE ON checkpoints BEGIN SELECT RAISE(ABORT, 'full'); END";
+        Connection::open(&*path).unwrap().execute_batch(full).unwrap();
+        let said = notices(&path, feed.clone());
+        assert!(!said.contains(&Notice::PageRefused), "{said:?}");
+        feed.log.lock().unwrap().events.remove(1);
+        let said = notices(&path, feed);
+        assert!(said.contains(&Notice::PageRefused), "{said:?}");
+    }
 }

@@ -31,8 +31,11 @@ impl std::error::Error for CatchUpError {}
 /// What a log should show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// No page comes, or one that must not be applied; said once until it changes.
+    /// Nothing is taken: a page must not be applied, or the database refuses; said once until it
+    /// changes.
     FeedFails(String),
+    /// A page must not be applied; said of each, for whoever chooses the feed and not for a log.
+    PageRefused,
     /// Pages come again.
     FeedIsSound,
     /// An event stopped a projection.
@@ -67,6 +70,7 @@ impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::FeedFails(error) => write!(f, "the projector waits: {error}"),
+            Self::PageRefused => f.write_str("a page of the feed must not be applied"),
             Self::FeedIsSound => f.write_str("the projector goes on"),
             Self::Stalled { projection, error } => write!(f, "projection {projection} is stalled: {error}"),
             Self::RebuildBegan { projection } => write!(f, "projection {projection} is being rebuilt"),

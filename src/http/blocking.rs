@@ -317,14 +317,16 @@ impl State {
         if self.nobody_until.is_some_and(|until| now < until) {
             return false;
         }
-        let Some((phase, _, id)) = self.waiting(now).filter(|(_, age, _)| age.0 >= EVICTION_AGE).min() else {
-            let longest = self.waiting(now).map(|(_, age, _)| age.0).max().unwrap_or_default();
-            self.nobody_until = Some(now + EVICTION_AGE.saturating_sub(longest));
-            return false;
-        };
-        let evicted = self.evict(id, phase, now);
-        options.connections.evicted.fetch_add(u64::from(evicted), Ordering::Relaxed);
-        evicted
+        // One that has gone on meanwhile has not waited at all when it is looked at again.
+        while let Some((phase, _, id)) = self.waiting(now).filter(|(_, age, _)| age.0 >= EVICTION_AGE).min() {
+            if self.evict(id, phase, now) {
+                options.connections.evicted.fetch_add(1, Ordering::Relaxed);
+                return true;
+            }
+        }
+        let longest = self.waiting(now).map(|(_, age, _)| age.0).max().unwrap_or_default();
+        self.nobody_until = Some(now + EVICTION_AGE.saturating_sub(longest));
+        false
     }
 
     /// The connections that wait for their clients, in an order of who is to go first.

@@ -1,6 +1,6 @@
 //! Saying no to connections that there is no room for.
 //!
-//! The thread that accepts may not wait for anybody, and a socket closed at once would often lose
+//! The thread that accepts may not wait for any client, and a socket closed at once would often lose
 //! the answer (what the client had sent meanwhile turns the close into a reset). So one thread
 //! answers all who are refused, without ever blocking on one, and keeps each for a moment.
 //!

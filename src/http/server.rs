@@ -78,9 +78,9 @@ pub struct Options {
     pub engine: Engine,
     /// Connections open at once, each with a thread. When all are taken, the one that has waited
     /// longest for its client gives way; when none has waited for a second, the newcomer gets 503.
-    /// The blocking engine also stays below the process's limit of open files. Default 1024:
-    /// an idle thread costs about 16 KiB and a busy one 48, so 48 MiB at worst; and the usual limit of
-    /// open files is 1024.
+    /// Default 1024: an idle thread costs about 16 KiB and a busy one 48, so 48 MiB at worst. The
+    /// blocking engine also stays below the process's limit of open files: with the usual one, which
+    /// is 1024 too, there are 768.
     pub max_connections: usize,
     /// Bytes of a request line with its headers. Default 16 KiB: browsers and proxies stay below 8.
     pub max_head_bytes: usize,

@@ -65,12 +65,7 @@ impl ReadSide {
         let database = Arc::new(Database::new(&options.db));
         let pool = Arc::clone(&database);
         let source = Arc::clone(&upstream);
-        let projector = projector.with_notice(move |notice| {
-            if matches!(notice, Notice::FeedFails(_)) {
-                source.distrust();
-            }
-            log_notice(notice);
-        });
+        let projector = projector.with_notice(move |notice| take_notice(&source, &notice));
         let projector = projector.with_commit_hook(move || pool.committed());
         let projector = projector.with_rests_of(REST_WHILE_UNASKED);
         let projector = projector.start(feed, options.poll_interval)?;
@@ -125,7 +120,8 @@ impl ReadSide {
         self.projector.end_waits();
     }
 
-    /// Stops following and lets go of the database; no query is answered any more.
+    /// Stops following and lets go of the database. Call it when no query comes any more: one that
+    /// did would open the database again.
     pub fn close(&self) {
         self.upstream.close();
         // SQLite tidies its files up when the last connection is closed, but only if that one may write.
@@ -151,12 +147,17 @@ fn is_settled(status: &ProjectionStatus) -> bool {
     }
 }
 
-fn log_notice(notice: Notice) {
+fn take_notice(upstream: &Upstream, notice: &Notice) {
     match notice {
-        Notice::FeedFails(_) | Notice::Stalled { .. } | Notice::RebuildFailed { .. } => {
-            log::error!("{notice}")
+        Notice::PageRefused => upstream.distrust(),
+        Notice::FeedIsSound => {
+            upstream.trust();
+            log::info!("{notice}");
         }
-        Notice::FeedIsSound | Notice::RebuildBegan { .. } | Notice::Rebuilt { .. } => log::info!("{notice}"),
+        Notice::FeedFails(_) | Notice::Stalled { .. } | Notice::RebuildFailed { .. } => {
+            log::error!("{notice}");
+        }
+        Notice::RebuildBegan { .. } | Notice::Rebuilt { .. } => log::info!("{notice}"),
     }
 }
 

@@ -45,7 +45,7 @@ pub(super) enum Contact {
     Never,
     /// The write side at that address answered.
     Reached(String),
-    /// It did not, for that reason.
+    /// It did not, or it has moved and did not answer yet: for that reason.
     Lost(String),
 }
 
@@ -87,9 +87,14 @@ impl Upstream {
     /// registry knows one.
     pub(super) fn distrust(&self) {
         if let Contact::Reached(address) = self.contact() {
-            self.discovered.failed(&address);
+            self.discovered.refused(&address);
             self.look_up_now();
         }
+    }
+
+    /// What answers is the write side that was followed.
+    pub(super) fn trust(&self) {
+        self.discovered.is_right();
     }
 
     /// Notes how a call went, and says so in the log when that is news.
@@ -164,8 +169,9 @@ impl Feed for HttpFeed {
         // The first call to an address does not wait: whether it answers is worth knowing now.
         let known = match self.upstream.contact() {
             Contact::Reached(before) if before != address => {
-                self.upstream.note(Contact::Never);
-                return Err(FeedError::new(format!("it has moved from {before} to {address}")));
+                let error = format!("it has moved from {before} to {address}");
+                self.upstream.note(Contact::Lost(error.clone()));
+                return Err(FeedError::new(error));
             }
             Contact::Reached(_) => true,
             Contact::Never | Contact::Lost(_) => false,

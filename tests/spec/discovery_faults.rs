@@ -245,6 +245,33 @@ fn the_right_log_is_found_at_another_port_though_the_wrong_one_stays() {
     wait_until("it is healthy again", || read.client().get("/health").status == 200);
 }
 
+/// Waits until it logs `text` once more than before `act`.
+fn logs_again<T>(read: &Process, text: &str, act: impl FnOnce() -> T) -> T {
+    let times = || read.stderr().matches(text).count();
+    let before = times();
+    let done = act();
+    wait_until(&format!("{text:?} is logged again"), || times() > before);
+    done
+}
+
+#[test]
+fn the_right_log_is_found_at_another_port_also_when_the_wrong_one_was_away_and_is_back() {
+    let (directory, elsewhere) = (Directory::fresh(), Directory::fresh());
+    let registry = System::registry(&directory).start();
+    let address = free_address();
+    let write = write_at(&address, &directory, &registry.url()).start();
+    let read = System::read(&directory, &registry.url()).start();
+    is_followed(&write, &read);
+    write.kill();
+    let other = write_at(&address, &elsewhere, &registry.url());
+    let process = other.start();
+    refuses_another_history(&read);
+    logs_again(&read, "the write side is away", || process.kill());
+    let _other = logs_again(&read, "following the write side", || other.start());
+    let write = System::write(&directory, &registry.url()).start();
+    is_followed(&write, &read);
+}
+
 #[test]
 fn a_registry_that_answers_late_holds_up_no_query_and_no_feed() {
     let directory = Directory::fresh();
