@@ -57,6 +57,9 @@ impl Pace {
     /// A page near the end of the log was taken, with so many events. Begins a rest when it may.
     pub(super) fn took(&mut self, events: usize) {
         let now = Instant::now();
+        // The rest before is over, also where somebody has ended it early: nobody would be heard in what
+        // is left of it.
+        self.until = None;
         if self.demand.is_there.swap(false, Ordering::SeqCst) {
             self.last_demand = Some(now);
         }
@@ -73,5 +76,22 @@ impl Pace {
         // Looked at after `is_waited_for` was set: of the two sides, one at least sees the other.
         let is_over = left.is_zero() || self.demand.is_there.load(Ordering::SeqCst);
         (!is_over).then_some(left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(200);
+
+    #[test]
+    fn a_rest_that_somebody_has_ended_does_not_come_back() {
+        let mut pace = Pace::with_rests_of(LONG);
+        pace.took(MANY);
+        assert!(pace.rests_for().is_some());
+        assert!(pace.demand().rises(), "who rests has to be woken");
+        pace.took(MANY);
+        assert_eq!(pace.rests_for(), None);
     }
 }
