@@ -206,9 +206,9 @@ impl Projector {
     /// # Errors
     /// When the database refuses; nothing has begun then.
     pub(super) fn begin_rebuild(&mut self, index: usize) -> Result<(), CatchUpError> {
-        self.commit()?;
         let definition = self.live[index].definition;
-        let begun = store::begin_next(&mut self.db, &definition);
+        let begun = self.commit().and_then(|()| Ok(store::begin_next(&mut self.db, &definition)?));
+        // Whatever has failed: the claim ends, or nobody could ask again.
         let names = begun.inspect_err(|error| {
             self.published.rebuild_ends(index, Err(error.to_string()));
         })?;

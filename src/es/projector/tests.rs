@@ -10,6 +10,7 @@ use super::*;
 use crate::es::tests::{Log, LogFeed, TempPath};
 use crate::es::*;
 
+mod faults;
 mod running;
 
 /// Sums the numbers of each stream. `null` is poison; rows wait in memory until the flush.
