@@ -423,15 +423,10 @@ impl Projector {
     /// Puts rebuilds in place that have come as far as the rows they replace (an answer never
     /// goes back in time) and follow the log.
     fn swap_what_is_complete(&mut self) -> rusqlite::Result<()> {
-        let head = self.published.head();
-        let live = &self.live;
-        let complete = |build: &mut Build| {
-            let position = build.checkpoint.position;
-            position >= live[build.index].checkpoint.position && head.saturating_sub(position) <= NEAR
-        };
-        let complete: Vec<Build> = self.next.extract_if(.., complete).collect();
-        for build in complete {
-            store::swap(&mut self.db, &build.definition)?;
+        while let Some(at) = self.next.iter().position(|build| self.is_complete(build)) {
+            store::swap(&mut self.db, &self.next[at].definition)?;
+            // Only now: one that could not be swapped in is tried again after the next commit.
+            let build = self.next.remove(at);
             crash_point!("after-swap");
             (self.committed)();
             let Build { definition, index, names, checkpoint, .. } = build;
@@ -442,6 +437,12 @@ impl Projector {
             (self.notice)(Notice::Rebuilt { projection: definition.name, position });
         }
         Ok(())
+    }
+
+    fn is_complete(&self, build: &Build) -> bool {
+        let position = build.checkpoint.position;
+        let is_near = self.published.head().saturating_sub(position) <= NEAR;
+        position >= self.live[build.index].checkpoint.position && is_near
     }
 }
 

@@ -41,3 +41,20 @@ fn a_rebuild_that_cannot_begin_can_be_asked_for_again() {
     projector.catch_up(&mut feed, u64::MAX).unwrap();
     assert_eq!(projector.status()[0].state, ProjectionState::Live);
 }
+
+#[test]
+fn a_rebuild_that_cannot_be_swapped_in_yet_is_swapped_in_later() {
+    let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&["1", "2"])));
+    let mut projector = caught_up(&path, &mut feed);
+    for name in ["sums", "count"] {
+        let index = projector.published.claim_rebuild(name).unwrap();
+        projector.begin_rebuild(index).unwrap();
+    }
+    sabotage(&path, "UPDATE OF name ON checkpoints");
+    assert!(refusal(&mut projector, &mut feed).contains("crash"));
+    heal(&path);
+    projector.catch_up(&mut feed, u64::MAX).unwrap();
+    assert!(projector.status().iter().all(|status| status.state == ProjectionState::Live));
+    assert_eq!(number(&path, "SELECT count(*) FROM sqlite_schema WHERE name LIKE '%next%'"), 0);
+    assert_eq!((sum(&path), count(&path)), (3, 2));
+}
