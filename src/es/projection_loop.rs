@@ -209,16 +209,18 @@ impl Follower {
     }
 
     fn commit(&mut self) {
-        if self.projector.is_open()
-            && let Err(error) = self.projector.commit()
-        {
-            self.pause(NoPage::Refused(error.to_string()));
+        if self.projector.is_open() {
+            match self.projector.commit() {
+                Ok(()) => self.pause = FIRST_PAUSE,
+                Err(error) => self.pause(NoPage::Refused(error.to_string())),
+            }
         }
     }
 
     fn take(&mut self, place: Place, request: &Request, page: Result<CheckedPage, NoPage>) {
-        if request.purpose == Purpose::Follow && self.projector.is_in_doubt() {
-            return; // It was asked for before; it is asked for again after the proof.
+        // A failure counts all the same: whatever was asked for, the feed may be another one now.
+        if page.is_ok() && !self.projector.is_of_use(request) {
+            return;
         }
         let taken = page.and_then(|page| {
             let is_near_the_end = next_of(request, &page).is_none();
@@ -229,7 +231,7 @@ impl Follower {
         });
         match taken {
             // No progress yet: what comes next may be refused, and must then be asked for less often.
-            Ok(()) if request.purpose == Purpose::Proof => {}
+            Ok(()) if request.purpose == Purpose::Proof || self.projector.is_open() => {}
             Ok(()) => self.pause = FIRST_PAUSE,
             Err(why) => self.pause(why),
         }

@@ -158,12 +158,16 @@ impl Published {
         lock(&self.feed).head
     }
 
-    /// The feed was read up to `head`, and what it said was sound.
-    pub(super) fn feed_is_sound(&self, head: u64) -> bool {
+    /// The log ends at `head`.
+    pub(super) fn feed_reaches(&self, head: u64) {
         let mut feed = lock(&self.feed);
         // A page that was read ahead may know an older head.
         feed.head = feed.head.max(head);
-        feed.error.take().is_some()
+    }
+
+    /// What the feed said was sound, and is kept. Whether that is news.
+    pub(super) fn feed_is_sound(&self) -> bool {
+        lock(&self.feed).error.take().is_some()
     }
 
     /// The feed says what must not be applied. Whether that is news.

@@ -259,9 +259,7 @@ impl Projector {
             Purpose::Proof => return self.prove(request, page),
         }
         self.check(request.after, page)?;
-        if self.published.feed_is_sound(page.head) {
-            (self.notice)(Notice::FeedIsSound);
-        }
+        self.published.feed_reaches(page.head);
         if page.len() > 0 {
             self.goes_on(request.after);
             self.apply(request, page).or_else(|failure| self.roll_back(failure))?;
@@ -270,6 +268,7 @@ impl Projector {
             return Ok(());
         }
         self.commit()?;
+        self.goes_well();
         if page.len() >= LARGE_PAGE && self.memory == Footprint::Small {
             store::checkpoint_at(&self.db, store::REPLAY_CHECKPOINT_PAGES)?;
             self.memory = Footprint::Large;
@@ -294,10 +293,19 @@ impl Projector {
     pub(super) fn commit(&mut self) -> Result<(), CatchUpError> {
         if self.is_open() {
             self.try_commit().or_else(|failure| self.roll_back(failure))?;
+            self.goes_well();
         }
         self.publish();
         self.stop_the_poisoned()?;
         Ok(self.swap_what_is_complete()?)
+    }
+
+    /// What stood in the way is over. Said only when nothing is left that could still be refused: a full
+    /// disk takes the pages of a transaction, and refuses its commit.
+    fn goes_well(&self) {
+        if self.published.feed_is_sound() {
+            (self.notice)(Notice::FeedIsSound);
+        }
     }
 
     /// Gives back what a replay has taken; between two transactions no build needs its memory.
@@ -308,6 +316,15 @@ impl Projector {
         store::checkpoint_at(&self.db, store::CHECKPOINT_PAGES)?;
         self.memory = Footprint::Small;
         self.db.execute_batch("PRAGMA shrink_memory")
+    }
+
+    /// Whether a page that was asked for so is still to be taken. Without proof of the feed nothing is; and
+    /// after a rollback no build stands where it begins: it is asked for again.
+    pub(super) fn is_of_use(&self, request: &Request) -> bool {
+        match request.purpose {
+            Purpose::Follow => !self.is_in_doubt() && self.at(request.after).next().is_some(),
+            Purpose::Proof => true,
+        }
     }
 
     /// Whether the page continues what was read up to `after`.

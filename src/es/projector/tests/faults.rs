@@ -4,17 +4,17 @@
 use super::*;
 
 /// A trigger stands for any failure; it is the same database that fails, and heals.
-fn sabotage(path: &TempPath, change: &str) {
+pub(super) fn sabotage(path: &TempPath, change: &str) {
     let trigger = format!("CREATE TRIGGER crash BEFORE {change} BEGIN SELECT RAISE(ABORT, 'crash'); END");
     Connection::open(&**path).unwrap().execute_batch(&trigger).unwrap();
 }
 
-fn heal(path: &TempPath) {
+pub(super) fn heal(path: &TempPath) {
     Connection::open(&**path).unwrap().execute_batch("DROP TRIGGER crash").unwrap();
 }
 
 /// A log so long that its first page stays in an open transaction.
-fn long_log() -> Log {
+pub(super) fn long_log() -> Log {
     log_of(&vec!["1"; MAX_PAGE as usize + NEAR as usize])
 }
 
@@ -57,4 +57,20 @@ fn a_rebuild_that_cannot_be_swapped_in_yet_is_swapped_in_later() {
     assert!(projector.status().iter().all(|status| status.state == ProjectionState::Live));
     assert_eq!(number(&path, "SELECT count(*) FROM sqlite_schema WHERE name LIKE '%next%'"), 0);
     assert_eq!((sum(&path), count(&path)), (3, 2));
+}
+
+#[test]
+fn a_feed_is_sound_again_only_once_a_page_of_it_is_committed() {
+    let (path, mut feed) = (TempPath::new(), LogFeed::new(long_log()));
+    let mut projector = open(&path);
+    assert!(projector.published.feed_is_unsound("the disk is full".into()));
+    sabotage(&path, "UPDATE ON checkpoints");
+    take_one(&mut projector, &mut feed).unwrap();
+    assert!(projector.is_open());
+    assert_eq!(projector.status()[0].error.as_deref(), Some("the disk is full"));
+    assert!(projector.commit().is_err());
+    assert!(projector.status()[0].error.is_some());
+    heal(&path);
+    projector.catch_up(&mut feed, u64::MAX).unwrap();
+    assert_eq!(projector.status()[0].error, None);
 }

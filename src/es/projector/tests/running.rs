@@ -133,3 +133,20 @@ fn a_feed_that_was_away_gives_proof_before_it_is_read_on() {
         assert_eq!(feed.asked.lock().unwrap()[0], 1, "the last event is asked for first");
     }
 }
+
+#[test]
+fn a_database_that_refuses_every_commit_is_told_of_once() {
+    let (path, feed) = (TempPath::new(), LogFeed::new(faults::long_log()));
+    let notices = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&notices);
+    let projector = open(&path).with_notice(move |notice| told.lock().unwrap().push(notice));
+    faults::sabotage(&path, "UPDATE ON checkpoints");
+    let running = projector.start(feed.clone(), Duration::from_millis(50)).unwrap();
+    let begun = || feed.asked.lock().unwrap().iter().filter(|after| **after == 0).count();
+    until("it tries some times", || begun() > 3);
+    let told = notices.lock().unwrap().clone();
+    assert!(matches!(&told[..], [Notice::FeedFails(error)] if error.contains("crash")), "{told:?}");
+    faults::heal(&path);
+    until("it goes on", || running.status().iter().all(|status| status.state == ProjectionState::Live));
+    until("it says so", || notices.lock().unwrap().last() == Some(&Notice::FeedIsSound));
+}
