@@ -67,7 +67,7 @@ pub struct RunningProjector {
 
 impl Projector {
     /// Follows `feed` until stopped, looking at it again after `poll` or half a second, whichever is
-    /// sooner. A clone of the feed serves what is behind.
+    /// sooner; no rest is longer than `poll` either. A clone of the feed serves what is behind.
     ///
     /// # Errors
     /// When no thread can be started.
@@ -80,7 +80,7 @@ impl Projector {
         let published = Arc::clone(&self.published);
         let front = Fetcher::start("feed", Place::Front, feed.clone(), inbox.clone())?;
         let behind = Fetcher::start("replay", Place::Behind, feed, inbox.clone())?;
-        let pace = Pace::with_rests_of(self.rest);
+        let pace = Pace::with_rests_of(self.rest.min(poll));
         let demand = Arc::clone(pace.demand());
         let thread = thread::Builder::new().name("projector".into()).spawn(move || {
             let published = Arc::clone(&self.published);

@@ -29,7 +29,7 @@ fn a_running_projector_follows_the_log_and_wakes_who_waits() {
 fn a_projector_that_rests_while_nobody_asks_goes_on_when_somebody_does() {
     let (path, feed) = (TempPath::new(), LogFeed::new(log_of(&["1"; 100])));
     let resting = open(&path).with_rests_of(10 * PATIENCE);
-    let running = resting.start(feed.clone(), Duration::from_millis(50)).unwrap();
+    let running = resting.start(feed.clone(), 10 * PATIENCE).unwrap();
     let watch = Arc::clone(running.watch("sums").unwrap());
     assert_eq!(watch.wait_for(100, PATIENCE), 100);
     for number in 101..300 {
@@ -42,6 +42,17 @@ fn a_projector_that_rests_while_nobody_asks_goes_on_when_somebody_does() {
         running.hurry();
         watch.value() == 299
     });
+}
+
+#[test]
+fn no_rest_is_longer_than_the_poll_interval() {
+    let (path, feed) = (TempPath::new(), LogFeed::new(log_of(&["1"; 100])));
+    let resting = open(&path).with_rests_of(10 * PATIENCE);
+    let running = resting.start(feed.clone(), Duration::from_millis(50)).unwrap();
+    let watch = running.watch("sums").unwrap();
+    assert_eq!(watch.wait_for(100, PATIENCE), 100);
+    feed.append(7, "Added", "1");
+    assert_eq!(watch.wait_for(101, PATIENCE), 101);
 }
 
 /// Has one page, and is away then.
