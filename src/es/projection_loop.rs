@@ -117,9 +117,22 @@ impl RunningProjector {
     /// with [`Projector::with_rests_of`].
     pub fn hurry(&self) {
         if self.demand.rises() {
-            // A full inbox wakes it as well.
-            let _ = self.inbox.try_send(Message::Asked);
+            self.wake();
         }
+    }
+
+    /// Does `wait`, and says for as long that somebody waits for rows: there is no rest meanwhile.
+    pub fn hurry_while<T>(&self, wait: impl FnOnce() -> T) -> T {
+        let waits = self.demand.lasts();
+        if waits.wakes {
+            self.wake();
+        }
+        wait()
+    }
+
+    fn wake(&self) {
+        // A full inbox wakes it as well.
+        let _ = self.inbox.try_send(Message::Asked);
     }
 
     /// Begins to rebuild a projection from the first event, beside its live rows, which go on
