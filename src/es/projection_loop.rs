@@ -305,20 +305,23 @@ impl Fetcher {
 }
 
 fn fetch(mut feed: impl Feed, place: Place, requests: &Receiver<Request>, answers: &SyncSender<Message>) {
-    let mut ahead: Option<(u64, CheckedPage)> = None;
+    let mut ahead: Option<Result<(u64, CheckedPage), NoPage>> = None;
     while let Ok(request) = requests.recv() {
         let page = match ahead.take() {
-            Some((after, page)) if after == request.after && request.purpose == Purpose::Follow => Ok(page),
-            Some(_) | None => read(&mut feed, &request),
+            Some(Ok((after, page))) if after == request.after && request.purpose == Purpose::Follow => {
+                Ok(page)
+            }
+            // Whatever is asked for now: a feed may say only once that it has become another one.
+            Some(Err(why)) => Err(why),
+            Some(Ok(_)) | None => read(&mut feed, &request),
         };
         let next = page.as_ref().ok().and_then(|page| next_of(&request, page));
         if answers.send(Message::Page(place, request, page)).is_err() {
             return;
         }
-        // An empty page is worth nothing later, and a failure is met again when it counts.
-        ahead = next.and_then(|next| {
-            read(&mut feed, &next).ok().filter(|page| page.len() > 0).map(|page| (next.after, page))
-        });
+        ahead = next.map(|next| read(&mut feed, &next).map(|page| (next.after, page)));
+        // An empty page is worth nothing later.
+        ahead = ahead.filter(|ahead| !matches!(ahead, Ok((_, page)) if page.len() == 0));
     }
 }
 

@@ -161,3 +161,26 @@ fn a_database_that_refuses_every_commit_is_told_of_once() {
     until("it goes on", || running.status().iter().all(|status| status.state == ProjectionState::Live));
     until("it says so", || notices.lock().unwrap().last() == Some(&Notice::FeedIsSound));
 }
+
+/// Says once that it has moved: when it is asked for a page that is not the first.
+#[derive(Clone)]
+struct Moving(LogFeed, Arc<AtomicBool>);
+
+impl Feed for Moving {
+    fn page(&mut self, after: u64, limit: u32, wait: Duration) -> Result<Page, FeedError> {
+        if after > 0 && !self.1.swap(true, Ordering::SeqCst) {
+            return Err(FeedError::new("it has moved"));
+        }
+        self.0.page(after, limit, wait)
+    }
+}
+
+#[test]
+fn a_feed_that_has_moved_while_a_page_was_read_ahead_gives_proof() {
+    let (path, page) = (TempPath::new(), MAX_PAGE as usize);
+    let feed = LogFeed::new(log_of(&vec!["1"; page + NEAR as usize / 2]));
+    let running = open(&path).start(Moving(feed.clone(), Arc::default()), Duration::from_millis(50)).unwrap();
+    let all = page as u64 + NEAR / 2;
+    assert_eq!(running.watch("sums").unwrap().wait_for(all, PATIENCE), all);
+    assert_eq!(feed.asked.lock().unwrap()[..3], [0, page as u64 - 1, page as u64]);
+}
