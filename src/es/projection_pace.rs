@@ -138,6 +138,7 @@ mod tests {
             pace.took(MANY);
             pace.last_demand = Instant::now().checked_sub(2 * INTEREST);
         }
+        assert_eq!(pace.rests_for(), None);
         drop(waits);
         pace.took(MANY);
         assert!(pace.rests_for().is_some());
