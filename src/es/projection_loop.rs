@@ -244,7 +244,7 @@ impl Follower {
         });
         match taken {
             // No progress yet: what comes next may be refused, and must then be asked for less often.
-            Ok(()) if request.purpose == Purpose::Proof || self.projector.is_open() => {}
+            Ok(()) if matches!(request.purpose, Purpose::Proof(_)) || self.projector.is_open() => {}
             Ok(()) => self.pause = FIRST_PAUSE,
             Err(why) => self.pause(why),
         }

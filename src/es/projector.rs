@@ -92,8 +92,8 @@ pub(super) struct Request {
 pub(super) enum Purpose {
     /// To read on.
     Follow,
-    /// To see that the last event that was read is still there.
-    Proof,
+    /// To see that the last event that was read is still there, after so many doubts.
+    Proof(u64),
 }
 
 impl Projector {
@@ -256,7 +256,7 @@ impl Projector {
     pub(super) fn take(&mut self, request: &Request, page: &CheckedPage) -> Result<(), CatchUpError> {
         match request.purpose {
             Purpose::Follow => {}
-            Purpose::Proof => return self.prove(request, page),
+            Purpose::Proof(doubts) => return self.prove(doubts, request, page),
         }
         self.check(request.after, page)?;
         self.published.feed_reaches(page.head);
@@ -323,7 +323,7 @@ impl Projector {
     pub(super) fn is_of_use(&self, request: &Request) -> bool {
         match request.purpose {
             Purpose::Follow => !self.is_in_doubt() && self.at(request.after).next().is_some(),
-            Purpose::Proof => true,
+            Purpose::Proof(_) => true,
         }
     }
 

@@ -74,3 +74,29 @@ fn a_feed_is_sound_again_only_once_a_page_of_it_is_committed() {
     projector.catch_up(&mut feed, u64::MAX).unwrap();
     assert_eq!(projector.status()[0].error, None);
 }
+
+#[test]
+fn only_a_proof_that_was_asked_for_after_the_last_doubt_ends_it() {
+    let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&["1", "2"])));
+    let mut projector = caught_up(&path, &mut feed);
+    projector.doubt();
+    let early = projector.wanted_at_front(Duration::ZERO).unwrap();
+    let page = feed.page(early.after, early.limit, Duration::ZERO).unwrap();
+    projector.doubt();
+    projector.take(&early, &CheckedPage::read(page).unwrap()).unwrap();
+    assert!(projector.is_in_doubt());
+    take_one(&mut projector, &mut feed).unwrap();
+    assert!(!projector.is_in_doubt());
+}
+
+#[test]
+fn an_event_at_which_nothing_stands_is_no_proof() {
+    let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&["1", "2"])));
+    let mut projector = caught_up(&path, &mut feed);
+    projector.doubt();
+    let wanted = projector.wanted_at_front(Duration::ZERO).unwrap();
+    let elsewhere = Request { after: wanted.after - 1, ..wanted };
+    let page = feed.page(elsewhere.after, elsewhere.limit, Duration::ZERO).unwrap();
+    projector.take(&elsewhere, &CheckedPage::read(page).unwrap()).unwrap();
+    assert!(projector.is_in_doubt());
+}
