@@ -326,7 +326,10 @@ fn fetch(mut feed: impl Feed, place: Place, requests: &Receiver<Request>, answer
 }
 
 fn read(feed: &mut impl Feed, request: &Request) -> Result<CheckedPage, NoPage> {
-    let page = feed.page(request.after, request.limit, request.wait).map_err(|_| NoPage::Away)?;
+    // Somebody else wrote the feed. If its thread ended, nobody would be told that no page comes any more.
+    let page = catch_unwind(AssertUnwindSafe(|| feed.page(request.after, request.limit, request.wait)));
+    let page = page.map_err(|_| NoPage::Refused("the feed has panicked".into()))?;
+    let page = page.map_err(|_| NoPage::Away)?;
     CheckedPage::read(page).map_err(|error| NoPage::Refused(error.to_string()))
 }
 

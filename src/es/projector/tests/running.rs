@@ -184,3 +184,25 @@ fn a_feed_that_has_moved_while_a_page_was_read_ahead_gives_proof() {
     assert_eq!(running.watch("sums").unwrap().wait_for(all, PATIENCE), all);
     assert_eq!(feed.asked.lock().unwrap()[..3], [0, page as u64 - 1, page as u64]);
 }
+
+/// Panics once, and can be asked again.
+#[derive(Clone)]
+struct Panicking(LogFeed, Arc<AtomicBool>);
+
+impl Feed for Panicking {
+    fn page(&mut self, after: u64, limit: u32, wait: Duration) -> Result<Page, FeedError> {
+        assert!(self.1.swap(true, Ordering::SeqCst), "as it is meant to in this test");
+        self.0.page(after, limit, wait)
+    }
+}
+
+#[test]
+fn a_feed_that_panics_is_told_of_and_asked_again() {
+    let (path, feed) = (TempPath::new(), LogFeed::new(log_of(&["1"])));
+    let notices = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&notices);
+    let projector = open(&path).with_notice(move |notice| told.lock().unwrap().push(notice));
+    let running = projector.start(Panicking(feed, Arc::default()), Duration::from_millis(50)).unwrap();
+    assert_eq!(running.watch("sums").unwrap().wait_for(1, PATIENCE), 1);
+    assert_eq!(notices.lock().unwrap()[0], Notice::FeedFails("the feed has panicked".into()));
+}
