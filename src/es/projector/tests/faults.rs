@@ -100,3 +100,18 @@ fn an_event_at_which_nothing_stands_is_no_proof() {
     projector.take(&elsewhere, &CheckedPage::read(page).unwrap()).unwrap();
     assert!(projector.is_in_doubt());
 }
+
+#[test]
+fn rows_that_cannot_be_written_are_blamed_on_all_events_that_may_have_made_them() {
+    for (events, blamed) in
+        [(&["1", "2", "3"][..], "events 1 to 3 cannot be applied: "), (&["1"], "event 1 ")]
+    {
+        let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(events)));
+        let mut projector = open(&path);
+        sabotage(&path, "INSERT ON sums");
+        projector.catch_up(&mut feed, u64::MAX).unwrap();
+        let error = projector.status()[0].error.clone().unwrap();
+        assert!(error.starts_with(blamed) && error.contains("crash"), "{error}");
+        assert_eq!(count(&path), events.len() as i64, "the other one goes on");
+    }
+}
