@@ -28,8 +28,9 @@ use crate::watch::Watch;
 const FIRST_PAUSE: Duration = Duration::from_millis(25);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// Two pages, the stop, and a rebuild of each projection that can be claimed: never full with
-/// fewer projections than this, and nobody but the fetching threads would notice.
+/// Two pages, the stop, the word that somebody asks, and a rebuild of each projection that can be
+/// claimed: never full with a dozen projections. Where it is full, who sends a page, a rebuild or the
+/// stop waits until the applying thread has taken one; that somebody asks need not be said then.
 const INBOX: usize = 16;
 
 /// The longest poll: two requests a second cost the feed next to nothing.

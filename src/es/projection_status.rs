@@ -1,8 +1,8 @@
 //! How the projections stand, for whoever asks: queries that wait for a position, the routes
 //! that show progress, health and metrics.
 //!
-//! The projector writes here after every transaction and reads nothing back, so a status can
-//! be late by one page but never holds the projector up.
+//! The projector writes here after every transaction and reads little back, so a status can be late
+//! by one transaction, which has many pages during a replay, but never holds the projector up.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

@@ -7,8 +7,8 @@
 //! caught up; there is no second code path for it.
 //!
 //! SQLite has one writer, so one thread does all of this. While something is behind (a rebuild,
-//! a projection that was stopped), pages for it and for the front come in turn: following the log
-//! never starves, and a rebuild gets at least half of the time.
+//! a projection that was stopped), pages for it and for the front are fetched side by side and taken in
+//! the order in which they come. Of each there is one at a time, so neither starves the other.
 //!
 //! Far from the end of the log a transaction takes several pages, since a row that many of them
 //! change is then written once. Near it each page is committed at once: somebody waits for it.
