@@ -51,28 +51,37 @@ impl Build {
     }
 
     /// Applies at most `limit` events of the page, and none from the poisonous one on.
-    pub(super) fn run(
-        &mut self,
-        number: usize,
-        db: &Connection,
-        page: &CheckedPage,
-        limit: u32,
-    ) -> Result<(), Failure> {
+    pub(super) fn run(&mut self, db: &Connection, page: &CheckedPage, limit: u32) -> Result<(), Failure> {
         let stop_before = self.poison.as_ref().map_or(u64::MAX, |poison| poison.position);
         let events = page.events().take(limit as usize);
         for event in events.take_while(|event| event.position < stop_before) {
             let applied = self.rows.apply(db, &event);
-            applied.map_err(|error| Failure::of(number, event.position..=event.position, error))?;
+            applied.map_err(|error| self.stop(event.position..=event.position, error))?;
             self.reached = Checkpoint::after(&event);
         }
         Ok(())
     }
 
     /// Writes what is in memory.
-    pub(super) fn flush(&mut self, number: usize, db: &Connection) -> Result<(), Failure> {
+    pub(super) fn flush(&mut self, db: &Connection) -> Result<(), Failure> {
         // Which event's rows cannot be written is not known, so the build stops before them all.
         let taken = self.checkpoint.position + 1..=self.reached.position;
-        self.rows.flush(db).map_err(|error| Failure::of(number, taken, error))
+        self.rows.flush(db).map_err(|error| self.stop(taken, error))
+    }
+
+    /// Notes that it cannot get past those events, where they are to blame.
+    fn stop(&mut self, events: RangeInclusive<u64>, error: ProjectionError) -> Failure {
+        let is_poison = error.is_poison();
+        match error {
+            ProjectionError::Storage(error) if !is_poison => Failure::Database(error),
+            other @ (ProjectionError::Decode(_)
+            | ProjectionError::Impossible(_)
+            | ProjectionError::Storage(_)) => {
+                let (position, last) = events.into_inner();
+                self.poison = Some(Poison { position, last, error: other.to_string() });
+                Failure::Poison
+            }
+        }
     }
 
     /// Forgets what was not committed.
@@ -98,25 +107,12 @@ impl fmt::Display for Poison {
     }
 }
 
-/// Why a transaction was rolled back.
+/// Why a transaction is rolled back.
 pub(super) enum Failure {
-    Event { build: usize, poison: Poison },
+    /// A build has met events that it cannot get past; it has noted which.
+    Poison,
+    /// The machine is to blame: disk full, file locked.
     Database(rusqlite::Error),
-}
-
-impl Failure {
-    fn of(build: usize, events: RangeInclusive<u64>, error: ProjectionError) -> Self {
-        let poison = error.is_poison();
-        match error {
-            ProjectionError::Storage(error) if !poison => Self::Database(error),
-            other @ (ProjectionError::Decode(_)
-            | ProjectionError::Impossible(_)
-            | ProjectionError::Storage(_)) => {
-                let (position, last) = events.into_inner();
-                Self::Event { build, poison: Poison { position, last, error: other.to_string() } }
-            }
-        }
-    }
 }
 
 impl From<rusqlite::Error> for Failure {

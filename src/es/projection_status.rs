@@ -1,7 +1,7 @@
 //! How the projections stand, for whoever asks: queries that wait for a position, the routes
 //! that show progress, health and metrics.
 //!
-//! The projector writes here after every transaction and reads little back, so a status can be late
+//! The projector writes here after every transaction and reads back only the head, so a status can be late
 //! by one transaction, which has many pages during a replay, but never holds the projector up.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

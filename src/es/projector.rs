@@ -355,9 +355,9 @@ impl Projector {
             store::remember_log(&self.db, page.log_id)?;
             self.log_id = Some(page.log_id);
         }
-        for (number, build) in self.live.iter_mut().chain(&mut self.next).enumerate() {
+        for build in self.live.iter_mut().chain(&mut self.next) {
             if build.reached.position == request.after {
-                build.run(number, &self.db, page, request.limit)?;
+                build.run(&self.db, page, request.limit)?;
             }
         }
         Ok(())
@@ -365,8 +365,8 @@ impl Projector {
 
     /// One commit: the rows of each build, and its checkpoint.
     fn try_commit(&mut self) -> Result<(), Failure> {
-        for (number, build) in self.live.iter_mut().chain(&mut self.next).enumerate() {
-            build.flush(number, &self.db)?;
+        for build in self.live.iter_mut().chain(&mut self.next) {
+            build.flush(&self.db)?;
             crash_point!("between-rows-and-checkpoint");
             if build.reached != build.checkpoint {
                 let name = store::build_name(&build.definition, build.names.suffix());
@@ -398,12 +398,7 @@ impl Projector {
         self.log_id = store::log_id(&self.db)?;
         match failure {
             Failure::Database(error) => Err(CatchUpError::Database(error)),
-            Failure::Event { build, poison } => {
-                if let Some(build) = self.live.iter_mut().chain(&mut self.next).nth(build) {
-                    build.poison = Some(poison);
-                }
-                Ok(())
-            }
+            Failure::Poison => Ok(()),
         }
     }
 
