@@ -239,7 +239,7 @@ impl Follower {
         let taken = page.and_then(|page| {
             let is_near_the_end = next_of(request, &page).is_none();
             if let (Place::Front, Purpose::Follow, true) = (place, request.purpose, is_near_the_end) {
-                self.pace.took(page.len());
+                self.pace.rest_after(page.len());
             }
             self.projector.take(request, &page).map_err(|error| NoPage::Refused(error.to_string()))
         });

@@ -85,8 +85,8 @@ impl Pace {
         &self.demand
     }
 
-    /// A page near the end of the log was taken, with so many events. Begins a rest when it may.
-    pub(super) fn took(&mut self, events: usize) {
+    /// A page near the end of the log was taken, with so many events: begins a rest when it may.
+    pub(super) fn rest_after(&mut self, events: usize) {
         let now = Instant::now();
         // The rest before is over, also where somebody has ended it early: nobody would be heard in what
         // is left of it.
@@ -119,28 +119,28 @@ mod tests {
     #[test]
     fn a_rest_that_somebody_has_ended_does_not_come_back() {
         let mut pace = Pace::with_rests_of(LONG);
-        pace.took(MANY);
+        pace.rest_after(MANY);
         assert!(pace.rests_for().is_some());
         assert!(pace.demand().rises(), "who rests has to be woken");
-        pace.took(MANY);
+        pace.rest_after(MANY);
         assert_eq!(pace.rests_for(), None);
     }
 
     #[test]
     fn it_does_not_rest_while_somebody_waits_however_long_ago_that_began() {
         let mut pace = Pace::with_rests_of(LONG);
-        pace.took(MANY);
+        pace.rest_after(MANY);
         let demand = Arc::clone(pace.demand());
         let waits = demand.lasts();
         assert!(waits.wakes, "who rests has to be woken");
         for _ in 0..2 {
             assert_eq!(pace.rests_for(), None);
-            pace.took(MANY);
+            pace.rest_after(MANY);
             pace.last_demand = Instant::now().checked_sub(2 * INTEREST);
         }
         assert_eq!(pace.rests_for(), None);
         drop(waits);
-        pace.took(MANY);
+        pace.rest_after(MANY);
         assert!(pace.rests_for().is_some());
     }
 }
