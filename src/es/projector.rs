@@ -18,9 +18,10 @@
 //! cannot apply.
 //!
 //! Read next: `projection_build.rs`, one set of tables; `projector/proof.rs`, how a log that was restored
-//! is found; `projection_loop.rs`, the threads around it.
+//! is found; `projector/rebuild.rs`; `projection_loop.rs`, the threads around it.
 
 mod proof;
+mod rebuild;
 #[cfg(test)]
 pub(super) mod tests;
 
@@ -199,24 +200,6 @@ impl Projector {
         let page = CheckedPage::read(page).map_err(|error| CatchUpError::Feed(error.to_string()))?;
         self.take(request, &page)?;
         Ok(page.len())
-    }
-
-    /// Begins to rebuild a projection from the first event, beside its live rows.
-    ///
-    /// # Errors
-    /// When the database refuses; nothing has begun then.
-    pub(super) fn begin_rebuild(&mut self, index: usize) -> Result<(), CatchUpError> {
-        let definition = self.live[index].definition;
-        let begun = self.commit().and_then(|()| Ok(store::begin_next(&mut self.db, &definition)?));
-        // Whatever has failed: the claim ends, or nobody could ask again.
-        let names = begun.inspect_err(|error| {
-            self.published.rebuild_ends(index, Err(error.to_string()));
-        })?;
-        (self.committed)();
-        self.next.push(Build::new(&definition, index, names, Checkpoint::START));
-        self.published.rebuild_begins(index, 0);
-        (self.notice)(Notice::RebuildBegan { projection: definition.name });
-        Ok(self.swap_what_is_complete()?)
     }
 
     /// The next page for the builds that have come furthest, waiting at the end of the log for
@@ -410,51 +393,6 @@ impl Projector {
             self.published.rebuild_reached(build.index, build.checkpoint.position);
             crash_point!("in-rebuild");
         }
-    }
-
-    /// A live build that an event has stopped says so; a rebuild is given up.
-    fn stop_the_poisoned(&mut self) -> rusqlite::Result<()> {
-        for build in &self.live {
-            if let Some(poison) = &build.poison
-                && self.published.stalled(build.index, poison.to_string())
-            {
-                let error = poison.to_string();
-                (self.notice)(Notice::Stalled { projection: build.definition.name, error });
-            }
-        }
-        for build in self.next.extract_if(.., |build| build.poison.is_some()) {
-            let error = build.poison.map(|poison| poison.to_string()).unwrap_or_default();
-            self.published.rebuild_ends(build.index, Err(format!("the rebuild failed: {error}")));
-            (self.notice)(Notice::RebuildFailed { projection: build.definition.name, error });
-            store::discard_next(&mut self.db, &build.definition)?;
-            (self.committed)();
-        }
-        Ok(())
-    }
-
-    /// Puts rebuilds in place that have come as far as the rows they replace (an answer never
-    /// goes back in time) and follow the log.
-    fn swap_what_is_complete(&mut self) -> rusqlite::Result<()> {
-        while let Some(at) = self.next.iter().position(|build| self.is_complete(build)) {
-            store::swap(&mut self.db, &self.next[at].definition)?;
-            // Only now: one that could not be swapped in is tried again after the next commit.
-            let build = self.next.remove(at);
-            crash_point!("after-swap");
-            (self.committed)();
-            let Build { definition, index, names, checkpoint, .. } = build;
-            self.live[index] = Build::new(&definition, index, names.live(), checkpoint);
-            self.published.rebuild_ends(index, Ok(()));
-            self.published.reached(index, checkpoint.position);
-            let position = checkpoint.position;
-            (self.notice)(Notice::Rebuilt { projection: definition.name, position });
-        }
-        Ok(())
-    }
-
-    fn is_complete(&self, build: &Build) -> bool {
-        let position = build.checkpoint.position;
-        let is_near = self.published.head().saturating_sub(position) <= NEAR;
-        position >= self.live[build.index].checkpoint.position && is_near
     }
 }
 
