@@ -47,7 +47,7 @@ pub(super) const POLL_INTERVAL: Flag = Flag {
     name: "poll-interval",
     kind: Kind::One("SECONDS"),
     default: "5",
-    help: "Longest pause between two looks at the event feed, 0.01 to 30 seconds; an event ends it at once.",
+    help: "Longest pause between two looks at the event feed, 0.01 to 30 seconds; an event ends it sooner.",
 };
 pub(super) const EVENT_STORE: Flag = Flag {
     name: "event-store",

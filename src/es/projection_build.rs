@@ -5,6 +5,7 @@
 //! [`Rows`] hold in memory ends with it: written at its commit, thrown away at its rollback.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use rusqlite::Connection;
 
@@ -25,9 +26,12 @@ pub(super) struct Build {
     pub(super) poison: Option<Poison>,
 }
 
-/// The event that a build stops before, and why.
+/// What a build stops before, and why.
 pub(super) struct Poison {
+    /// The first event that may be to blame: the build stops before it.
     position: u64,
+    /// The last one that may be; mostly the same.
+    last: u64,
     error: String,
 }
 
@@ -47,28 +51,37 @@ impl Build {
     }
 
     /// Applies at most `limit` events of the page, and none from the poisonous one on.
-    pub(super) fn run(
-        &mut self,
-        number: usize,
-        db: &Connection,
-        page: &CheckedPage,
-        limit: u32,
-    ) -> Result<(), Failure> {
+    pub(super) fn run(&mut self, db: &Connection, page: &CheckedPage, limit: u32) -> Result<(), Failure> {
         let stop_before = self.poison.as_ref().map_or(u64::MAX, |poison| poison.position);
         let events = page.events().take(limit as usize);
         for event in events.take_while(|event| event.position < stop_before) {
             let applied = self.rows.apply(db, &event);
-            applied.map_err(|error| Failure::of(number, event.position, error))?;
+            applied.map_err(|error| self.stop(event.position..=event.position, error))?;
             self.reached = Checkpoint::after(&event);
         }
         Ok(())
     }
 
     /// Writes what is in memory.
-    pub(super) fn flush(&mut self, number: usize, db: &Connection) -> Result<(), Failure> {
+    pub(super) fn flush(&mut self, db: &Connection) -> Result<(), Failure> {
         // Which event's rows cannot be written is not known, so the build stops before them all.
-        let first = self.checkpoint.position + 1;
-        self.rows.flush(db).map_err(|error| Failure::of(number, first, error))
+        let taken = self.checkpoint.position + 1..=self.reached.position;
+        self.rows.flush(db).map_err(|error| self.stop(taken, error))
+    }
+
+    /// Notes that it cannot get past those events, where they are to blame.
+    fn stop(&mut self, events: RangeInclusive<u64>, error: ProjectionError) -> Failure {
+        let is_poison = error.is_poison();
+        match error {
+            ProjectionError::Storage(error) if !is_poison => Failure::Database(error),
+            other @ (ProjectionError::Decode(_)
+            | ProjectionError::Impossible(_)
+            | ProjectionError::Storage(_)) => {
+                let (position, last) = events.into_inner();
+                self.poison = Some(Poison { position, last, error: other.to_string() });
+                Failure::Poison
+            }
+        }
     }
 
     /// Forgets what was not committed.
@@ -85,28 +98,21 @@ impl Build {
 
 impl fmt::Display for Poison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "event {} cannot be applied: {}", self.position, self.error)
-    }
-}
-
-/// Why a transaction was rolled back.
-pub(super) enum Failure {
-    Event { build: usize, poison: Poison },
-    Database(rusqlite::Error),
-}
-
-impl Failure {
-    fn of(build: usize, position: u64, error: ProjectionError) -> Self {
-        let poison = error.is_poison();
-        match error {
-            ProjectionError::Storage(error) if !poison => Self::Database(error),
-            other @ (ProjectionError::Decode(_)
-            | ProjectionError::Impossible(_)
-            | ProjectionError::Storage(_)) => {
-                Self::Event { build, poison: Poison { position, error: other.to_string() } }
-            }
+        let Self { position, last, error } = self;
+        if last > position {
+            write!(f, "events {position} to {last} cannot be applied: {error}")
+        } else {
+            write!(f, "event {position} cannot be applied: {error}")
         }
     }
+}
+
+/// Why a transaction is rolled back.
+pub(super) enum Failure {
+    /// A build has met events that it cannot get past; it has noted which.
+    Poison,
+    /// The machine is to blame: disk full, file locked.
+    Database(rusqlite::Error),
 }
 
 impl From<rusqlite::Error> for Failure {

@@ -28,8 +28,9 @@ use crate::watch::Watch;
 const FIRST_PAUSE: Duration = Duration::from_millis(25);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// Two pages, the stop, and a rebuild of each projection that can be claimed: never full with
-/// fewer projections than this, and nobody but the fetching threads would notice.
+/// Two pages, the stop, the word that somebody asks, and a rebuild of each projection that can be
+/// claimed: never full with a dozen projections. Where it is full, who sends a page, a rebuild or the
+/// stop waits until the applying thread has taken one; that somebody asks need not be said then.
 const INBOX: usize = 16;
 
 /// The longest poll: two requests a second cost the feed next to nothing.
@@ -67,7 +68,7 @@ pub struct RunningProjector {
 
 impl Projector {
     /// Follows `feed` until stopped, looking at it again after `poll` or half a second, whichever is
-    /// sooner. A clone of the feed serves what is behind.
+    /// sooner; no rest is longer than `poll` either. A clone of the feed serves what is behind.
     ///
     /// # Errors
     /// When no thread can be started.
@@ -80,7 +81,7 @@ impl Projector {
         let published = Arc::clone(&self.published);
         let front = Fetcher::start("feed", Place::Front, feed.clone(), inbox.clone())?;
         let behind = Fetcher::start("replay", Place::Behind, feed, inbox.clone())?;
-        let pace = Pace::with_rests_of(self.rest);
+        let pace = Pace::with_rests_of(self.rest.min(poll));
         let demand = Arc::clone(pace.demand());
         let thread = thread::Builder::new().name("projector".into()).spawn(move || {
             let published = Arc::clone(&self.published);
@@ -117,9 +118,22 @@ impl RunningProjector {
     /// with [`Projector::with_rests_of`].
     pub fn hurry(&self) {
         if self.demand.rises() {
-            // A full inbox wakes it as well.
-            let _ = self.inbox.try_send(Message::Asked);
+            self.wake();
         }
+    }
+
+    /// Does `wait`, and says for as long that somebody waits for rows: there is no rest meanwhile.
+    pub fn hurry_while<T>(&self, wait: impl FnOnce() -> T) -> T {
+        let waits = self.demand.lasts();
+        if waits.wakes {
+            self.wake();
+        }
+        wait()
+    }
+
+    fn wake(&self) {
+        // A full inbox wakes it as well.
+        let _ = self.inbox.try_send(Message::Asked);
     }
 
     /// Begins to rebuild a projection from the first event, beside its live rows, which go on
@@ -209,27 +223,29 @@ impl Follower {
     }
 
     fn commit(&mut self) {
-        if self.projector.is_open()
-            && let Err(error) = self.projector.commit()
-        {
-            self.pause(NoPage::Refused(error));
+        if self.projector.is_open() {
+            match self.projector.commit() {
+                Ok(()) => self.pause = FIRST_PAUSE,
+                Err(error) => self.pause(NoPage::Refused(error)),
+            }
         }
     }
 
     fn take(&mut self, place: Place, request: &Request, page: Result<CheckedPage, NoPage>) {
-        if request.purpose == Purpose::Follow && self.projector.is_in_doubt() {
-            return; // It was asked for before; it is asked for again after the proof.
+        // A failure counts all the same: whatever was asked for, the feed may be another one now.
+        if page.is_ok() && !self.projector.is_of_use(request) {
+            return;
         }
         let taken = page.and_then(|page| {
             let is_near_the_end = next_of(request, &page).is_none();
             if let (Place::Front, Purpose::Follow, true) = (place, request.purpose, is_near_the_end) {
-                self.pace.took(page.len());
+                self.pace.rest_after(page.len());
             }
             self.projector.take(request, &page).map_err(NoPage::Refused)
         });
         match taken {
             // No progress yet: what comes next may be refused, and must then be asked for less often.
-            Ok(()) if request.purpose == Purpose::Proof => {}
+            Ok(()) if matches!(request.purpose, Purpose::Proof(_)) || self.projector.is_open() => {}
             Ok(()) => self.pause = FIRST_PAUSE,
             Err(why) => self.pause(why),
         }
@@ -295,25 +311,31 @@ impl Fetcher {
 }
 
 fn fetch(mut feed: impl Feed, place: Place, requests: &Receiver<Request>, answers: &SyncSender<Message>) {
-    let mut ahead: Option<(u64, CheckedPage)> = None;
+    let mut ahead: Option<Result<(u64, CheckedPage), NoPage>> = None;
     while let Ok(request) = requests.recv() {
         let page = match ahead.take() {
-            Some((after, page)) if after == request.after && request.purpose == Purpose::Follow => Ok(page),
-            Some(_) | None => read(&mut feed, &request),
+            Some(Ok((after, page))) if after == request.after && request.purpose == Purpose::Follow => {
+                Ok(page)
+            }
+            // Whatever is asked for now: a feed may say only once that it has become another one.
+            Some(Err(why)) => Err(why),
+            Some(Ok(_)) | None => read(&mut feed, &request),
         };
         let next = page.as_ref().ok().and_then(|page| next_of(&request, page));
         if answers.send(Message::Page(place, request, page)).is_err() {
             return;
         }
-        // An empty page is worth nothing later, and a failure is met again when it counts.
-        ahead = next.and_then(|next| {
-            read(&mut feed, &next).ok().filter(|page| page.len() > 0).map(|page| (next.after, page))
-        });
+        ahead = next.map(|next| read(&mut feed, &next).map(|page| (next.after, page)));
+        // An empty page is worth nothing later.
+        ahead = ahead.filter(|ahead| !matches!(ahead, Ok((_, page)) if page.len() == 0));
     }
 }
 
 fn read(feed: &mut impl Feed, request: &Request) -> Result<CheckedPage, NoPage> {
-    let page = feed.page(request.after, request.limit, request.wait).map_err(|_| NoPage::Away)?;
+    // Somebody else wrote the feed. If its thread ended, nobody would be told that no page comes any more.
+    let page = catch_unwind(AssertUnwindSafe(|| feed.page(request.after, request.limit, request.wait)));
+    let page = page.map_err(|_| NoPage::Refused(CatchUpError::Feed("the feed has panicked".into())))?;
+    let page = page.map_err(|_| NoPage::Away)?;
     CheckedPage::read(page).map_err(|error| NoPage::Refused(CatchUpError::Feed(error.to_string())))
 }
 

@@ -5,11 +5,11 @@
 //! whether it has forty events or a thousand. A follower that nobody asks takes the thousand, and
 //! leaves the processor to those who do something that is waited for.
 //!
-//! **Invariant:** whoever says that it asks, before it reads, ends the rest; a slow stream is
-//! followed at once.
+//! **Invariant:** whoever says that it asks, before it reads, ends the rest; while somebody waits there
+//! is none; a slow stream is followed at once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// So long after somebody has asked it is likely that somebody asks again.
@@ -21,7 +21,23 @@ const MANY: usize = 16;
 #[derive(Debug, Default)]
 pub(super) struct Demand {
     is_there: AtomicBool,
+    /// Those who wait for a row that is not there yet.
+    waiting: AtomicUsize,
     is_waited_for: AtomicBool,
+}
+
+/// Somebody waits, for as long as this lives.
+#[derive(Debug)]
+pub(super) struct Waits<'a> {
+    demand: &'a Demand,
+    /// Whether the follower has to be woken for it.
+    pub(super) wakes: bool,
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.demand.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Demand {
@@ -32,6 +48,21 @@ impl Demand {
             self.is_there.store(true, Ordering::SeqCst);
         }
         self.is_waited_for.load(Ordering::SeqCst) && self.is_waited_for.swap(false, Ordering::SeqCst)
+    }
+
+    /// The same, of one who waits: there is demand until that ends.
+    pub(super) fn lasts(&self) -> Waits<'_> {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        Waits { demand: self, wakes: self.rises() }
+    }
+
+    fn is_there(&self) -> bool {
+        self.is_there.load(Ordering::SeqCst) || self.waiting.load(Ordering::SeqCst) > 0
+    }
+
+    /// Whether there is demand. One that was only told of is forgotten with that.
+    fn take(&self) -> bool {
+        self.is_there.swap(false, Ordering::SeqCst) || self.waiting.load(Ordering::SeqCst) > 0
     }
 }
 
@@ -54,10 +85,13 @@ impl Pace {
         &self.demand
     }
 
-    /// A page near the end of the log was taken, with so many events. Begins a rest when it may.
-    pub(super) fn took(&mut self, events: usize) {
+    /// A page near the end of the log was taken, with so many events: begins a rest when it may.
+    pub(super) fn rest_after(&mut self, events: usize) {
         let now = Instant::now();
-        if self.demand.is_there.swap(false, Ordering::SeqCst) {
+        // The rest before is over, also where somebody has ended it early: nobody would be heard in what
+        // is left of it.
+        self.until = None;
+        if self.demand.take() {
             self.last_demand = Some(now);
         }
         let is_interesting = self.last_demand.is_some_and(|last| now.duration_since(last) < INTEREST);
@@ -71,7 +105,42 @@ impl Pace {
     pub(super) fn rests_for(&self) -> Option<Duration> {
         let left = self.until?.saturating_duration_since(Instant::now());
         // Looked at after `is_waited_for` was set: of the two sides, one at least sees the other.
-        let is_over = left.is_zero() || self.demand.is_there.load(Ordering::SeqCst);
+        let is_over = left.is_zero() || self.demand.is_there();
         (!is_over).then_some(left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(200);
+
+    #[test]
+    fn a_rest_that_somebody_has_ended_does_not_come_back() {
+        let mut pace = Pace::with_rests_of(LONG);
+        pace.rest_after(MANY);
+        assert!(pace.rests_for().is_some());
+        assert!(pace.demand().rises(), "who rests has to be woken");
+        pace.rest_after(MANY);
+        assert_eq!(pace.rests_for(), None);
+    }
+
+    #[test]
+    fn it_does_not_rest_while_somebody_waits_however_long_ago_that_began() {
+        let mut pace = Pace::with_rests_of(LONG);
+        pace.rest_after(MANY);
+        let demand = Arc::clone(pace.demand());
+        let waits = demand.lasts();
+        assert!(waits.wakes, "who rests has to be woken");
+        for _ in 0..2 {
+            assert_eq!(pace.rests_for(), None);
+            pace.rest_after(MANY);
+            pace.last_demand = Instant::now().checked_sub(2 * INTEREST);
+        }
+        assert_eq!(pace.rests_for(), None);
+        drop(waits);
+        pace.rest_after(MANY);
+        assert!(pace.rests_for().is_some());
     }
 }

@@ -1,8 +1,8 @@
 //! How the projections stand, for whoever asks: queries that wait for a position, the routes
 //! that show progress, health and metrics.
 //!
-//! The projector writes here after every transaction and reads nothing back, so a status can
-//! be late by one page but never holds the projector up.
+//! The projector writes here after every transaction and reads back only the head, so a status can be late
+//! by one transaction, which has many pages during a replay, but never holds the projector up.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -158,12 +158,16 @@ impl Published {
         lock(&self.feed).head
     }
 
-    /// The feed was read up to `head`, and what it said was sound.
-    pub(super) fn feed_is_sound(&self, head: u64) -> bool {
+    /// The log ends at `head`.
+    pub(super) fn feed_reaches(&self, head: u64) {
         let mut feed = lock(&self.feed);
         // A page that was read ahead may know an older head.
         feed.head = feed.head.max(head);
-        feed.error.take().is_some()
+    }
+
+    /// What the feed said was sound, and is kept. Whether that is news.
+    pub(super) fn feed_is_sound(&self) -> bool {
+        lock(&self.feed).error.take().is_some()
     }
 
     /// The feed says what must not be applied. Whether that is news.

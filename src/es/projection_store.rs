@@ -38,8 +38,9 @@ pub(super) const CHECKPOINT_PAGES: u32 = 500;
 /// The same during a replay: several of its transactions, since most of them write the same pages
 /// again.
 pub(super) const REPLAY_CHECKPOINT_PAGES: u32 = 4_000;
-/// Pages that the writer keeps, in KiB: what one page of events touches, so that nothing is written
-/// before the commit. It is taken as needed, and given back at the head of the log.
+/// Pages that the writer keeps, in KiB. A replay's transaction that touches more moves the rest into the
+/// write-ahead log before its commit: that costs time, and no row is seen earlier. It is taken as needed,
+/// and given back at the head of the log.
 const CACHE_KIB: i64 = 16 << 10;
 /// What the write-ahead log is cut back to after it grew, in bytes.
 const WAL_LIMIT: u32 = 32 << 20;

@@ -7,8 +7,8 @@
 //! caught up; there is no second code path for it.
 //!
 //! SQLite has one writer, so one thread does all of this. While something is behind (a rebuild,
-//! a projection that was stopped), pages for it and for the front come in turn: following the log
-//! never starves, and a rebuild gets at least half of the time.
+//! a projection that was stopped), pages for it and for the front are fetched side by side and taken in
+//! the order in which they come. Of each there is one at a time, so neither starves the other.
 //!
 //! Far from the end of the log a transaction takes several pages, since a row that many of them
 //! change is then written once. Near it each page is committed at once: somebody waits for it.
@@ -18,9 +18,10 @@
 //! cannot apply.
 //!
 //! Read next: `projection_build.rs`, one set of tables; `projector/proof.rs`, how a log that was restored
-//! is found; `projection_loop.rs`, the threads around it.
+//! is found; `projector/rebuild.rs`; `projection_loop.rs`, the threads around it.
 
 mod proof;
+mod rebuild;
 #[cfg(test)]
 pub(super) mod tests;
 
@@ -92,8 +93,8 @@ pub(super) struct Request {
 pub(super) enum Purpose {
     /// To read on.
     Follow,
-    /// To see that the last event that was read is still there.
-    Proof,
+    /// To see that the last event that was read is still there, after so many doubts.
+    Proof(u64),
 }
 
 impl Projector {
@@ -201,24 +202,6 @@ impl Projector {
         Ok(page.len())
     }
 
-    /// Begins to rebuild a projection from the first event, beside its live rows.
-    ///
-    /// # Errors
-    /// When the database refuses; nothing has begun then.
-    pub(super) fn begin_rebuild(&mut self, index: usize) -> Result<(), CatchUpError> {
-        self.commit()?;
-        let definition = self.live[index].definition;
-        let begun = store::begin_next(&mut self.db, &definition);
-        let names = begun.inspect_err(|error| {
-            self.published.rebuild_ends(index, Err(error.to_string()));
-        })?;
-        (self.committed)();
-        self.next.push(Build::new(&definition, index, names, Checkpoint::START));
-        self.published.rebuild_begins(index, 0);
-        (self.notice)(Notice::RebuildBegan { projection: definition.name });
-        Ok(self.swap_what_is_complete()?)
-    }
-
     /// The next page for the builds that have come furthest, waiting at the end of the log for
     /// `patience` at most; nothing when every build has stopped, or when what is behind is so near
     /// that one page brings it there: if the front went on, they might never meet.
@@ -256,12 +239,10 @@ impl Projector {
     pub(super) fn take(&mut self, request: &Request, page: &CheckedPage) -> Result<(), CatchUpError> {
         match request.purpose {
             Purpose::Follow => {}
-            Purpose::Proof => return self.prove(request, page),
+            Purpose::Proof(doubts) => return self.prove(doubts, request, page),
         }
         self.check(request.after, page)?;
-        if self.published.feed_is_sound(page.head) {
-            (self.notice)(Notice::FeedIsSound);
-        }
+        self.published.feed_reaches(page.head);
         if page.len() > 0 {
             self.goes_on(request.after);
             self.apply(request, page).or_else(|failure| self.roll_back(failure))?;
@@ -270,6 +251,7 @@ impl Projector {
             return Ok(());
         }
         self.commit()?;
+        self.goes_well();
         if page.len() >= LARGE_PAGE && self.memory == Footprint::Small {
             store::checkpoint_at(&self.db, store::REPLAY_CHECKPOINT_PAGES)?;
             self.memory = Footprint::Large;
@@ -294,10 +276,19 @@ impl Projector {
     pub(super) fn commit(&mut self) -> Result<(), CatchUpError> {
         if self.is_open() {
             self.try_commit().or_else(|failure| self.roll_back(failure))?;
+            self.goes_well();
         }
         self.publish();
         self.stop_the_poisoned()?;
         Ok(self.swap_what_is_complete()?)
+    }
+
+    /// What stood in the way is over. Said only when nothing is left that could still be refused: a full
+    /// disk takes the pages of a transaction, and refuses its commit.
+    fn goes_well(&self) {
+        if self.published.feed_is_sound() {
+            (self.notice)(Notice::FeedIsSound);
+        }
     }
 
     /// Gives back what a replay has taken; between two transactions no build needs its memory.
@@ -308,6 +299,15 @@ impl Projector {
         store::checkpoint_at(&self.db, store::CHECKPOINT_PAGES)?;
         self.memory = Footprint::Small;
         self.db.execute_batch("PRAGMA shrink_memory")
+    }
+
+    /// Whether a page that was asked for so is still to be taken. Without proof of the feed nothing is; and
+    /// after a rollback no build stands where it begins: it is asked for again.
+    pub(super) fn is_of_use(&self, request: &Request) -> bool {
+        match request.purpose {
+            Purpose::Follow => !self.is_in_doubt() && self.at(request.after).next().is_some(),
+            Purpose::Proof(_) => true,
+        }
     }
 
     /// Whether the page continues what was read up to `after`.
@@ -338,9 +338,9 @@ impl Projector {
             store::remember_log(&self.db, page.log_id)?;
             self.log_id = Some(page.log_id);
         }
-        for (number, build) in self.live.iter_mut().chain(&mut self.next).enumerate() {
+        for build in self.live.iter_mut().chain(&mut self.next) {
             if build.reached.position == request.after {
-                build.run(number, &self.db, page, request.limit)?;
+                build.run(&self.db, page, request.limit)?;
             }
         }
         Ok(())
@@ -348,8 +348,8 @@ impl Projector {
 
     /// One commit: the rows of each build, and its checkpoint.
     fn try_commit(&mut self) -> Result<(), Failure> {
-        for (number, build) in self.live.iter_mut().chain(&mut self.next).enumerate() {
-            build.flush(number, &self.db)?;
+        for build in self.live.iter_mut().chain(&mut self.next) {
+            build.flush(&self.db)?;
             crash_point!("between-rows-and-checkpoint");
             if build.reached != build.checkpoint {
                 let name = store::build_name(&build.definition, build.names.suffix());
@@ -381,12 +381,7 @@ impl Projector {
         self.log_id = store::log_id(&self.db)?;
         match failure {
             Failure::Database(error) => Err(CatchUpError::Database(error)),
-            Failure::Event { build, poison } => {
-                if let Some(build) = self.live.iter_mut().chain(&mut self.next).nth(build) {
-                    build.poison = Some(poison);
-                }
-                Ok(())
-            }
+            Failure::Poison => Ok(()),
         }
     }
 
@@ -398,50 +393,6 @@ impl Projector {
             self.published.rebuild_reached(build.index, build.checkpoint.position);
             crash_point!("in-rebuild");
         }
-    }
-
-    /// A live build that an event has stopped says so; a rebuild is given up.
-    fn stop_the_poisoned(&mut self) -> rusqlite::Result<()> {
-        for build in &self.live {
-            if let Some(poison) = &build.poison
-                && self.published.stalled(build.index, poison.to_string())
-            {
-                let error = poison.to_string();
-                (self.notice)(Notice::Stalled { projection: build.definition.name, error });
-            }
-        }
-        for build in self.next.extract_if(.., |build| build.poison.is_some()) {
-            let error = build.poison.map(|poison| poison.to_string()).unwrap_or_default();
-            self.published.rebuild_ends(build.index, Err(format!("the rebuild failed: {error}")));
-            (self.notice)(Notice::RebuildFailed { projection: build.definition.name, error });
-            store::discard_next(&mut self.db, &build.definition)?;
-            (self.committed)();
-        }
-        Ok(())
-    }
-
-    /// Puts rebuilds in place that have come as far as the rows they replace (an answer never
-    /// goes back in time) and follow the log.
-    fn swap_what_is_complete(&mut self) -> rusqlite::Result<()> {
-        let head = self.published.head();
-        let live = &self.live;
-        let complete = |build: &mut Build| {
-            let position = build.checkpoint.position;
-            position >= live[build.index].checkpoint.position && head.saturating_sub(position) <= NEAR
-        };
-        let complete: Vec<Build> = self.next.extract_if(.., complete).collect();
-        for build in complete {
-            store::swap(&mut self.db, &build.definition)?;
-            crash_point!("after-swap");
-            (self.committed)();
-            let Build { definition, index, names, checkpoint, .. } = build;
-            self.live[index] = Build::new(&definition, index, names.live(), checkpoint);
-            self.published.rebuild_ends(index, Ok(()));
-            self.published.reached(index, checkpoint.position);
-            let position = checkpoint.position;
-            (self.notice)(Notice::Rebuilt { projection: definition.name, position });
-        }
-        Ok(())
     }
 }
 

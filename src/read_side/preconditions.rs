@@ -31,7 +31,8 @@ pub(super) fn await_position(service: &ReadSide, query: &Query, projections: &[&
         }
         // Only a request that really has to wait takes one of the places for waiting.
         let permit = service.long_polls.enter()?;
-        let reached = watch.wait_for(wanted, deadline.saturating_duration_since(Instant::now()));
+        let left = deadline.saturating_duration_since(Instant::now());
+        let reached = service.projector.hurry_while(|| watch.wait_for(wanted, left));
         drop(permit);
         if reached < wanted {
             return Err(behind(wanted, reached));

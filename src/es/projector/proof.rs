@@ -20,6 +20,8 @@ const GOOD_FOR: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(super) struct Proof {
     last: Option<Instant>,
+    /// How often there was doubt: a proof that was asked for before the last one says nothing about it.
+    doubts: u64,
 }
 
 impl Proof {
@@ -27,14 +29,15 @@ impl Proof {
     pub(super) fn wanted(&self, front: u64) -> Option<Request> {
         let after = front.checked_sub(1)?;
         let is_due = self.last.is_none_or(|last| last.elapsed() > GOOD_FOR);
-        is_due.then_some(Request { after, limit: 1, wait: Duration::ZERO, purpose: Purpose::Proof })
+        let purpose = Purpose::Proof(self.doubts);
+        is_due.then_some(Request { after, limit: 1, wait: Duration::ZERO, purpose })
     }
 }
 
 impl Projector {
     /// The feed may be another one, or begun anew: it must give proof before it is read on.
     pub(in crate::es) fn doubt(&mut self) {
-        self.proof = Proof::default();
+        self.proof = Proof { last: None, doubts: self.proof.doubts + 1 };
     }
 
     /// Whether it has still to give proof. What was asked for before is not taken then.
@@ -50,9 +53,18 @@ impl Projector {
         }
     }
 
-    /// Compares the event that was read last with the one that is there now.
-    pub(super) fn prove(&mut self, request: &Request, page: &CheckedPage) -> Result<(), CatchUpError> {
+    /// Compares the event that was read last with the one that is there now. Proves nothing where there
+    /// were other doubts meanwhile, or a rollback, so that nothing was read up to there: it is asked again.
+    pub(super) fn prove(
+        &mut self,
+        doubts: u64,
+        request: &Request,
+        page: &CheckedPage,
+    ) -> Result<(), CatchUpError> {
         let position = request.after + 1;
+        if doubts != self.proof.doubts || self.at(position).next().is_none() {
+            return Ok(());
+        }
         self.check_log(position, page)?;
         let found = page.events().next().filter(|event| event.position == position);
         if self.at(position).any(|build| found.is_none_or(|event| event.hash != build.reached.hash)) {
@@ -89,8 +101,8 @@ mod tests {
 
     #[test]
     fn a_proof_is_due_at_first_and_again_when_the_last_one_is_old() {
-        let given = |ago| Proof { last: Instant::now().checked_sub(ago) };
-        let request = Request { after: 6, limit: 1, wait: Duration::ZERO, purpose: Purpose::Proof };
+        let given = |ago| Proof { last: Instant::now().checked_sub(ago), doubts: 0 };
+        let request = Request { after: 6, limit: 1, wait: Duration::ZERO, purpose: Purpose::Proof(0) };
         assert_eq!(Proof::default().wanted(7), Some(request));
         assert_eq!(given(Duration::ZERO).wanted(7), None);
         assert_eq!(given(2 * GOOD_FOR).wanted(7), Some(request));

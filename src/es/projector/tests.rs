@@ -1,7 +1,7 @@
 //! The projector's promises, each with the fault that it is made against.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, params};
@@ -10,6 +10,7 @@ use super::*;
 use crate::es::tests::{Log, LogFeed, TempPath};
 use crate::es::*;
 
+mod faults;
 mod running;
 
 /// Sums the numbers of each stream. `null` is poison; rows wait in memory until the flush.

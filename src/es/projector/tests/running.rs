@@ -29,7 +29,7 @@ fn a_running_projector_follows_the_log_and_wakes_who_waits() {
 fn a_projector_that_rests_while_nobody_asks_goes_on_when_somebody_does() {
     let (path, feed) = (TempPath::new(), LogFeed::new(log_of(&["1"; 100])));
     let resting = open(&path).with_rests_of(10 * PATIENCE);
-    let running = resting.start(feed.clone(), Duration::from_millis(50)).unwrap();
+    let running = resting.start(feed.clone(), 10 * PATIENCE).unwrap();
     let watch = Arc::clone(running.watch("sums").unwrap());
     assert_eq!(watch.wait_for(100, PATIENCE), 100);
     for number in 101..300 {
@@ -42,6 +42,17 @@ fn a_projector_that_rests_while_nobody_asks_goes_on_when_somebody_does() {
         running.hurry();
         watch.value() == 299
     });
+}
+
+#[test]
+fn no_rest_is_longer_than_the_poll_interval() {
+    let (path, feed) = (TempPath::new(), LogFeed::new(log_of(&["1"; 100])));
+    let resting = open(&path).with_rests_of(10 * PATIENCE);
+    let running = resting.start(feed.clone(), Duration::from_millis(50)).unwrap();
+    let watch = running.watch("sums").unwrap();
+    assert_eq!(watch.wait_for(100, PATIENCE), 100);
+    feed.append(7, "Added", "1");
+    assert_eq!(watch.wait_for(101, PATIENCE), 101);
 }
 
 /// Has one page, and is away then.
@@ -132,4 +143,67 @@ fn a_feed_that_was_away_gives_proof_before_it_is_read_on() {
         until("that is seen", || running.status().iter().all(|status| status.state == state));
         assert_eq!(feed.asked.lock().unwrap()[0], 1, "the last event is asked for first");
     }
+}
+
+#[test]
+fn a_database_that_refuses_every_commit_is_told_of_once() {
+    let (path, feed) = (TempPath::new(), LogFeed::new(faults::long_log()));
+    let notices = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&notices);
+    let projector = open(&path).with_notice(move |notice| told.lock().unwrap().push(notice));
+    faults::sabotage(&path, "UPDATE ON checkpoints");
+    let running = projector.start(feed.clone(), Duration::from_millis(50)).unwrap();
+    let begun = || feed.asked.lock().unwrap().iter().filter(|after| **after == 0).count();
+    until("it tries some times", || begun() > 3);
+    let told = notices.lock().unwrap().clone();
+    assert!(matches!(&told[..], [Notice::FeedFails(error)] if error.contains("crash")), "{told:?}");
+    faults::heal(&path);
+    until("it goes on", || running.status().iter().all(|status| status.state == ProjectionState::Live));
+    until("it says so", || notices.lock().unwrap().last() == Some(&Notice::FeedIsSound));
+}
+
+/// Says once that it has moved: when it is asked for a page that is not the first.
+#[derive(Clone)]
+struct Moving(LogFeed, Arc<AtomicBool>);
+
+impl Feed for Moving {
+    fn page(&mut self, after: u64, limit: u32, wait: Duration) -> Result<Page, FeedError> {
+        if after > 0 && !self.1.swap(true, Ordering::SeqCst) {
+            return Err(FeedError::new("it has moved"));
+        }
+        self.0.page(after, limit, wait)
+    }
+}
+
+#[test]
+fn a_feed_that_has_moved_while_a_page_was_read_ahead_gives_proof() {
+    let (path, page) = (TempPath::new(), MAX_PAGE as usize);
+    let feed = LogFeed::new(log_of(&vec!["1"; page + NEAR as usize / 2]));
+    let running = open(&path).start(Moving(feed.clone(), Arc::default()), Duration::from_millis(50)).unwrap();
+    let all = page as u64 + NEAR / 2;
+    assert_eq!(running.watch("sums").unwrap().wait_for(all, PATIENCE), all);
+    assert_eq!(feed.asked.lock().unwrap()[..3], [0, page as u64 - 1, page as u64]);
+}
+
+/// Panics once, and can be asked again.
+#[derive(Clone)]
+struct Panicking(LogFeed, Arc<AtomicBool>);
+
+impl Feed for Panicking {
+    fn page(&mut self, after: u64, limit: u32, wait: Duration) -> Result<Page, FeedError> {
+        assert!(self.1.swap(true, Ordering::SeqCst), "as it is meant to in this test");
+        self.0.page(after, limit, wait)
+    }
+}
+
+#[test]
+fn a_feed_that_panics_is_told_of_and_asked_again() {
+    let (path, feed) = (TempPath::new(), LogFeed::new(log_of(&["1"])));
+    let notices = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&notices);
+    let projector = open(&path).with_notice(move |notice| told.lock().unwrap().push(notice));
+    let running = projector.start(Panicking(feed, Arc::default()), Duration::from_millis(50)).unwrap();
+    assert_eq!(running.watch("sums").unwrap().wait_for(1, PATIENCE), 1);
+    let panicked = Notice::FeedFails("the feed has panicked".into());
+    assert_eq!(notices.lock().unwrap()[..2], [Notice::PageRefused, panicked]);
 }
