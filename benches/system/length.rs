@@ -8,6 +8,7 @@ use crate::commands::{deposit, load};
 use crate::figure::{Figure, Target, grouped};
 use crate::fill::{ACCOUNTS, Filled, Spread};
 use crate::histogram::Histogram;
+use crate::load::send_all;
 use crate::process::{Binary, Process};
 use crate::queries::account;
 use crate::samples::{Bench, median, median_of};
@@ -28,16 +29,14 @@ struct Side {
 impl Side {
     fn start(log: &Filled, name: &str) -> Result<Self> {
         let system = System::on(&log.path, name)?;
+        let used = 0..USED_ACCOUNTS.min(log.accounts);
+        let deposits: Vec<_> = used.clone().map(deposit).collect();
+        // The first command ever replays a whole stream, which the store's own writing has not snapshot.
+        send_all(system.write.address(), &deposits)?;
         system.read("read_db.sqlite3")?.wait_for_position(log.events)?;
         // Started again, so that it has the memory of one that follows, not of one that caught up.
         let read = system.read("read_db.sqlite3")?;
-        let used = 0..USED_ACCOUNTS.min(log.accounts);
-        Ok(Self {
-            system,
-            read,
-            deposits: used.clone().map(deposit).collect(),
-            queries: used.map(account).collect(),
-        })
+        Ok(Self { system, read, deposits, queries: used.map(account).collect() })
     }
 }
 
