@@ -132,7 +132,7 @@ fn split(argument: &OsStr) -> (&[u8], Option<OsString>) {
 
 /// Quoted with escapes: an error is one line. And without its value, which may hold a password.
 fn unexpected(name: &[u8]) -> UsageError {
-    UsageError::new(format!("{:?} is no flag; --help lists all", OsStr::from_bytes(name)))
+    UsageError::new(format!("{:?} is no flag", OsStr::from_bytes(name)))
 }
 
 impl Given {

@@ -7,7 +7,8 @@
 //! **Invariant:** one process writes. The writer holds a lock on a file beside the database for as
 //! long as it lives; SQLite alone would let a second one in between two transactions.
 //!
-//! Read next: `sqlite_file.rs`, how the file is opened; then `executor.rs`.
+//! Read next: `sqlite_file.rs`, how the file is opened; `sqlite_checkpoint.rs`, the thread beside the
+//! writer; then `executor.rs`.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
