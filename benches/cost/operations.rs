@@ -169,7 +169,7 @@ fn append_batch(directory: &Path, _: u32) -> Result<Once> {
 fn command(directory: &Path, _: u32) -> Result<Once> {
     // The history is older than any clock, so its log can be continued at any time.
     let log = filled(directory, ACCOUNTS)?;
-    let bank = Executor::<Account>::start(Arc::clone(&log), |_| {})?;
+    let bank = Executor::start(Arc::clone(&log), |_| {})?;
     let router = Router::new(WriteSide::new(bank, log, LongPolls::new(1)), write_side::ROUTES);
     let mut turn = 0;
     Ok(Box::new(move || {

@@ -78,6 +78,21 @@ pub enum ExecuteError<R> {
     Failed(Error),
 }
 
+impl<R> ExecuteError<R> {
+    /// The same error with the rejection in other words: so a command on several kinds of aggregates
+    /// has one type of rejection.
+    pub fn map_rejection<S>(self, map: impl FnOnce(R) -> S) -> ExecuteError<S> {
+        match self {
+            Self::Rejected(rejection) => ExecuteError::Rejected(map(rejection)),
+            Self::VersionMismatch { stream_id, actual } => {
+                ExecuteError::VersionMismatch { stream_id, actual }
+            }
+            Self::KeyReused => ExecuteError::KeyReused,
+            Self::Failed(error) => ExecuteError::Failed(error),
+        }
+    }
+}
+
 impl<R> From<Error> for ExecuteError<R> {
     fn from(error: Error) -> Self {
         Self::Failed(error)

@@ -20,10 +20,9 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::aggregate::{Event, schema_version};
-use super::cache::{Cache, Loaded};
-use super::store::{EventStore, Fingerprint, Head, Receipt, Snapshot};
-use super::work::{Staged, Touched, Work, shape_of};
+use super::kind::Kinds;
+use super::store::{EventStore, Fingerprint, Head, Receipt};
+use super::work::{Staged, Work};
 use crate::time::Timestamp;
 
 use super::{Aggregate, Error, EventLog, ExecuteError, RecordedEvent, chain};
@@ -38,13 +37,6 @@ const MAX_BATCH: usize = 512;
 
 /// How long a caller waits for its answer. A disk that takes longer is stuck.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// States kept in memory, in each of the cache's two generations.
-const CACHE_GENERATION: usize = 16_384;
-
-/// A stream gets a new snapshot after this many events: the most that a command ever replays, about
-/// as long as a hundredth of a sync.
-const SNAPSHOT_INTERVAL: u64 = 32;
 
 /// What accompanies a command.
 #[derive(Clone, Debug, Default)]
@@ -107,19 +99,72 @@ pub struct Commit {
     pub sync: Duration,
 }
 
-type Outcome<A> = Result<Execution, ExecuteError<<A as Aggregate>::Rejection>>;
-type Run<A> =
-    Box<dyn FnOnce(&mut Work<'_, A>) -> Result<Uuid, ExecuteError<<A as Aggregate>::Rejection>> + Send>;
+/// How a command ended. `R` is the caller's word for a refusal by a rule.
+type Outcome<R> = Result<Execution, ExecuteError<R>>;
 
-struct Job<A: Aggregate> {
-    run: Run<A>,
-    context: Context,
-    answer_by: Instant,
-    answer: SyncSender<Outcome<A>>,
+/// How a command ended, as far as the writer knows. The writer does not know the type of refusals.
+enum Ending {
+    Executed(Execution),
+    /// The [`Call`] keeps the reason.
+    Refused,
+    KeyReused,
+    Failed(Error),
 }
 
-struct Queue<A: Aggregate> {
-    jobs: VecDeque<Job<A>>,
+/// A command and its caller, without the type of the caller's refusals.
+trait Call: Send {
+    /// Runs the command, and returns the stream that its receipt names.
+    ///
+    /// # Errors
+    /// [`Ending::Failed`] when the storage failed under the command, else [`Ending::Refused`].
+    fn run(&mut self, work: &mut Work<'_>) -> Result<Uuid, Ending>;
+
+    /// Answers the caller.
+    fn answer(self: Box<Self>, ending: Ending);
+}
+
+struct TypedCall<R, F> {
+    /// Taken when it runs.
+    run: Option<F>,
+    refusal: Option<ExecuteError<R>>,
+    answer: SyncSender<Outcome<R>>,
+}
+
+impl<R: Send, F> Call for TypedCall<R, F>
+where
+    F: FnOnce(&mut Work<'_>) -> Result<Uuid, ExecuteError<R>> + Send,
+{
+    fn run(&mut self, work: &mut Work<'_>) -> Result<Uuid, Ending> {
+        let run = self.run.take().ok_or(Ending::Failed(Error::Panicked))?;
+        run(work).map_err(|error| match error {
+            ExecuteError::Failed(error @ Error::Storage(_)) => Ending::Failed(error),
+            refusal => {
+                self.refusal = Some(refusal);
+                Ending::Refused
+            }
+        })
+    }
+
+    fn answer(self: Box<Self>, ending: Ending) {
+        let outcome = match ending {
+            Ending::Executed(execution) => Ok(execution),
+            Ending::Refused => Err(self.refusal.unwrap_or(ExecuteError::Failed(Error::Panicked))),
+            Ending::KeyReused => Err(ExecuteError::KeyReused),
+            Ending::Failed(error) => Err(ExecuteError::Failed(error)),
+        };
+        // A caller that has given up waiting is no error.
+        let _ = self.answer.send(outcome);
+    }
+}
+
+struct Job {
+    call: Box<dyn Call>,
+    context: Context,
+    answer_by: Instant,
+}
+
+struct Queue {
+    jobs: VecDeque<Job>,
     writer: WriterState,
     /// The last batch's, until one is recorded again.
     last_failure: Option<Error>,
@@ -132,28 +177,25 @@ enum WriterState {
     Stopping,
 }
 
-struct Shared<A: Aggregate> {
-    queue: Mutex<Queue<A>>,
+struct Shared {
+    queue: Mutex<Queue>,
     work: Condvar,
 }
 
-impl<A: Aggregate> Shared<A> {
+impl Shared {
     /// No code of an aggregate runs under this lock, so a poisoned one is still consistent.
-    fn queue(&self) -> MutexGuard<'_, Queue<A>> {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Executes commands on aggregates of one kind. Share it in an [`Arc`]; callers block.
-pub struct Executor<A: Aggregate> {
-    shared: Arc<Shared<A>>,
+/// Executes commands on aggregates of any kinds. Share it in an [`Arc`]; callers block.
+pub struct Executor {
+    shared: Arc<Shared>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
-impl<A: Aggregate> Executor<A>
-where
-    A::Rejection: Send,
-{
+impl Executor {
     /// Starts the writer thread of `log`; `on_commit` is told of each commit.
     ///
     /// # Errors
@@ -168,8 +210,7 @@ where
             store,
             log,
             cached_at: 0,
-            cache: Cache::with_generations_of(CACHE_GENERATION),
-            shape: shape_of::<A>(),
+            kinds: Kinds::default(),
             connection: Connection::Trusted,
             on_commit: Box::new(on_commit),
         };
@@ -187,30 +228,40 @@ where
     ///
     /// # Errors
     /// See [`ExecuteError`].
-    pub fn execute(&self, stream_id: Uuid, command: A::Command, context: Context) -> Outcome<A>
+    pub fn execute<A: Aggregate>(
+        &self,
+        stream_id: Uuid,
+        command: A::Command,
+        context: Context,
+    ) -> Result<Execution, ExecuteError<A::Rejection>>
     where
         A::Command: Send + 'static,
+        A::Rejection: Send + 'static,
     {
         self.transact(context, move |work| {
-            work.execute(stream_id, &command)?;
+            work.execute::<A>(stream_id, &command)?;
             Ok(stream_id)
         })
     }
 
     /// Runs `run` on the writer thread: it loads streams, has them decide and stages what they decided,
-    /// on as many streams as it needs; all of it is recorded, or nothing. It returns the stream that
-    /// the receipt is to name. It runs alone, so it must be quick and must not block.
+    /// on as many streams of as many kinds as it needs; all of it is recorded, or nothing. It returns
+    /// the stream that the receipt is to name. It runs alone, so it must be quick and must not block.
+    ///
+    /// `R` is the transaction's own word for a refusal. [`ExecuteError::map_rejection`] turns the
+    /// rejections of several kinds of aggregates into one `R`.
     ///
     /// # Errors
     /// See [`ExecuteError`].
-    pub fn transact(
+    pub fn transact<R: Send + 'static>(
         &self,
         context: Context,
-        run: impl FnOnce(&mut Work<'_, A>) -> Result<Uuid, ExecuteError<A::Rejection>> + Send + 'static,
-    ) -> Outcome<A> {
+        run: impl FnOnce(&mut Work<'_>) -> Result<Uuid, ExecuteError<R>> + Send + 'static,
+    ) -> Result<Execution, ExecuteError<R>> {
         let (answer, receiver) = sync_channel(1);
         let answer_by = Instant::now() + ANSWER_TIMEOUT;
-        self.hand_over(Job { run: Box::new(run), context, answer_by, answer })?;
+        let call = Box::new(TypedCall { run: Some(run), refusal: None, answer });
+        self.hand_over(Job { call, context, answer_by })?;
         match receiver.recv_timeout(ANSWER_TIMEOUT) {
             Ok(outcome) => outcome,
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
@@ -219,7 +270,7 @@ where
         }
     }
 
-    fn hand_over(&self, job: Job<A>) -> Result<(), Error> {
+    fn hand_over(&self, job: Job) -> Result<(), Error> {
         let mut queue = self.shared.queue();
         match queue.writer {
             WriterState::Stopping => return Err(Error::Stopped),
@@ -250,14 +301,12 @@ where
             return Ok(());
         }
         // A batch without events: the writer recovers first, or it fails.
-        match self.transact(Context::default(), |_| Ok(Uuid::nil())) {
+        match self.transact::<()>(Context::default(), |_| Ok(Uuid::nil())) {
             Err(ExecuteError::Failed(error)) => Err(error),
             Ok(_) | Err(_) => Ok(()),
         }
     }
-}
 
-impl<A: Aggregate> Executor<A> {
     /// Takes no more commands, finishes those that wait, and ends the writer thread.
     pub fn stop(&self) {
         self.shared.queue().writer = WriterState::Stopping;
@@ -270,13 +319,13 @@ impl<A: Aggregate> Executor<A> {
     }
 }
 
-impl<A: Aggregate> Drop for Executor<A> {
+impl Drop for Executor {
     fn drop(&mut self) {
         self.stop();
     }
 }
 
-impl<A: Aggregate> std::fmt::Debug for Executor<A> {
+impl std::fmt::Debug for Executor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Executor")
     }
@@ -284,13 +333,12 @@ impl<A: Aggregate> std::fmt::Debug for Executor<A> {
 
 // ---------------------------------------------------------------------- on the writer thread
 
-struct Writer<A: Aggregate> {
+struct Writer {
     store: Box<dyn EventStore>,
     log: Arc<EventLog>,
-    /// The position of the log for which the cache is true.
+    /// The position of the log for which the cached states are true.
     cached_at: u64,
-    cache: Cache<A>,
-    shape: String,
+    kinds: Kinds,
     connection: Connection,
     on_commit: Box<dyn Fn(&Commit) + Send>,
 }
@@ -302,25 +350,22 @@ enum Connection {
 }
 
 /// The writer thread: batch after batch, until it is stopped and nothing waits any more.
-fn write<A: Aggregate>(shared: &Shared<A>, mut writer: Writer<A>) {
-    while let Some(jobs) = next_batch(shared) {
-        let (runs, answers): (Vec<_>, Vec<_>) =
-            jobs.into_iter().map(|job| ((job.run, job.context, job.answer_by), job.answer)).unzip();
-        let outcomes = writer.commit_all(runs);
+fn write(shared: &Shared, mut writer: Writer) {
+    while let Some(mut jobs) = next_batch(shared) {
+        let outcomes = writer.commit_all(&mut jobs);
         shared.queue().last_failure = outcomes.as_ref().err().cloned();
         match outcomes {
-            // A caller that has given up waiting is no error.
-            Ok(outcomes) => answers.iter().zip(outcomes).for_each(|(answer, outcome)| {
-                let _ = answer.send(outcome);
-            }),
-            Err(error) => answers.iter().for_each(|answer| {
-                let _ = answer.send(Err(ExecuteError::Failed(error.clone())));
-            }),
+            Ok(outcomes) => {
+                jobs.into_iter().zip(outcomes).for_each(|(job, outcome)| job.call.answer(outcome));
+            }
+            Err(error) => {
+                jobs.into_iter().for_each(|job| job.call.answer(Ending::Failed(error.clone())));
+            }
         }
     }
 }
 
-fn next_batch<A: Aggregate>(shared: &Shared<A>) -> Option<Vec<Job<A>>> {
+fn next_batch(shared: &Shared) -> Option<Vec<Job>> {
     let mut queue = shared.queue();
     while queue.jobs.is_empty() {
         if queue.writer == WriterState::Stopping {
@@ -333,12 +378,12 @@ fn next_batch<A: Aggregate>(shared: &Shared<A>) -> Option<Vec<Job<A>>> {
     Some(queue.jobs.drain(..count).collect())
 }
 
-impl<A: Aggregate> Writer<A> {
+impl Writer {
     /// Runs a batch in one transaction and makes it durable.
-    fn commit_all(&mut self, runs: Vec<(Run<A>, Context, Instant)>) -> Result<Vec<Outcome<A>>, Error> {
-        let outcomes = self.recover_if_failed().and_then(|()| self.transaction(runs));
+    fn commit_all(&mut self, jobs: &mut [Job]) -> Result<Vec<Ending>, Error> {
+        let outcomes = self.recover_if_failed().and_then(|()| self.transaction(jobs));
         if outcomes.is_err() {
-            self.cache.clear();
+            self.kinds.clear();
             self.connection = Connection::Failed;
         }
         outcomes
@@ -352,21 +397,21 @@ impl<A: Aggregate> Writer<A> {
         Ok(())
     }
 
-    fn transaction(&mut self, runs: Vec<(Run<A>, Context, Instant)>) -> Result<Vec<Outcome<A>>, Error> {
+    fn transaction(&mut self, jobs: &mut [Job]) -> Result<Vec<Ending>, Error> {
         let mut head = self.store.begin()?;
         if head.position != self.cached_at {
             // Somebody else has written: another tool, or another writer of a shared store.
-            self.cache.clear();
+            self.kinds.clear();
         }
         let before = head.position;
-        let outcomes = runs
-            .into_iter()
-            .map(|(run, context, answer_by)| {
-                if Instant::now() >= answer_by {
+        let outcomes = jobs
+            .iter_mut()
+            .map(|job| {
+                if Instant::now() >= job.answer_by {
                     // Its caller has gone; what nobody waits for is not begun.
-                    return Ok(Err(Error::Overloaded.into()));
+                    return Ok(Ending::Failed(Error::Overloaded));
                 }
-                self.run(run, &context, &mut head)
+                self.run(&mut *job.call, &job.context, &mut head)
             })
             .collect::<Result<Vec<_>, Error>>()?;
         let begun = Instant::now();
@@ -383,34 +428,42 @@ impl<A: Aggregate> Writer<A> {
         Ok(outcomes)
     }
 
-    /// Runs one command. The outer error ends the whole batch, the inner one is its caller's alone.
-    fn run(&mut self, run: Run<A>, context: &Context, head: &mut Head) -> Result<Outcome<A>, Error> {
+    /// Runs one command. An error ends the whole batch; an [`Ending`] is its caller's alone.
+    fn run(&mut self, call: &mut dyn Call, context: &Context, head: &mut Head) -> Result<Ending, Error> {
         if let Some(IdempotencyKey { key, command }) = &context.idempotency
             && let Some((first_command, receipt)) = self.store.receipt(key)?
         {
             let same = first_command == *command;
-            return Ok(if same { Ok(Execution::Replayed(receipt)) } else { Err(ExecuteError::KeyReused) });
+            return Ok(if same {
+                Ending::Executed(Execution::Replayed(receipt))
+            } else {
+                Ending::KeyReused
+            });
         }
-        let mut work = Work::new(&mut *self.store, &mut self.cache, &self.shape);
-        let Ok(ran) = catch_unwind(AssertUnwindSafe(|| run(&mut work))) else {
-            // What it had loaded may be half changed: it is dropped, not put back into the cache.
-            return Ok(Err(Error::Panicked.into()));
-        };
-        let (touched, staged) = work.into_parts();
+        let mut work = Work::new(&mut *self.store, &mut self.kinds);
+        let ran = catch_unwind(AssertUnwindSafe(|| call.run(&mut work)));
+        let staged = work.into_staged();
         match ran {
-            Ok(stream_id) => {
-                let receipt = self.record(stream_id, touched, staged, context, head)?;
-                Ok(Ok(Execution::Recorded(receipt)))
+            Ok(Ok(stream_id)) => {
+                let receipt = self.record(stream_id, &staged, context, head)?;
+                Ok(Ending::Executed(Execution::Recorded(receipt)))
             }
             // The storage failed under this command, so it fails under its neighbours too; a history
             // that cannot be understood is one stream's own trouble.
-            Err(ExecuteError::Failed(error @ Error::Storage(_))) => Err(error),
-            Err(refusal) => {
+            Ok(Err(Ending::Failed(error))) => Err(error),
+            Ok(Err(refused)) => {
                 // Without staged events, the states are as they were loaded.
                 if staged.is_empty() {
-                    touched.into_iter().for_each(|(stream_id, loaded)| self.cache.put(stream_id, loaded));
+                    self.kinds.put_back();
+                } else {
+                    self.kinds.discard();
                 }
-                Ok(Err(refusal))
+                Ok(refused)
+            }
+            Err(_panic) => {
+                // What the command had loaded may be half changed: it is not put back into the cache.
+                self.kinds.discard();
+                Ok(Ending::Failed(Error::Panicked))
             }
         }
     }
@@ -418,70 +471,50 @@ impl<A: Aggregate> Writer<A> {
     fn record(
         &mut self,
         stream_id: Uuid,
-        touched: Touched<A>,
-        staged: Vec<Staged<A::Event>>,
+        staged: &[Staged],
         context: &Context,
         head: &mut Head,
     ) -> Result<Receipt, Error> {
-        self.append(&staged, context, head)?;
+        self.append(staged, context, head)?;
         crash_point!("between-events-and-key");
-        let version = touched.iter().find(|(id, _)| *id == stream_id).map_or(0, |(_, loaded)| loaded.version);
+        let version = self.kinds.touched_version(stream_id);
         let receipt = Receipt { stream_id, version, position: head.position };
         if let Some(IdempotencyKey { key, command }) = &context.idempotency {
             self.store.keep_receipt(key, command, &receipt)?;
         }
-        for (stream_id, loaded) in touched {
-            let loaded = self.snapshot_if_due(stream_id, loaded)?;
-            self.cache.put(stream_id, loaded);
-        }
+        self.kinds.keep(&mut *self.store)?;
         Ok(receipt)
     }
 
-    fn append(
-        &mut self,
-        staged: &[Staged<A::Event>],
-        context: &Context,
-        head: &mut Head,
-    ) -> Result<(), Error> {
-        let not_json = |error| Error::Corrupt(format!("an event cannot be written as JSON: {error}"));
-        let metadata = serde_json::to_string(&context.metadata).map_err(not_json)?;
+    fn append(&mut self, staged: &[Staged], context: &Context, head: &mut Head) -> Result<(), Error> {
+        let metadata = serde_json::to_string(&context.metadata)
+            .map_err(|error| Error::Corrupt(format!("metadata cannot be written as JSON: {error}")))?;
         // A clock that was set back must not take the log back with it.
         let now = Timestamp::now().to_string();
         if now > head.recorded_at {
             head.recorded_at = now;
         }
-        for Staged { stream_id, version, event } in staged {
+        for Staged { stream_id, stream_type, version, event_type, schema_version, data } in staged {
             let mut recorded = RecordedEvent {
                 position: head.position + 1,
                 event_id: Uuid::now_v7(),
                 stream_id: *stream_id,
-                stream_type: A::STREAM_TYPE,
+                stream_type,
                 version: *version,
-                event_type: event.event_type(),
-                schema_version: schema_version::<A::Event>(event.event_type()),
-                data: &event.to_json().map_err(not_json)?,
+                event_type,
+                schema_version: *schema_version,
+                data,
                 metadata: &metadata,
                 recorded_at: &head.recorded_at,
                 hash: head.hash,
             };
             recorded.hash = chain(&head.hash, &recorded);
             self.store.append(&recorded)?;
+            self.kinds.evict_from_others(*stream_id, stream_type);
             head.position = recorded.position;
             head.hash = recorded.hash;
             crash_point!("between-two-events");
         }
         Ok(())
-    }
-
-    fn snapshot_if_due(&mut self, stream_id: Uuid, mut loaded: Loaded<A>) -> Result<Loaded<A>, Error> {
-        if loaded.version >= loaded.snapshot_version + SNAPSHOT_INTERVAL {
-            let state = serde_json::to_string(&loaded.state)
-                .map_err(|error| Error::Corrupt(format!("a state cannot be written as JSON: {error}")))?;
-            let snapshot = Snapshot { version: loaded.version, shape: self.shape.clone(), state };
-            self.store.keep_snapshot(stream_id, &snapshot)?;
-            crash_point!("in-snapshot");
-            loaded.snapshot_version = loaded.version;
-        }
-        Ok(loaded)
     }
 }

@@ -42,14 +42,14 @@
 //! use tally::es::{Context, EventLog, ExecuteError, Executor, SqliteDatabase};
 //!
 //! let log = EventLog::open(SqliteDatabase::open(&path)?)?;
-//! let doors = Executor::<Door>::start(log.clone(), |_commit| ())?;
+//! let doors = Executor::start(log.clone(), |_commit| ())?;
 //!
 //! let front = uuid::Uuid::now_v7();
 //! let open = || DoorCommand::Open { badge: "ada".into() };
-//! let receipt = *doors.execute(front, open(), Context::default())?.receipt();
+//! let receipt = *doors.execute::<Door>(front, open(), Context::default())?.receipt();
 //! assert_eq!((receipt.stream_id, receipt.version, receipt.position), (front, 1, 1));
 //!
-//! let refused = doors.execute(front, open(), Context::default());
+//! let refused = doors.execute::<Door>(front, open(), Context::default());
 //! assert_eq!(refused, Err(ExecuteError::Rejected(Rejection::OpenAlready)));
 //! # drop((doors, log));
 //! # std::fs::remove_dir_all(&directory)?;
@@ -74,9 +74,9 @@
 //! # let path = directory.join("doors.sqlite3");
 //! # use tally::es::{Context, EventLog, Executor, SqliteDatabase};
 //! # let log = EventLog::open(SqliteDatabase::open(&path)?)?;
-//! # let doors = Executor::<Door>::start(log.clone(), |_| ())?;
+//! # let doors = Executor::start(log.clone(), |_| ())?;
 //! # let front = uuid::Uuid::now_v7();
-//! # doors.execute(front, DoorCommand::Open { badge: "ada".into() }, Context::default())?;
+//! # doors.execute::<Door>(front, DoorCommand::Open { badge: "ada".into() }, Context::default())?;
 //! use tally::es::decode;
 //!
 //! let page = log.stream_page(front, 0, 1000)?.expect("the door has a history");
@@ -115,9 +115,9 @@
 //! # let path = directory.join("doors.sqlite3");
 //! # use tally::es::{Context, EventLog, Executor, SqliteDatabase};
 //! # let log = EventLog::open(SqliteDatabase::open(&path)?)?;
-//! # let doors = Executor::<Door>::start(log.clone(), |_| ())?;
+//! # let doors = Executor::start(log.clone(), |_| ())?;
 //! # let open = DoorCommand::Open { badge: "ada".into() };
-//! # let receipt = *doors.execute(uuid::Uuid::now_v7(), open, Context::default())?.receipt();
+//! # let receipt = *doors.execute::<Door>(uuid::Uuid::now_v7(), open, Context::default())?.receipt();
 //! # let path = directory.join("openings.sqlite3");
 //! use std::time::Duration;
 //! use tally::es::{Definition, Projector};
@@ -156,8 +156,8 @@
 //! # let path = directory.join("doors.sqlite3");
 //! # use tally::es::{Context, EventLog, Executor, SqliteDatabase};
 //! # let log = EventLog::open(SqliteDatabase::open(&path)?)?;
-//! # let doors = Executor::<Door>::start(log.clone(), |_| ())?;
-//! # doors.execute(uuid::Uuid::now_v7(), DoorCommand::Open { badge: "ada".into() }, Context::default())?;
+//! # let doors = Executor::start(log.clone(), |_| ())?;
+//! # doors.execute::<Door>(uuid::Uuid::now_v7(), DoorCommand::Open { badge: "ada".into() }, Context::default())?;
 //! # let path = directory.join("openings.sqlite3");
 //! # use std::time::Duration;
 //! # use tally::es::{Definition, Projector};
@@ -209,6 +209,7 @@ mod crash_point;
 mod error;
 mod event;
 mod executor;
+mod kind;
 mod log;
 mod projection;
 mod projection_build;

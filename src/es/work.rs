@@ -12,130 +12,176 @@ use std::ops::ControlFlow;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::aggregate::decode;
-use super::cache::{Cache, Loaded};
+use super::aggregate::{Event, decode, schema_version};
+use super::cache::Loaded;
+use super::kind::Kinds;
 use super::store::{EventStore, Snapshot};
 use super::{Aggregate, Error, ExecuteError};
 
-/// Streams as the command has loaded and changed them.
-pub(super) type Touched<A> = Vec<(Uuid, Loaded<A>)>;
 /// An event that the command wants recorded.
-pub(super) struct Staged<E> {
+pub(super) struct Staged {
     pub(super) stream_id: Uuid,
+    pub(super) stream_type: &'static str,
     pub(super) version: u64,
-    pub(super) event: E,
+    pub(super) event_type: &'static str,
+    pub(super) schema_version: u32,
+    pub(super) data: String,
 }
 
 /// The view that a running command has of the log. It sees everything that was recorded before it,
 /// the earlier commands of its own batch included.
-pub struct Work<'w, A: Aggregate> {
+///
+/// Streams of different kinds may be loaded and appended to in one command; each stream belongs to
+/// one kind.
+pub struct Work<'w> {
     store: &'w mut dyn EventStore,
-    cache: &'w mut Cache<A>,
-    shape: &'w str,
-    // A command touches one or two streams: a list is the fastest map.
-    touched: Touched<A>,
-    staged: Vec<Staged<A::Event>>,
+    kinds: &'w mut Kinds,
+    staged: Vec<Staged>,
 }
 
-impl<'w, A: Aggregate> Work<'w, A> {
-    pub(super) fn new(store: &'w mut dyn EventStore, cache: &'w mut Cache<A>, shape: &'w str) -> Self {
-        Self { store, cache, shape, touched: Vec::new(), staged: Vec::new() }
+impl<'w> Work<'w> {
+    pub(super) fn new(store: &'w mut dyn EventStore, kinds: &'w mut Kinds) -> Self {
+        Self { store, kinds, staged: Vec::new() }
     }
 
     /// The state and version of a stream, staged events included. A stream without events has the
     /// default state and version 0.
     ///
     /// # Errors
-    /// When the storage fails or the history cannot be understood.
-    pub fn load(&mut self, stream_id: Uuid) -> Result<(&A, u64), Error> {
-        let loaded = self.loaded(stream_id)?;
+    /// When the storage fails, the history cannot be understood, or the stream is of another kind.
+    pub fn load<A: Aggregate>(&mut self, stream_id: Uuid) -> Result<(&A, u64), Error> {
+        let loaded = self.loaded::<A>(stream_id)?;
         Ok((&loaded.state, loaded.version))
     }
 
     /// Stages events at the end of a stream.
     ///
     /// # Errors
-    /// As [`Work::load`].
-    pub fn append(&mut self, stream_id: Uuid, events: Vec<A::Event>) -> Result<(), Error> {
-        let loaded = self.loaded(stream_id)?;
+    /// As [`Work::load`]; or an event cannot be written as JSON.
+    pub fn append<A: Aggregate>(&mut self, stream_id: Uuid, events: Vec<A::Event>) -> Result<(), Error> {
+        let loaded = self.loaded::<A>(stream_id)?;
+        let mut version = loaded.version;
         loaded.state = events.iter().fold(std::mem::take(&mut loaded.state), A::evolve);
-        let next = loaded.version + 1;
         loaded.version += events.len() as u64;
-        let staged = events.into_iter().zip(next..);
-        self.staged.extend(staged.map(|(event, version)| Staged { stream_id, version, event }));
+        for event in events {
+            version += 1;
+            self.staged.push(staged::<A>(stream_id, version, &event)?);
+        }
         Ok(())
     }
 
     /// Loads one aggregate, has it decide, and stages what it decided.
     ///
     /// # Errors
-    /// The aggregate's rejection, or as [`Work::load`].
-    pub fn execute(
+    /// The aggregate's rejection, or as [`Work::append`].
+    pub fn execute<A: Aggregate>(
         &mut self,
         stream_id: Uuid,
         command: &A::Command,
     ) -> Result<(), ExecuteError<A::Rejection>> {
-        let (state, _) = self.load(stream_id)?;
+        let (state, _) = self.load::<A>(stream_id)?;
         let events = state.decide(command).map_err(ExecuteError::Rejected)?;
-        Ok(self.append(stream_id, events)?)
+        Ok(self.append::<A>(stream_id, events)?)
     }
 
-    /// What was loaded and what was staged.
-    pub(super) fn into_parts(self) -> (Touched<A>, Vec<Staged<A::Event>>) {
-        (self.touched, self.staged)
+    /// What was staged.
+    pub(super) fn into_staged(self) -> Vec<Staged> {
+        self.staged
     }
 
-    fn loaded(&mut self, stream_id: Uuid) -> Result<&mut Loaded<A>, Error> {
-        let index = match self.touched.iter().position(|(id, _)| *id == stream_id) {
+    fn loaded<A: Aggregate>(&mut self, stream_id: Uuid) -> Result<&mut Loaded<A>, Error> {
+        let touched = &self.kinds.of::<A>()?.touched;
+        let index = match touched.iter().position(|(id, _)| *id == stream_id) {
             Some(index) => index,
-            None => {
-                let loaded = self.replay(stream_id)?;
-                self.touched.push((stream_id, loaded));
-                self.touched.len() - 1
-            }
+            None => self.touch::<A>(stream_id)?,
         };
-        Ok(&mut self.touched[index].1)
+        Ok(&mut self.kinds.of::<A>()?.touched[index].1)
     }
 
-    /// The state in memory; without one, the head start that there is and every event after it: cost
-    /// is flat however long the stream.
-    fn replay(&mut self, stream_id: Uuid) -> Result<Loaded<A>, Error> {
-        if let Some(cached) = self.cache.take(stream_id) {
-            return Ok(cached);
+    /// Loads a stream that the command has not loaded yet; returns its place among the touched ones.
+    fn touch<A: Aggregate>(&mut self, stream_id: Uuid) -> Result<usize, Error> {
+        if let Some(other) = self.kinds.touched_as_other(stream_id, A::STREAM_TYPE) {
+            return Err(Error::Corrupt(format!(
+                "one command uses stream {stream_id} as {:?} and as {other:?}: a stream is of one kind",
+                A::STREAM_TYPE
+            )));
         }
-        let mut loaded = self.snapshot_or_default(stream_id)?;
-        let Loaded { state, version, .. } = &mut loaded;
-        self.store.events_after(stream_id, *version, &mut |event| {
-            let decoded = decode(event).map_err(|error| {
-                Error::Corrupt(format!("event {} ({}): {error}", event.position, event.event_type))
-            })?;
-            if event.version != *version + 1 || event.stream_type != A::STREAM_TYPE {
-                return Err(Error::Corrupt(format!(
-                    "event {} does not continue its stream: it is version {} of a {}",
-                    event.position, event.version, event.stream_type
-                )));
-            }
-            *state = std::mem::take(state).evolve(&decoded);
-            *version = event.version;
-            Ok(ControlFlow::Continue(()))
-        })?;
-        Ok(loaded)
-    }
-
-    fn snapshot_or_default(&mut self, stream_id: Uuid) -> Result<Loaded<A>, Error> {
-        let snapshot = self.store.snapshot(stream_id)?.filter(|snapshot| snapshot.shape == self.shape);
-        // One that cannot be read after all is as good as none: it is only a head start.
-        let usable = snapshot.and_then(|Snapshot { version, state, .. }| {
-            let state = serde_json::from_str(&state).ok()?;
-            Some(Loaded { state, version, snapshot_version: version })
-        });
-        Ok(usable.unwrap_or(Loaded { state: A::default(), version: 0, snapshot_version: 0 }))
+        let kind = self.kinds.of::<A>()?;
+        let loaded = match kind.cache.take(stream_id) {
+            Some(cached) => cached,
+            None => replay(stream_id, self.store, &kind.shape)?,
+        };
+        kind.touched.push((stream_id, loaded));
+        Ok(kind.touched.len() - 1)
     }
 }
 
-impl<A: Aggregate> std::fmt::Debug for Work<'_, A> {
+fn staged<A: Aggregate>(stream_id: Uuid, version: u64, event: &A::Event) -> Result<Staged, Error> {
+    let event_type = event.event_type();
+    let data = event.to_json();
+    Ok(Staged {
+        stream_id,
+        stream_type: A::STREAM_TYPE,
+        version,
+        event_type,
+        schema_version: schema_version::<A::Event>(event_type),
+        data: data
+            .map_err(|error| Error::Corrupt(format!("an event cannot be written as JSON: {error}")))?,
+    })
+}
+
+/// The state of a stream, from the head start that there is and every event after it: the cost is
+/// flat however long the stream.
+fn replay<A: Aggregate>(
+    stream_id: Uuid,
+    store: &mut dyn EventStore,
+    shape: &str,
+) -> Result<Loaded<A>, Error> {
+    let mut loaded: Loaded<A> = snapshot_or_default(stream_id, store, shape)?;
+    let Loaded { state, version, snapshot_version } = &mut loaded;
+    // The event at the snapshot's version is read again: a snapshot does not say of which kind it is.
+    store.events_after(stream_id, version.saturating_sub(1), &mut |event| {
+        let is_in_snapshot = event.version == *snapshot_version;
+        let continues = is_in_snapshot || event.version == *version + 1;
+        if !continues || event.stream_type != A::STREAM_TYPE {
+            return Err(Error::Corrupt(format!(
+                "event {} does not continue its stream as a {}: it is version {} of a {}",
+                event.position,
+                A::STREAM_TYPE,
+                event.version,
+                event.stream_type
+            )));
+        }
+        if is_in_snapshot {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let decoded = decode(event).map_err(|error| {
+            Error::Corrupt(format!("event {} ({}): {error}", event.position, event.event_type))
+        })?;
+        *state = std::mem::take(state).evolve(&decoded);
+        *version = event.version;
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(loaded)
+}
+
+fn snapshot_or_default<A: Aggregate>(
+    stream_id: Uuid,
+    store: &mut dyn EventStore,
+    shape: &str,
+) -> Result<Loaded<A>, Error> {
+    let snapshot = store.snapshot(stream_id)?.filter(|snapshot| snapshot.shape == shape);
+    // A snapshot that cannot be read is only a head start less.
+    let usable = snapshot.and_then(|Snapshot { version, state, .. }| {
+        let state = serde_json::from_str(&state).ok()?;
+        Some(Loaded { state, version, snapshot_version: version })
+    });
+    Ok(usable.unwrap_or(Loaded { state: A::default(), version: 0, snapshot_version: 0 }))
+}
+
+impl std::fmt::Debug for Work<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Work({} streams loaded, {} events staged)", self.touched.len(), self.staged.len())
+        write!(f, "Work({} events staged)", self.staged.len())
     }
 }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::{Served, WAITING, register, serve};
 use crate::about;
-use crate::account::Account;
 use crate::config::WriteConfig;
 use crate::discovery::Registration;
 use crate::es::{Commit, EventLog, Executor, SqliteDatabase};
@@ -34,7 +33,7 @@ impl WriteService {
         let log = EventLog::open(SqliteDatabase::open(&config.db).map_err(failed)?).map_err(failed)?;
         let metrics = Arc::new(metrics::Registry::default());
         let on_commit = commit_metrics(&metrics, &log);
-        let bank = Executor::<Account>::start(Arc::clone(&log), on_commit).map_err(failed)?;
+        let bank = Executor::start(Arc::clone(&log), on_commit).map_err(failed)?;
         let side = WriteSide::new(bank, Arc::clone(&log), LongPolls::new(LongPolls::DEFAULT_MAX));
         let served =
             serve(listener, &config.service, side, write_side::ROUTES, &about::WRITE, Arc::clone(&metrics))?;

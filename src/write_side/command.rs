@@ -77,7 +77,7 @@ impl Command {
     pub(super) fn run(
         self,
         if_match: &IfMatch,
-        work: &mut Work<'_, Account>,
+        work: &mut Work<'_>,
     ) -> Result<Uuid, ExecuteError<Rejection>> {
         let movement = |amount, description, transfer_id| Movement { amount, description, transfer_id };
         let (account_id, command) = match self {
@@ -97,7 +97,7 @@ impl Command {
             }
         };
         if_match.check(account_id, &command, work)?;
-        work.execute(account_id, &command)?;
+        work.execute::<Account>(account_id, &command)?;
         Ok(account_id)
     }
 }
@@ -108,18 +108,18 @@ fn transfer(
     to: Uuid,
     movement: Movement,
     if_match: &IfMatch,
-    work: &mut Work<'_, Account>,
+    work: &mut Work<'_>,
 ) -> Result<Uuid, ExecuteError<Rejection>> {
     if from == to {
         return Err(ExecuteError::Rejected(Rejection::SameAccount));
     }
     if_match.check(from, &AccountCommand::Withdraw(movement.clone()), work)?;
-    let source = work.load(from)?.0.clone();
-    let target = work.load(to)?.0;
+    let source = work.load::<Account>(from)?.0.clone();
+    let target = work.load::<Account>(to)?.0;
     let (withdrawn, deposited) =
         decide_transfer(&source, target, movement).map_err(ExecuteError::Rejected)?;
-    work.append(from, withdrawn)?;
-    work.append(to, deposited)?;
+    work.append::<Account>(from, withdrawn)?;
+    work.append::<Account>(to, deposited)?;
     Ok(from)
 }
 

@@ -48,9 +48,9 @@ impl IfMatch {
         &self,
         account_id: Uuid,
         command: &AccountCommand,
-        work: &mut Work<'_, Account>,
+        work: &mut Work<'_>,
     ) -> Result<(), ExecuteError<Rejection>> {
-        let (account, version) = work.load(account_id)?;
+        let (account, version) = work.load::<Account>(account_id)?;
         let holds = match self {
             Self::Absent => true,
             Self::Exists => version > 0,

@@ -11,7 +11,6 @@ use super::command::Command;
 use super::context::context_of;
 use super::precondition::IfMatch;
 use super::problems::{self, UNHEALTHY};
-use crate::account::Account;
 use crate::es::{Error, EventLog, Execution, Executor, MAX_PAGE_EVENTS, Page};
 use crate::http::{self, Fields, LongPolls, Method, Params, Problem, Query, Request, Response, Route};
 
@@ -22,14 +21,14 @@ const MAX_POSITION: u64 = (1 << 53) - 1;
 /// The state of the service.
 #[derive(Debug)]
 pub struct WriteSide {
-    bank: Executor<Account>,
+    bank: Executor,
     log: Arc<EventLog>,
     long_polls: LongPolls,
 }
 
 impl WriteSide {
     /// The service on that log.
-    pub fn new(bank: Executor<Account>, log: Arc<EventLog>, long_polls: LongPolls) -> Self {
+    pub fn new(bank: Executor, log: Arc<EventLog>, long_polls: LongPolls) -> Self {
         Self { bank, log, long_polls }
     }
 

@@ -124,16 +124,16 @@ pub(crate) fn fill(directory: &Directory, events: u64) -> Uuid {
     // Many, for one sync; few, for a command of its size is an oddity to the executor.
     const EVENTS_PER_TRANSACTION: u64 = 2_000;
     let log = EventLog::open(SqliteDatabase::open(directory.join("write_db.sqlite3")).unwrap()).unwrap();
-    let bank = Executor::<Account>::start(Arc::clone(&log), |_| ()).unwrap();
+    let bank = Executor::start(Arc::clone(&log), |_| ()).unwrap();
     let id = Uuid::now_v7();
     let open = AccountCommand::Open { owner: "Ada".into(), currency: "EUR".try_into().unwrap() };
-    bank.execute(id, open, Context::default()).unwrap();
+    bank.execute::<Account>(id, open, Context::default()).unwrap();
     while log.head().value() < events {
         let count = (events - log.head().value()).min(EVENTS_PER_TRANSACTION);
-        let deposits = move |work: &mut tally::es::Work<'_, Account>| {
+        let deposits = move |work: &mut tally::es::Work<'_>| {
             let deposit =
                 AccountCommand::Deposit(Movement { amount: 1, description: None, transfer_id: None });
-            (0..count).try_for_each(|_| work.execute(id, &deposit))?;
+            (0..count).try_for_each(|_| work.execute::<Account>(id, &deposit))?;
             Ok(id)
         };
         bank.transact(Context::default(), deposits).unwrap();

@@ -18,7 +18,7 @@ const STREAM: Uuid = Uuid::from_u128(1);
 
 struct Fixture {
     log: Arc<EventLog>,
-    executor: Executor<Counter>,
+    executor: Executor,
     directory: Directory,
 }
 
@@ -42,13 +42,13 @@ impl Fixture {
     }
 
     fn count(&self, stream_id: Uuid, command: Count) -> Result<Execution, ExecuteError<Refused>> {
-        self.executor.execute(stream_id, command, Context::default())
+        self.executor.execute::<Counter>(stream_id, command, Context::default())
     }
 
     fn with_key(&self, key: &str, command: u8) -> Result<Execution, ExecuteError<Refused>> {
         let idempotency = Some(IdempotencyKey { key: key.into(), command: [command; 32] });
         let context = Context { idempotency, metadata: Metadata::default() };
-        self.executor.execute(STREAM, Count::Up(1), context)
+        self.executor.execute::<Counter>(STREAM, Count::Up(1), context)
     }
 
     fn database(&self) -> Connection {
@@ -111,7 +111,7 @@ fn commands_that_wait_together_share_a_commit() {
                 .transact(Context::default(), move |work| {
                     running_in_command.wait();
                     queued_in_command.wait();
-                    work.execute(STREAM, &Count::Up(1))?;
+                    work.execute::<Counter>(STREAM, &Count::Up(1))?;
                     Ok(STREAM)
                 })
                 .unwrap()
@@ -119,7 +119,7 @@ fn commands_that_wait_together_share_a_commit() {
         running.wait();
         for stream in 0..30 {
             scope.spawn(move || {
-                executor.execute(Uuid::from_u128(stream), Count::Up(1), Context::default()).unwrap()
+                executor.execute::<Counter>(Uuid::from_u128(stream), Count::Up(1), Context::default()).unwrap()
             });
         }
         crate::support::wait_until("all are queued", || executor.waiting() == 30);
@@ -161,8 +161,8 @@ fn a_command_on_two_streams_is_recorded_whole_or_not_at_all() {
     let other = Uuid::from_u128(2);
     let both = |second: Count| {
         fixture.executor.transact(Context::default(), move |work| {
-            work.execute(STREAM, &Count::Up(1))?;
-            work.execute(other, &second)?;
+            work.execute::<Counter>(STREAM, &Count::Up(1))?;
+            work.execute::<Counter>(other, &second)?;
             Ok(STREAM)
         })
     };
@@ -201,8 +201,8 @@ fn a_refused_command_leaves_its_key_free() {
         idempotency: Some(IdempotencyKey { key: "key".into(), command: [command; 32] }),
         metadata: Metadata::default(),
     };
-    assert!(fixture.executor.execute(STREAM, Count::Refuse, key(1)).is_err());
-    assert!(matches!(fixture.executor.execute(STREAM, Count::Up(1), key(2)), Ok(Execution::Recorded(_))));
+    assert!(fixture.executor.execute::<Counter>(STREAM, Count::Refuse, key(1)).is_err());
+    assert!(matches!(fixture.executor.execute::<Counter>(STREAM, Count::Up(1), key(2)), Ok(Execution::Recorded(_))));
 }
 
 #[test]

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tally::account::Account;
 use tally::es::{EventLog, Executor, SqliteDatabase};
 use tally::http::{LongPolls, Request, Response, Router};
 use tally::write_side::{ROUTES, WriteSide};
@@ -18,7 +17,7 @@ type Service = Arc<Router<WriteSide>>;
 /// The service without a socket, with room for so many readers that wait.
 fn service(directory: &Directory, max_waiting: usize) -> Service {
     let log = EventLog::open(SqliteDatabase::open(directory.join("write_db.sqlite3")).unwrap()).unwrap();
-    let bank = Executor::<Account>::start(Arc::clone(&log), |_| ()).unwrap();
+    let bank = Executor::start(Arc::clone(&log), |_| ()).unwrap();
     Arc::new(Router::new(WriteSide::new(bank, log, LongPolls::new(max_waiting)), ROUTES))
 }
 
