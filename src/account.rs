@@ -13,7 +13,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::es::{Aggregate, DecodeError, Event};
+use crate::es::{Aggregate, events};
 
 /// The largest amount and balance, in minor units (cents): 2^53 - 1, the largest whole number
 /// that every JSON reader keeps exact.
@@ -63,17 +63,19 @@ impl fmt::Debug for Currency {
 
 // ---------------------------------------------------------------------------------- events
 
-/// What can have happened to an account. The names and fields are stored for ever.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AccountEvent {
-    /// The account was opened.
-    AccountCreated(AccountCreated),
-    /// Money came in.
-    MoneyDeposited(MoneyMoved),
-    /// Money went out.
-    MoneyWithdrawn(MoneyMoved),
-    /// The account was closed.
-    AccountClosed(AccountClosed),
+events! {
+    /// What can have happened to an account. The stored names and fields are kept for ever.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub enum AccountEvent {
+        /// The account was opened.
+        AccountCreated(AccountCreated) = "AccountCreated",
+        /// Money came in.
+        MoneyDeposited(MoneyMoved) = "MoneyDeposited",
+        /// Money went out.
+        MoneyWithdrawn(MoneyMoved) = "MoneyWithdrawn",
+        /// The account was closed.
+        AccountClosed(AccountClosed) = "AccountClosed",
+    }
 }
 
 /// The account was opened.
@@ -106,36 +108,6 @@ pub struct MoneyMoved {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AccountClosed {}
-
-impl Event for AccountEvent {
-    fn event_type(&self) -> &'static str {
-        match self {
-            Self::AccountCreated(_) => "AccountCreated",
-            Self::MoneyDeposited(_) => "MoneyDeposited",
-            Self::MoneyWithdrawn(_) => "MoneyWithdrawn",
-            Self::AccountClosed(_) => "AccountClosed",
-        }
-    }
-
-    fn to_json(&self) -> serde_json::Result<String> {
-        match self {
-            Self::AccountCreated(data) => serde_json::to_string(data),
-            Self::MoneyDeposited(data) | Self::MoneyWithdrawn(data) => serde_json::to_string(data),
-            Self::AccountClosed(data) => serde_json::to_string(data),
-        }
-    }
-
-    fn from_json(event_type: &str, data: &str) -> Result<Self, DecodeError> {
-        match event_type {
-            "AccountCreated" => serde_json::from_str(data).map(Self::AccountCreated),
-            "MoneyDeposited" => serde_json::from_str(data).map(Self::MoneyDeposited),
-            "MoneyWithdrawn" => serde_json::from_str(data).map(Self::MoneyWithdrawn),
-            "AccountClosed" => serde_json::from_str(data).map(Self::AccountClosed),
-            _ => return Err(DecodeError::UnknownType),
-        }
-        .map_err(DecodeError::Malformed)
-    }
-}
 
 // ----------------------------------------------------------------------------------- state
 

@@ -1,11 +1,13 @@
 use serde::{Deserialize, Serialize};
-use tally::es::{Aggregate, DecodeError, Event};
+use tally::es::Aggregate;
 
-// What can have happened.
-#[derive(Debug, PartialEq)]
-enum DoorEvent {
-    Opened(Opened),
-    Closed,
+tally::es::events! {
+    // What can have happened. The names are stored for ever; the variants may be renamed.
+    #[derive(Debug, PartialEq)]
+    enum DoorEvent {
+        Opened(Opened) = "DoorOpened",
+        Closed(Closed) = "DoorClosed",
+    }
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -13,30 +15,8 @@ struct Opened {
     badge: String,
 }
 
-impl Event for DoorEvent {
-    // Stored for ever: the variants may be renamed, these words may not.
-    fn event_type(&self) -> &'static str {
-        match self {
-            Self::Opened(_) => "DoorOpened",
-            Self::Closed => "DoorClosed",
-        }
-    }
-
-    fn to_json(&self) -> serde_json::Result<String> {
-        match self {
-            Self::Opened(opened) => serde_json::to_string(opened),
-            Self::Closed => Ok("{}".into()),
-        }
-    }
-
-    fn from_json(event_type: &str, data: &str) -> Result<Self, DecodeError> {
-        match event_type {
-            "DoorOpened" => serde_json::from_str(data).map(Self::Opened).map_err(DecodeError::Malformed),
-            "DoorClosed" => Ok(Self::Closed),
-            _ => Err(DecodeError::UnknownType),
-        }
-    }
-}
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Closed {}
 
 // As much of the past as the rules need. None asks whose badge it was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -69,7 +49,7 @@ impl Aggregate for Door {
             (Self::Closed, DoorCommand::Open { badge }) => {
                 Ok(vec![DoorEvent::Opened(Opened { badge: badge.clone() })])
             }
-            (Self::Open, DoorCommand::Close) => Ok(vec![DoorEvent::Closed]),
+            (Self::Open, DoorCommand::Close) => Ok(vec![DoorEvent::Closed(Closed {})]),
             (Self::Open, DoorCommand::Open { .. }) => Err(Rejection::OpenAlready),
             (Self::Closed, DoorCommand::Close) => Err(Rejection::ClosedAlready),
         }
@@ -79,7 +59,7 @@ impl Aggregate for Door {
     fn evolve(self, event: &DoorEvent) -> Self {
         match event {
             DoorEvent::Opened(_) => Self::Open,
-            DoorEvent::Closed => Self::Closed,
+            DoorEvent::Closed(_) => Self::Closed,
         }
     }
 }

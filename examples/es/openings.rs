@@ -24,9 +24,13 @@ impl Projection for Openings {
     }
 
     fn apply(&mut self, db: &Connection, event: &RecordedEvent<'_>) -> Result<(), ProjectionError> {
+        // The log has other kinds, too.
+        if event.stream_type != Door::STREAM_TYPE {
+            return Ok(());
+        }
         match decode(event)? {
             DoorEvent::Opened(opened) => db.prepare_cached(&self.count)?.execute([opened.badge])?,
-            DoorEvent::Closed => 0,
+            DoorEvent::Closed(_) => 0,
         };
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! What the bank promises of one account, and the stored form of its events.
 
 use super::*;
-use crate::es::{Hash, RecordedEvent, decode, schema_version};
+use crate::es::{Event, Hash, RecordedEvent, decode, schema_version};
 
 fn money(amount: u64) -> Movement {
     Movement { amount, description: None, transfer_id: None }

@@ -434,11 +434,7 @@ impl Writer {
             && let Some((first_command, receipt)) = self.store.receipt(key)?
         {
             let same = first_command == *command;
-            return Ok(if same {
-                Ending::Executed(Execution::Replayed(receipt))
-            } else {
-                Ending::KeyReused
-            });
+            return Ok(if same { Ending::Executed(Execution::Replayed(receipt)) } else { Ending::KeyReused });
         }
         let mut work = Work::new(&mut *self.store, &mut self.kinds);
         let ran = catch_unwind(AssertUnwindSafe(|| call.run(&mut work)));

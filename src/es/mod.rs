@@ -20,7 +20,7 @@
 //! ```
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/es/door.rs"));
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let history = [DoorEvent::Opened(Opened { badge: "ada".into() }), DoorEvent::Closed];
+//! let history = [DoorEvent::Opened(Opened { badge: "ada".into() }), DoorEvent::Closed(Closed {})];
 //! let door = history.iter().fold(Door::default(), Door::evolve);
 //! assert_eq!(door.decide(&DoorCommand::Close), Err(Rejection::ClosedAlready));
 //! # Ok(())
@@ -58,10 +58,54 @@
 //! ```
 //!
 //! [`Context`] can carry an idempotency key (the same command, sent twice, is carried out once) and
-//! where the command comes from. [`Executor::transact`] runs a decision over several streams, and records
-//! all of it or nothing.
+//! where the command comes from.
 //!
-//! # 3. Replay: the state is the fold of the history
+//! # 3. Several kinds: one log, one transaction
+//!
+//! A log takes any number of kinds of aggregates; a command names its kind. [`Executor::transact`] runs a
+//! decision over several streams, of several kinds, and records all of it or nothing. Here a door opens
+//! only for a badge that is valid (`examples/es/badge.rs`), and the badge's own history notes the use.
+//!
+//! ```
+//! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/es/door.rs"));
+//! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/es/badge.rs"));
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = std::env::temp_dir().join(format!("tally-es-kinds-{}", std::process::id()));
+//! # std::fs::create_dir_all(&directory)?;
+//! # let path = directory.join("doors.sqlite3");
+//! # use tally::es::{Context, EventLog, ExecuteError, Executor, SqliteDatabase};
+//! # let log = EventLog::open(SqliteDatabase::open(&path)?)?;
+//! # let workshop = Executor::start(log.clone(), |_| ())?;
+//! #[derive(Debug, PartialEq)]
+//! enum Refused {
+//!     Badge(NotValid),
+//!     Door(Rejection),
+//! }
+//!
+//! let (badge, door) = (uuid::Uuid::now_v7(), uuid::Uuid::now_v7());
+//! workshop.execute::<Badge>(badge, BadgeCommand::Issue { holder: "Ada".into() }, Context::default())?;
+//!
+//! let enter = || {
+//!     workshop.transact(Context::default(), move |work| {
+//!         work.execute::<Badge>(badge, &BadgeCommand::Use).map_err(|error| error.map_rejection(Refused::Badge))?;
+//!         let open = DoorCommand::Open { badge: badge.to_string() };
+//!         work.execute::<Door>(door, &open).map_err(|error| error.map_rejection(Refused::Door))?;
+//!         Ok(door)
+//!     })
+//! };
+//! assert_eq!(enter()?.receipt().position, 3);
+//! assert_eq!(enter(), Err(ExecuteError::Rejected(Refused::Door(Rejection::OpenAlready))));
+//! assert_eq!(log.head().value(), 3, "and the use of the badge is not recorded either");
+//!
+//! workshop.execute::<Badge>(badge, BadgeCommand::Revoke, Context::default())?;
+//! assert_eq!(enter(), Err(ExecuteError::Rejected(Refused::Badge(NotValid))));
+//! # drop((workshop, log));
+//! # std::fs::remove_dir_all(&directory)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # 4. Replay: the state is the fold of the history
 //!
 //! The executor does this for each command, from the state that it kept or from a snapshot. Nothing keeps
 //! anybody else from doing it.
@@ -93,7 +137,7 @@
 //!
 //! [`decode`] reads events of every form that was ever stored: when a form changes, add an [`Upcaster`].
 //!
-//! # 4. Project: the same history as tables
+//! # 5. Project: the same history as tables
 //!
 //! Who opens the doors, and how often? The log knows, but slowly. A [`Projection`] keeps the answer in
 //! tables, in a database of its own. It says how an event changes its rows (`examples/es/openings.rs`):
@@ -141,7 +185,7 @@
 //! The feed can be in the same process, as here, or far away: [`Feed`] is one function. A program that
 //! wants no threads calls [`Projector::catch_up`] instead of [`Projector::start`].
 //!
-//! # 5. Rebuild: change your mind about the past
+//! # 6. Rebuild: change your mind about the past
 //!
 //! Read models are disposable. [`RunningProjector::rebuild`] builds the tables anew beside the live ones,
 //! which go on answering, and swaps them in one transaction. A projection whose
@@ -208,6 +252,7 @@ mod cache;
 mod crash_point;
 mod error;
 mod event;
+mod events;
 mod executor;
 mod kind;
 mod log;
@@ -226,6 +271,7 @@ mod sqlite_checkpoint;
 mod sqlite_file;
 mod sqlite_wal;
 mod store;
+pub mod testing;
 mod verify;
 mod work;
 
@@ -249,6 +295,13 @@ pub use sqlite_file::SCHEMA;
 pub use store::{Database, EventReader, EventStore, Fingerprint, Head, Receipt, Snapshot, Visitor};
 pub use verify::{MAX_FINDINGS, Report, verify};
 pub use work::Work;
+
+#[doc(inline)]
+pub use crate::__events as events;
+
+/// The JSON library that [`events!`] writes events with.
+#[doc(hidden)]
+pub use serde_json;
 
 /// The SQLite that projections write with, for programs that bring some: it must be the same one.
 pub use rusqlite;

@@ -125,8 +125,7 @@ fn staged<A: Aggregate>(stream_id: Uuid, version: u64, event: &A::Event) -> Resu
         version,
         event_type,
         schema_version: schema_version::<A::Event>(event_type),
-        data: data
-            .map_err(|error| Error::Corrupt(format!("an event cannot be written as JSON: {error}")))?,
+        data: data.map_err(|error| Error::Corrupt(format!("an event cannot be written as JSON: {error}")))?,
     })
 }
 

@@ -119,7 +119,9 @@ fn commands_that_wait_together_share_a_commit() {
         running.wait();
         for stream in 0..30 {
             scope.spawn(move || {
-                executor.execute::<Counter>(Uuid::from_u128(stream), Count::Up(1), Context::default()).unwrap()
+                executor
+                    .execute::<Counter>(Uuid::from_u128(stream), Count::Up(1), Context::default())
+                    .unwrap()
             });
         }
         crate::support::wait_until("all are queued", || executor.waiting() == 30);
@@ -202,7 +204,10 @@ fn a_refused_command_leaves_its_key_free() {
         metadata: Metadata::default(),
     };
     assert!(fixture.executor.execute::<Counter>(STREAM, Count::Refuse, key(1)).is_err());
-    assert!(matches!(fixture.executor.execute::<Counter>(STREAM, Count::Up(1), key(2)), Ok(Execution::Recorded(_))));
+    assert!(matches!(
+        fixture.executor.execute::<Counter>(STREAM, Count::Up(1), key(2)),
+        Ok(Execution::Recorded(_))
+    ));
 }
 
 #[test]

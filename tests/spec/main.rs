@@ -11,6 +11,7 @@ mod support;
 
 mod command_execution;
 mod event_store;
+mod kinds;
 
 mod write_side;
 

@@ -1,0 +1,313 @@
+//! Tests of aggregates and projections in the words "given, when, then".
+//!
+//! Nothing here needs a database file, a clock or a thread. An aggregate is tested by its events
+//! alone:
+//!
+//! ```
+//! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/es/door.rs"));
+//! # fn main() {
+//! use tally::es::testing::Given;
+//!
+//! let opened = || DoorEvent::Opened(Opened { badge: "ada".into() });
+//! Given::<Door>(vec![])
+//!     .when(DoorCommand::Open { badge: "ada".into() })
+//!     .then(vec![opened()]);
+//! Given::<Door>(vec![opened()])
+//!     .when(DoorCommand::Open { badge: "bob".into() })
+//!     .then_rejected(Rejection::OpenAlready);
+//! # }
+//! ```
+//!
+//! A projection is tested by its rows:
+//!
+//! ```
+//! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/es/door.rs"));
+//! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/es/openings.rs"));
+//! # fn main() {
+//! use tally::es::testing::GivenEvents;
+//!
+//! let front = uuid::Uuid::from_u128(1);
+//! let opened = || DoorEvent::Opened(Opened { badge: "ada".into() });
+//! GivenEvents::new()
+//!     .of::<Door>(front, vec![opened(), DoorEvent::Closed(Closed {}), opened()])
+//!     .project::<Openings>()
+//!     .then_rows("SELECT badge, times FROM openings", &[&["ada", "2"]]);
+//! # }
+//! ```
+//!
+//! **Invariant:** every event passes through the JSON that is stored, on its way in: a test fails
+//! when an event cannot be read as it is written.
+
+use std::fmt::{Debug, Write};
+
+use rusqlite::Connection;
+use rusqlite::types::ValueRef;
+use uuid::Uuid;
+
+use super::{Aggregate, Event, Hash, Names, Projection, RecordedEvent, chain, decode, schema_version};
+
+/// The history of an aggregate, oldest event first. Continue with [`Given::when`].
+#[derive(Debug)]
+pub struct Given<A: Aggregate>(pub Vec<A::Event>);
+
+impl<A: Aggregate> Given<A> {
+    /// Replays the history and has the aggregate decide the command.
+    ///
+    /// # Panics
+    /// When an event cannot be read as it is written.
+    #[track_caller]
+    pub fn when(self, command: A::Command) -> When<A> {
+        let events = GivenEvents::new().of::<A>(Uuid::nil(), self.0);
+        let state = events.decoded::<A>().fold(A::default(), |state, event| state.evolve(&event));
+        When { decided: state.decide(&command) }
+    }
+}
+
+/// What an aggregate decided. Continue with one of the `then` functions.
+#[derive(Debug)]
+#[must_use = "nothing is compared before one of the `then` functions is called"]
+pub struct When<A: Aggregate> {
+    decided: Result<Vec<A::Event>, A::Rejection>,
+}
+
+impl<A: Aggregate> When<A>
+where
+    A::Event: Debug + PartialEq,
+    A::Rejection: Debug,
+{
+    /// Compares the decided events with `expected`.
+    ///
+    /// # Panics
+    /// When they differ, or the command was rejected. The message shows both, line by line.
+    #[track_caller]
+    pub fn then(self, expected: Vec<A::Event>) {
+        match self.decided {
+            Ok(events) => assert_alike("events", &expected, &events),
+            Err(rejection) => {
+                panic!("expected events {expected:#?}, but the command was rejected: {rejection:?}")
+            }
+        }
+    }
+
+    /// Compares the rejection with `expected`.
+    ///
+    /// # Panics
+    /// When they differ, or the command was not rejected.
+    #[track_caller]
+    pub fn then_rejected(self, expected: A::Rejection)
+    where
+        A::Rejection: PartialEq,
+    {
+        match self.decided {
+            Err(rejection) => assert_eq!(rejection, expected, "the command was rejected for another reason"),
+            Ok(events) => panic!("expected the rejection {expected:?}, but the command gave {events:#?}"),
+        }
+    }
+}
+
+/// Events of one log, in order, for a projection to take.
+#[derive(Debug, Default)]
+pub struct GivenEvents {
+    events: Vec<Stored>,
+}
+
+/// An event as the log stores it.
+#[derive(Debug)]
+struct Stored {
+    stream_id: Uuid,
+    stream_type: &'static str,
+    version: u64,
+    event_type: &'static str,
+    schema_version: u32,
+    data: String,
+}
+
+impl GivenEvents {
+    /// An empty log.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends events to a stream.
+    ///
+    /// # Panics
+    /// When an event cannot be written as JSON.
+    #[must_use]
+    #[track_caller]
+    pub fn of<A: Aggregate>(mut self, stream_id: Uuid, events: Vec<A::Event>) -> Self {
+        for event in events {
+            let before = self.events.iter().filter(|stored| stored.stream_id == stream_id).count();
+            let event_type = event.event_type();
+            let data = event.to_json();
+            let data = data.unwrap_or_else(|error| panic!("{event_type} cannot be written as JSON: {error}"));
+            self.events.push(Stored {
+                stream_id,
+                stream_type: A::STREAM_TYPE,
+                version: before as u64 + 1,
+                event_type,
+                schema_version: schema_version::<A::Event>(event_type),
+                data,
+            });
+        }
+        self
+    }
+
+    /// Has a projection take all events, into tables in memory.
+    ///
+    /// # Panics
+    /// When the projection cannot apply an event.
+    #[track_caller]
+    pub fn project<P: Projection>(&self) -> Rows {
+        let db = or_panic(Connection::open_in_memory(), "a database in memory");
+        let names = Names::new(Names::LIVE, 1);
+        or_panic(P::create(&db, &names), "the tables of the projection");
+        let mut projection = P::over(&names);
+        for event in self.recorded() {
+            let applied = projection.apply(&db, &event);
+            applied.unwrap_or_else(|error| panic!("event {} cannot be applied: {error}", event.position));
+        }
+        or_panic(projection.flush(&db), "the rows of the projection");
+        Rows { db }
+    }
+
+    fn recorded(&self) -> impl Iterator<Item = RecordedEvent<'_>> {
+        let mut hash = Hash::ZERO;
+        self.events.iter().zip(1..).map(move |(stored, position)| {
+            let mut event = RecordedEvent {
+                position,
+                event_id: Uuid::from_u128(position.into()),
+                stream_id: stored.stream_id,
+                stream_type: stored.stream_type,
+                version: stored.version,
+                event_type: stored.event_type,
+                schema_version: stored.schema_version,
+                data: &stored.data,
+                metadata: "{}",
+                recorded_at: "2026-01-31T12:00:00.000000Z",
+                hash,
+            };
+            event.hash = chain(&hash, &event);
+            hash = event.hash;
+            event
+        })
+    }
+
+    #[track_caller]
+    fn decoded<A: Aggregate>(&self) -> impl Iterator<Item = A::Event> {
+        self.recorded().map(|event| {
+            let decoded = decode::<A::Event>(&event);
+            decoded.unwrap_or_else(|error| {
+                panic!("{} cannot be read as it is written: {error}", event.event_type)
+            })
+        })
+    }
+}
+
+/// The tables that a projection has filled.
+#[derive(Debug)]
+pub struct Rows {
+    db: Connection,
+}
+
+impl Rows {
+    /// The database, for queries of the test's own.
+    pub fn db(&self) -> &Connection {
+        &self.db
+    }
+
+    /// Compares the rows of a query with `expected`: each value as SQLite writes it as text, `NULL` for
+    /// null.
+    ///
+    /// # Panics
+    /// When they differ, or the query fails.
+    #[track_caller]
+    pub fn then_rows(&self, sql: &str, expected: &[&[&str]]) {
+        let expected: Vec<String> = expected.iter().map(|row| row.join(" | ")).collect();
+        assert_alike("rows", &expected, &or_panic(self.rows(sql), sql));
+    }
+
+    fn rows(&self, sql: &str) -> rusqlite::Result<Vec<String>> {
+        let mut statement = self.db.prepare(sql)?;
+        let columns = statement.column_count();
+        let rows = statement.query_map([], |row| {
+            let values = (0..columns).map(|column| row.get_ref(column).map(text));
+            Ok(values.collect::<rusqlite::Result<Vec<_>>>()?.join(" | "))
+        })?;
+        rows.collect()
+    }
+}
+
+fn text(value: ValueRef<'_>) -> String {
+    match value {
+        ValueRef::Null => "NULL".into(),
+        ValueRef::Integer(number) => number.to_string(),
+        ValueRef::Real(number) => number.to_string(),
+        ValueRef::Text(text) => String::from_utf8_lossy(text).into_owned(),
+        ValueRef::Blob(bytes) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+    }
+}
+
+#[track_caller]
+fn or_panic<T, E: std::fmt::Display>(result: Result<T, E>, what: &str) -> T {
+    result.unwrap_or_else(|error| panic!("{what}: {error}"))
+}
+
+#[track_caller]
+fn assert_alike<T: Debug + PartialEq>(what: &str, expected: &[T], found: &[T]) {
+    assert!(expected == found, "other {what} than expected (-) came (+):\n{}", difference(expected, found));
+}
+
+/// The lines of both sides in order: common ones indented, `-` before expected, `+` before found.
+fn difference<T: Debug>(expected: &[T], found: &[T]) -> String {
+    let lines = |items: &[T]| -> Vec<String> {
+        let text: String = items.iter().fold(String::new(), |text, item| text + &format!("{item:#?}\n"));
+        text.lines().map(str::to_owned).collect()
+    };
+    let (expected, found) = (lines(expected), lines(found));
+    let mut text = String::new();
+    let (mut left, mut right) = (&expected[..], &found[..]);
+    while let (Some(line), Some(other)) = (left.first(), right.first()) {
+        // The nearest line that both sides have; what lies before it differs.
+        let (skip_left, skip_right) = nearest_common(left, right);
+        if (skip_left, skip_right) == (0, 0) {
+            push(&mut text, ' ', line);
+            debug_assert_eq!(line, other);
+            (left, right) = (&left[1..], &right[1..]);
+            continue;
+        }
+        left[..skip_left].iter().for_each(|line| push(&mut text, '-', line));
+        right[..skip_right].iter().for_each(|line| push(&mut text, '+', line));
+        (left, right) = (&left[skip_left..], &right[skip_right..]);
+    }
+    left.iter().for_each(|line| push(&mut text, '-', line));
+    right.iter().for_each(|line| push(&mut text, '+', line));
+    text
+}
+
+/// How many lines to skip on each side to come to a common line; all of both where there is none.
+fn nearest_common(left: &[String], right: &[String]) -> (usize, usize) {
+    let pairs = left
+        .iter()
+        .enumerate()
+        .filter_map(|(at, line)| right.iter().position(|other| other == line).map(|other_at| (at, other_at)));
+    pairs.min_by_key(|(at, other_at)| at + other_at).unwrap_or((left.len(), right.len()))
+}
+
+fn push(text: &mut String, mark: char, line: &str) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "{mark} {line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_shows_what_is_common_what_is_missing_and_what_is_new() {
+        assert_eq!(
+            difference(&["a", "b", "c"], &["a", "x", "c", "d"]),
+            "  \"a\"\n- \"b\"\n+ \"x\"\n  \"c\"\n+ \"d\"\n"
+        );
+        assert_eq!(difference(&["a"], &[]), "- \"a\"\n");
+    }
+}
