@@ -1,14 +1,14 @@
 //! Several kinds of aggregates on one log: one writer, one transaction, one history.
 
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tally::es::{Aggregate, Context, Error, EventLog, ExecuteError, Executor, SqliteDatabase};
+use tally::es::{Aggregate, Context, Error, EventLog, ExecuteError, Executor, SqliteDatabase, Work};
 use uuid::Uuid;
 
 use crate::counter::{Count, Counted, Counter, Refused};
-use crate::support::Directory;
+use crate::support::{Directory, wait_until};
 
 const COUNTER: Uuid = Uuid::from_u128(1);
 const TANK: Uuid = Uuid::from_u128(2);
@@ -167,8 +167,27 @@ fn a_kind_that_has_seen_a_stream_empty_learns_that_another_kind_began_it() {
     let refused = fixture.executor.execute::<Counter>(TANK, Count::Refuse, Context::default());
     assert!(matches!(refused, Err(ExecuteError::Rejected(_))), "the empty state is in memory now");
     fixture.fill(TANK, 1).unwrap();
-    assert!(matches!(fixture.up(TANK, 1), Err(ExecuteError::Failed(Error::Corrupt(_)))));
-    assert_eq!(fixture.fill(TANK, 1).unwrap(), 2, "and its neighbours are not disturbed");
+    // Both commands share a commit: what is wrong with one is no fault of the other.
+    let (running, queued) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+    std::thread::scope(|scope| {
+        let (running_in_command, queued_in_command) = (Arc::clone(&running), Arc::clone(&queued));
+        scope.spawn(|| {
+            let held_up = move |_: &mut Work<'_>| {
+                running_in_command.wait();
+                queued_in_command.wait();
+                Ok(TANK)
+            };
+            fixture.executor.transact::<()>(Context::default(), held_up).unwrap()
+        });
+        running.wait();
+        let wrong = scope.spawn(|| fixture.up(TANK, 1));
+        let neighbour = scope.spawn(|| fixture.fill(Uuid::from_u128(3), 1));
+        wait_until("both are queued", || fixture.executor.waiting() == 2);
+        queued.wait();
+        assert!(matches!(wrong.join().unwrap(), Err(ExecuteError::Failed(Error::Corrupt(_)))));
+        assert_eq!(neighbour.join().unwrap(), Ok(1));
+    });
+    assert_eq!(fixture.fill(TANK, 1).unwrap(), 2);
 }
 
 #[test]
