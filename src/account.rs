@@ -13,7 +13,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::es::{Aggregate, events};
+use crate::es::{Aggregate, KnownKinds, events};
 
 /// The largest amount and balance, in minor units (cents): 2^53 - 1, the largest whole number
 /// that every JSON reader keeps exact.
@@ -326,6 +326,11 @@ pub fn decide_transfer(
         from.decide(&AccountCommand::Withdraw(movement.clone()))?,
         to.decide(&AccountCommand::Deposit(movement))?,
     ))
+}
+
+/// The bank's kinds of aggregates, for an audit of its log.
+pub fn known_kinds() -> KnownKinds {
+    KnownKinds::new().and::<Account>(Account::explain)
 }
 
 #[cfg(test)]

@@ -1,96 +1,113 @@
 //! What the bank promises of one account, and the stored form of its events.
 
 use super::*;
+use crate::es::testing::Given;
 use crate::es::{Event, Hash, RecordedEvent, decode, schema_version};
 
 fn money(amount: u64) -> Movement {
     Movement { amount, description: None, transfer_id: None }
 }
 
+fn euros() -> Currency {
+    Currency::default()
+}
+
 fn open(currency: &str) -> AccountCommand {
     AccountCommand::Open { owner: "Ada".into(), currency: currency.try_into().unwrap() }
 }
 
-/// The account after those commands, each of which must be accepted.
-fn given(commands: &[AccountCommand]) -> Account {
-    commands.iter().fold(Account::default(), |account, command| {
-        account.decide(command).unwrap().iter().fold(account, Account::evolve)
-    })
+fn opened(currency: &str) -> AccountEvent {
+    let currency = currency.try_into().unwrap();
+    AccountEvent::AccountCreated(AccountCreated { owner: "Ada".into(), currency })
+}
+
+fn moved(amount: u64) -> MoneyMoved {
+    MoneyMoved { amount, currency: euros(), description: None, transfer_id: None }
+}
+
+fn deposited(amount: u64) -> AccountEvent {
+    AccountEvent::MoneyDeposited(moved(amount))
+}
+
+fn withdrawn(amount: u64) -> AccountEvent {
+    AccountEvent::MoneyWithdrawn(moved(amount))
+}
+
+fn closed() -> AccountEvent {
+    AccountEvent::AccountClosed(AccountClosed {})
+}
+
+/// The account with that history.
+fn account(history: &[AccountEvent]) -> Account {
+    history.iter().fold(Account::default(), Account::evolve)
 }
 
 fn holding(amount: u64) -> Account {
-    given(&[open("EUR"), AccountCommand::Deposit(money(amount))])
+    account(&[opened("EUR"), deposited(amount)])
 }
 
 #[test]
 fn opening_an_account_records_owner_and_currency() {
-    let events = Account::default().decide(&open("CHF")).unwrap();
-    let created = AccountCreated { owner: "Ada".into(), currency: Currency::try_from("CHF").unwrap() };
-    assert_eq!(events, [AccountEvent::AccountCreated(created)]);
+    Given::<Account>(vec![]).when(open("CHF")).then(vec![opened("CHF")]);
 }
 
 #[test]
 fn an_account_is_opened_once() {
-    for account in [given(&[open("EUR")]), given(&[open("EUR"), AccountCommand::Close])] {
-        assert_eq!(account.decide(&open("EUR")), Err(Rejection::AccountExists));
+    for history in [vec![opened("EUR")], vec![opened("EUR"), closed()]] {
+        Given::<Account>(history).when(open("EUR")).then_rejected(Rejection::AccountExists);
     }
 }
 
 #[test]
 fn withdrawing_the_balance_empties_the_account() {
-    let account =
-        given(&[open("EUR"), AccountCommand::Deposit(money(100)), AccountCommand::Withdraw(money(100))]);
-    assert_eq!(account.balance, 0);
+    let history = vec![opened("EUR"), deposited(100)];
+    Given::<Account>(history).when(AccountCommand::Withdraw(money(100))).then(vec![withdrawn(100)]);
+    assert_eq!(account(&[opened("EUR"), deposited(100), withdrawn(100)]).balance, 0);
 }
 
 #[test]
 fn withdrawing_more_than_the_balance_is_rejected() {
-    let decision = holding(100).decide(&AccountCommand::Withdraw(money(101)));
-    assert_eq!(decision, Err(Rejection::InsufficientFunds));
+    Given::<Account>(vec![opened("EUR"), deposited(100)])
+        .when(AccountCommand::Withdraw(money(101)))
+        .then_rejected(Rejection::InsufficientFunds);
 }
 
 #[test]
 fn a_balance_never_exceeds_its_limit_nor_wraps() {
-    let full = holding(MAX_AMOUNT);
     for amount in [1, MAX_AMOUNT, u64::MAX] {
-        assert_eq!(full.decide(&AccountCommand::Deposit(money(amount))), Err(Rejection::BalanceLimit));
+        Given::<Account>(vec![opened("EUR"), deposited(MAX_AMOUNT)])
+            .when(AccountCommand::Deposit(money(amount)))
+            .then_rejected(Rejection::BalanceLimit);
     }
 }
 
 #[test]
 fn only_an_empty_account_can_be_closed() {
-    assert_eq!(holding(1).decide(&AccountCommand::Close), Err(Rejection::BalanceNotZero));
-    assert!(given(&[open("EUR")]).decide(&AccountCommand::Close).is_ok());
+    Given::<Account>(vec![opened("EUR"), deposited(1)])
+        .when(AccountCommand::Close)
+        .then_rejected(Rejection::BalanceNotZero);
+    Given::<Account>(vec![opened("EUR")]).when(AccountCommand::Close).then(vec![closed()]);
 }
 
 #[test]
 fn what_was_decided_is_explained_and_nothing_else() {
     let account = holding(100);
-    let withdrawn = |amount, currency: &str| {
-        let currency = currency.try_into().unwrap();
-        AccountEvent::MoneyWithdrawn(MoneyMoved { amount, currency, description: None, transfer_id: None })
-    };
-    assert_eq!(account.explain(&withdrawn(100, "EUR")), Ok(()));
-    for impossible in [
-        withdrawn(101, "EUR"),
-        withdrawn(0, "EUR"),
-        withdrawn(1, "CHF"),
-        AccountEvent::AccountClosed(AccountClosed {}),
-    ] {
+    assert_eq!(account.explain(&withdrawn(100)), Ok(()));
+    let francs = MoneyMoved { currency: "CHF".try_into().unwrap(), ..moved(1) };
+    for impossible in [withdrawn(101), withdrawn(0), AccountEvent::MoneyWithdrawn(francs), closed()] {
         assert!(account.explain(&impossible).is_err(), "{impossible:?}");
     }
 }
 
 #[test]
 fn an_account_that_is_not_there_or_closed_rejects_everything_but_opening() {
-    let closed = given(&[open("EUR"), AccountCommand::Close]);
-    for (account, rejection) in
-        [(Account::default(), Rejection::AccountNotFound), (closed, Rejection::AccountClosed)]
+    for (history, rejection) in
+        [(vec![], Rejection::AccountNotFound), (vec![opened("EUR"), closed()], Rejection::AccountClosed)]
     {
         for command in
             [AccountCommand::Deposit(money(1)), AccountCommand::Withdraw(money(1)), AccountCommand::Close]
         {
-            assert_eq!(account.decide(&command), Err(rejection), "{command:?}");
+            Given::<Account>(history.clone()).when(command).then_rejected(rejection);
         }
     }
 }
@@ -103,7 +120,7 @@ fn a_transfer_moves_the_same_amount_out_and_in_or_nothing() {
     assert_eq!(into.iter().fold(to.clone(), Account::evolve).balance, MAX_AMOUNT);
     assert_eq!(decide_transfer(&from, &to, money(51)), Err(Rejection::BalanceLimit));
     assert_eq!(decide_transfer(&from, &to, money(101)), Err(Rejection::InsufficientFunds));
-    let francs = given(&[open("CHF")]);
+    let francs = account(&[opened("CHF")]);
     assert_eq!(decide_transfer(&from, &francs, money(1)), Err(Rejection::CurrencyMismatch));
     assert_eq!(decide_transfer(&from, &Account::default(), money(1)), Err(Rejection::AccountNotFound));
 }

@@ -22,7 +22,7 @@ use super::sqlite_file::{
     BUSY_TIMEOUT, FileKind, SCHEMA_VERSION, kind_of, unreadable, unusable, with_suffix,
 };
 use super::verify::{Report, verify};
-use super::{Aggregate, Error};
+use super::{Error, KnownKinds};
 
 /// Pages copied in one step. Between steps a stop signal ends the process; nothing else happens.
 const PAGES_PER_STEP: i32 = 1_024;
@@ -35,16 +35,12 @@ const PAGES_PER_STEP: i32 = 1_024;
 /// # Errors
 /// [`Error::Unusable`] when `from` is no log or `to` exists, [`Error::Storage`] when the copy
 /// cannot be written.
-pub fn backup<A: Aggregate>(
-    from: &Path,
-    to: &Path,
-    lawful: impl FnMut(&A, &A::Event) -> Result<(), String>,
-) -> Result<Report, Error> {
+pub fn backup(from: &Path, to: &Path, kinds: &KnownKinds) -> Result<Report, Error> {
     refuse_existing(to)?;
     let partial = Partial { path: with_suffix(to, "-partial") };
     partial.begin()?;
     copy(from, &partial.path)?;
-    let report = verify(&partial.path, lawful)?;
+    let report = verify(&partial.path, kinds)?;
     crash_point!("backup-copied-before-name");
     if report.is_sound() {
         partial.complete(to)?;

@@ -78,3 +78,6 @@ macro_rules! __events {
         }
     };
 }
+
+#[doc(inline)]
+pub use __events as events;

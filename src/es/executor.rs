@@ -138,7 +138,10 @@ where
         let run = self.run.take().ok_or(Ending::Failed(Error::Panicked))?;
         run(work).map_err(|error| match error {
             ExecuteError::Failed(error @ Error::Storage(_)) => Ending::Failed(error),
-            refusal => {
+            refusal @ (ExecuteError::Rejected(_)
+            | ExecuteError::VersionMismatch { .. }
+            | ExecuteError::KeyReused
+            | ExecuteError::Failed(_)) => {
                 self.refusal = Some(refusal);
                 Ending::Refused
             }

@@ -255,6 +255,7 @@ mod event;
 mod events;
 mod executor;
 mod kind;
+mod known_kinds;
 mod log;
 mod projection;
 mod projection_build;
@@ -282,6 +283,7 @@ pub use crash_point::CRASH_POINTS;
 pub use error::{Error, ExecuteError};
 pub use event::{Hash, Page, PageContent, RecordedEvent, chain};
 pub use executor::{Commit, Context, Execution, Executor, IdempotencyKey, Metadata, QUEUE_CAPACITY};
+pub use known_kinds::KnownKinds;
 pub use log::{EventLog, MAX_PAGE_EVENTS};
 pub use projection::{Definition, Feed, FeedError, MAX_PAGE, Names, Projection, ProjectionError};
 pub use projection_loop::RunningProjector;
@@ -296,8 +298,7 @@ pub use store::{Database, EventReader, EventStore, Fingerprint, Head, Receipt, S
 pub use verify::{MAX_FINDINGS, Report, verify};
 pub use work::Work;
 
-#[doc(inline)]
-pub use crate::__events as events;
+pub use events::events;
 
 /// The JSON library that [`events!`] writes events with.
 #[doc(hidden)]

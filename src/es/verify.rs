@@ -12,8 +12,8 @@
 //!
 //! Read next: `backup.rs`, which verifies every copy it makes.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
@@ -22,10 +22,10 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::known_kinds::{KnownKinds, Replay, Taken, unknown};
 use super::sqlite::{EVENT_COLUMNS, event_of};
 use super::sqlite_file::{self as file, BUSY_TIMEOUT, FileKind, SCHEMA_VERSION, unreadable, unusable};
-use super::work::shape_of;
-use super::{Aggregate, Error, Hash, RecordedEvent, chain, decode};
+use super::{Error, Hash, RecordedEvent, chain};
 use crate::time::Timestamp;
 
 /// Most findings that are named: one fault often shows in many places, and the first ones say
@@ -54,6 +54,9 @@ pub struct Report {
     pub last_hash: Hash,
     /// What is wrong, in the order in which it was found: at most [`MAX_FINDINGS`].
     pub findings: Vec<String>,
+    /// Kinds, event types and forms that this build does not know, and how many events have each: at
+    /// most [`MAX_FINDINGS`] names. A newer build or another program wrote them; nothing is damaged.
+    pub unknown: BTreeMap<String, u64>,
 }
 
 impl Report {
@@ -64,6 +67,12 @@ impl Report {
 
     fn is_full(&self) -> bool {
         self.findings.len() >= MAX_FINDINGS
+    }
+
+    fn not_known(&mut self, what: String) {
+        if self.unknown.len() < MAX_FINDINGS || self.unknown.contains_key(&what) {
+            *self.unknown.entry(what).or_default() += 1;
+        }
     }
 
     fn found(&mut self, what: impl Into<String>) {
@@ -82,6 +91,12 @@ impl fmt::Display for Report {
         writeln!(f, "{} events in {} streams, head {}", self.events, self.streams, self.head)?;
         writeln!(f, "{} receipts, {} snapshots compared", self.receipts, self.snapshots)?;
         writeln!(f, "last hash {}", self.last_hash)?;
+        for (what, events) in &self.unknown {
+            writeln!(
+                f,
+                "UNKNOWN: {what}, {events} events: a newer build or another program wrote them; nothing is damaged"
+            )?;
+        }
         for finding in &self.findings {
             writeln!(f, "WRONG: {finding}")?;
         }
@@ -98,16 +113,14 @@ impl fmt::Display for Report {
 /// receipts, snapshots. It may be in use meanwhile; what is recorded after the start is not looked
 /// at.
 ///
-/// `lawful` says whether an event can have happened in that state, and if not, why.
+/// `kinds` are the kinds of aggregates that this build knows. Events of other kinds are checked as far as
+/// possible without knowing them; see [`Report::unknown`].
 ///
 /// # Errors
 /// [`Error::Unusable`] when there is no such file or it is no log of this version,
 /// [`Error::Storage`] when it cannot be read. What is wrong with a log is no error: see
 /// [`Report::findings`].
-pub fn verify<A: Aggregate>(
-    path: &Path,
-    lawful: impl FnMut(&A, &A::Event) -> Result<(), String>,
-) -> Result<Report, Error> {
+pub fn verify(path: &Path, kinds: &KnownKinds) -> Result<Report, Error> {
     let connection = open(path)?;
     let report = Report {
         log_id: None,
@@ -118,13 +131,13 @@ pub fn verify<A: Aggregate>(
         snapshots: 0,
         last_hash: Hash::ZERO,
         findings: Vec::new(),
+        unknown: BTreeMap::new(),
     };
     let mut audit = Audit {
         connection: &connection,
-        shape: shape_of::<A>(),
+        kinds,
         streams: HashMap::new(),
         previous: Previous { position: 0, hash: Some(Hash::ZERO), recorded_at: String::new() },
-        lawful,
         report,
     };
     audit.all()?;
@@ -145,12 +158,11 @@ fn open(path: &Path) -> Result<Connection, Error> {
     }
 }
 
-struct Audit<'c, A, L> {
+struct Audit<'c> {
     connection: &'c Connection,
-    shape: String,
-    streams: HashMap<Uuid, Stream<A>>,
+    kinds: &'c KnownKinds,
+    streams: HashMap<Uuid, Stream>,
     previous: Previous,
-    lawful: L,
     report: Report,
 }
 
@@ -161,15 +173,17 @@ struct Previous {
     recorded_at: String,
 }
 
-struct Stream<A> {
+struct Stream {
     version: u64,
-    /// None from an event on that is not understood: what follows cannot be judged.
-    state: Option<A>,
+    /// The kind of its first event.
+    stream_type: String,
+    /// None for a kind that is not known.
+    replay: Option<Box<dyn Replay>>,
     /// Version of its snapshot when the stream was first seen, 0 without one.
     snapshot_version: u64,
 }
 
-impl<A: Aggregate, L: FnMut(&A, &A::Event) -> Result<(), String>> Audit<'_, A, L> {
+impl Audit<'_> {
     fn all(&mut self) -> Result<(), Error> {
         let checks = [Self::file, Self::schema, Self::log, Self::receipts, Self::snapshots];
         for check in checks {
@@ -309,7 +323,9 @@ impl<A: Aggregate, L: FnMut(&A, &A::Event) -> Result<(), String>> Audit<'_, A, L
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
                 let snapshot_version = snapshot_version(self.connection, event.stream_id)?;
-                new.insert(Stream { version: 0, state: Some(A::default()), snapshot_version })
+                let stream_type = event.stream_type.to_owned();
+                let replay = self.kinds.begin(&stream_type);
+                new.insert(Stream { version: 0, stream_type, replay, snapshot_version })
             }
         };
         let in_stream = format_args!("event {}: in stream {}", event.position, event.stream_id).to_string();
@@ -317,25 +333,25 @@ impl<A: Aggregate, L: FnMut(&A, &A::Event) -> Result<(), String>> Audit<'_, A, L
             let before = stream.version;
             self.report.found(format!("{in_stream}, version {} follows version {before}", event.version));
         }
-        if event.stream_type != A::STREAM_TYPE {
+        if event.stream_type != stream.stream_type {
             let kind = event.stream_type;
-            self.report.found(format!("{in_stream}, a stream of {:?} holds a {kind:?}", A::STREAM_TYPE));
+            self.report.found(format!("{in_stream}, a stream of {:?} holds a {kind:?}", stream.stream_type));
         }
         stream.version = event.version;
-        stream.state = match (stream.state.take(), decode::<A::Event>(event)) {
-            (_, Err(error)) => {
-                self.report.found(format!("{in_stream}, {} is not understood: {error}", event.event_type));
-                None
+        let event_type = event.event_type;
+        match stream.replay.as_mut().map(|replay| replay.take(event)) {
+            None => self.report.not_known(format!("the kind {:?}", event.stream_type)),
+            Some(Taken::Lawful) => {}
+            Some(Taken::Unlawful(why)) => {
+                self.report.found(format!("{in_stream}, {event_type} cannot have happened: {why}"));
             }
-            (None, Ok(_)) => None,
-            (Some(state), Ok(decoded)) => {
-                if let Err(why) = (self.lawful)(&state, &decoded) {
-                    self.report
-                        .found(format!("{in_stream}, {} cannot have happened: {why}", event.event_type));
+            Some(Taken::NotRead(error)) => match unknown(event, &error) {
+                Some(what) => {
+                    self.report.not_known(format!("{what} ({event_type:?} of {:?})", event.stream_type));
                 }
-                Some(state.evolve(&decoded))
-            }
-        };
+                None => self.report.found(format!("{in_stream}, {event_type} cannot be read: {error}")),
+            },
+        }
         if stream.version == stream.snapshot_version {
             self.snapshot(event.stream_id)?;
         }
@@ -357,15 +373,13 @@ impl<A: Aggregate, L: FnMut(&A, &A::Event) -> Result<(), String>> Audit<'_, A, L
             return Ok(());
         };
         stream.snapshot_version = version;
-        let Some(replayed) =
-            stream.state.as_ref().filter(|_| version == stream.version && shape == self.shape)
-        else {
+        let is_of_use = version == stream.version && self.kinds.shape(&stream.stream_type) == Some(&*shape);
+        let replayed = stream.replay.as_ref().filter(|_| is_of_use).and_then(|replay| replay.state());
+        let Some(replayed) = replayed else {
             return Ok(());
         };
         self.report.snapshots += 1;
-        let (replayed, kept) =
-            (serde_json::to_value(replayed).ok(), serde_json::from_str::<Value>(&state).ok());
-        if replayed != kept {
+        if serde_json::from_str::<Value>(&state).ok() != Some(replayed) {
             self.report.found(format!(
                 "the snapshot of stream {stream_id} at version {version} is not what its events say: delete it \
                  (DELETE FROM snapshots), it is made again"

@@ -6,7 +6,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use crate::account::Account;
+use crate::account;
 use crate::es::{self, Report};
 use crate::process::StartError;
 
@@ -15,7 +15,8 @@ use crate::process::StartError;
 /// # Errors
 /// When it is not sound, or there is none.
 pub fn verify_log(db: &Path) -> Result<(), StartError> {
-    let report = es::verify(db, Account::explain).map_err(|error| StartError::new(error.to_string()))?;
+    let report =
+        es::verify(db, &account::known_kinds()).map_err(|error| StartError::new(error.to_string()))?;
     print(&report)?;
     if report.is_sound() {
         return Ok(());
@@ -28,7 +29,8 @@ pub fn verify_log(db: &Path) -> Result<(), StartError> {
 /// # Errors
 /// When there is no copy now.
 pub fn back_up_log(db: &Path, to: &Path) -> Result<(), StartError> {
-    let report = es::backup(db, to, Account::explain).map_err(|error| StartError::new(error.to_string()))?;
+    let report =
+        es::backup(db, to, &account::known_kinds()).map_err(|error| StartError::new(error.to_string()))?;
     print(&report)?;
     if report.is_sound() {
         return Ok(());

@@ -1,10 +1,14 @@
 //! Several kinds of aggregates on one log: one writer, one transaction, one history.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tally::es::{Aggregate, Context, Error, EventLog, ExecuteError, Executor, SqliteDatabase, Work};
+use tally::es::{
+    Aggregate, Context, Error, EventLog, ExecuteError, Executor, KnownKinds, SqliteDatabase, Work, backup,
+    verify,
+};
 use uuid::Uuid;
 
 use crate::counter::{Count, Counted, Counter, Refused};
@@ -211,4 +215,35 @@ fn two_types_cannot_claim_one_stream_type() {
     let Err(ExecuteError::Failed(Error::Unusable(what))) = claimed else { panic!("{claimed:?}") };
     assert!(what.contains("\"counter\""), "{what}");
     assert_eq!(fixture.up(COUNTER, 1).unwrap(), 2);
+}
+
+#[test]
+fn a_log_of_several_kinds_is_verified_and_backed_up_by_a_build_that_knows_them() {
+    let fixture = Fixture::on(Directory::fresh());
+    (0..20).for_each(|_| assert!(fixture.up(COUNTER, 2).is_ok()));
+    fixture.fill_and_count(5).unwrap();
+    let kinds =
+        KnownKinds::new().and::<Counter>(|_, _| Ok(())).and::<Tank>(|tank, TankEvent::Filled(filled)| {
+            if tank.count + filled.litres > 10 { Err("it overflows".into()) } else { Ok(()) }
+        });
+    let report = verify(&fixture.directory.join("log.sqlite3"), &kinds).unwrap();
+    assert_eq!((report.events, report.streams, report.snapshots), (46, 2, 1));
+    assert!(report.is_sound() && report.unknown.is_empty(), "{report}");
+    let copy = fixture.directory.join("copy.sqlite3");
+    assert!(backup(&fixture.directory.join("log.sqlite3"), &copy, &kinds).unwrap().is_sound());
+    assert!(copy.exists());
+}
+
+#[test]
+fn events_that_a_build_does_not_know_are_named_and_are_no_damage() {
+    let fixture = Fixture::on(Directory::fresh());
+    fixture.up(COUNTER, 3).unwrap();
+    fixture.fill(TANK, 5).unwrap();
+    let path = fixture.directory.join("log.sqlite3");
+    let report = verify(&path, &KnownKinds::new().and::<Counter>(|_, _| Ok(()))).unwrap();
+    assert!(report.is_sound(), "{report}");
+    assert_eq!(report.unknown, BTreeMap::from([("the kind \"tank\"".to_owned(), 1)]));
+    assert!(report.to_string().contains("nothing is damaged"), "{report}");
+    let none = verify(&path, &KnownKinds::new()).unwrap();
+    assert_eq!((none.is_sound(), none.unknown.len()), (true, 2), "{none}");
 }

@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 use serde_json::json;
-use tally::account::Account;
+use tally::account::known_kinds;
 use tally::es::{MAX_FINDINGS, Report};
 
 use crate::bank::{Bank, NO_REGISTRY, fill};
 use crate::support::{Binary, Directory, Ended, Launch};
 
 fn verify(db: &Path) -> Report {
-    tally::es::verify(db, Account::explain).unwrap()
+    tally::es::verify(db, &known_kinds()).unwrap()
 }
 
 fn run(directory: &Directory) -> Ended {
@@ -84,7 +84,10 @@ fn each_kind_of_damage_is_named_where_it_is() {
         ("UPDATE log SET log_id = 'mine'", "identity is no UUID"),
         ("DELETE FROM log", "its row is missing"),
         ("UPDATE events SET version = 99 WHERE position = 12", "version 99 follows version 10"),
-        ("UPDATE events SET type = 'MoneyBurnt' WHERE position = 3", "MoneyBurnt is not understood"),
+        (
+            "UPDATE events SET type = 'MoneyBurnt' WHERE position = 3",
+            "UNKNOWN: an event type (\"MoneyBurnt\" of \"account\"), 1 events",
+        ),
         (
             "UPDATE events SET type = 'MoneyWithdrawn' WHERE position = 3",
             "MoneyWithdrawn cannot have happened",
