@@ -1,75 +1,45 @@
-//! Latencies, counted in buckets that grow with the value: any number of them in 30 KiB, each
-//! known to about 1.5 %.
+//! Latencies in an HDR histogram: any number of them in some 200 KiB, each known to 0.1 %.
 
 use std::time::Duration;
 
-/// Bits of a value that are kept below its highest one.
-const PRECISION_BITS: u32 = 6;
-const PER_OCTAVE: usize = 1 << PRECISION_BITS;
-const BUCKETS: usize = PER_OCTAVE * (u64::BITS - PRECISION_BITS + 1) as usize;
+/// Significant decimal digits of a latency.
+const DIGITS: u8 = 3;
+/// The longest latency that is told apart from longer ones, in nanoseconds: far beyond every deadline.
+const LONGEST_NANOS: u64 = 600_000_000_000;
 
 /// How often each latency was seen.
 #[derive(Clone, Debug)]
 pub(crate) struct Histogram {
-    buckets: Vec<u64>,
-    count: u64,
-    sum: Duration,
+    nanos: hdrhistogram::Histogram<u64>,
 }
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self { buckets: vec![0; BUCKETS], count: 0, sum: Duration::ZERO }
+        let nanos = hdrhistogram::Histogram::new_with_max(LONGEST_NANOS, DIGITS);
+        Self { nanos: nanos.expect("the bounds are lawful") }
     }
 }
 
 impl Histogram {
     pub(crate) fn record(&mut self, latency: Duration) {
-        self.buckets[bucket_of(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX))] += 1;
-        self.count += 1;
-        self.sum += latency;
+        self.nanos.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
-        self.buckets.iter_mut().zip(&other.buckets).for_each(|(mine, theirs)| *mine += theirs);
-        self.count += other.count;
-        self.sum += other.sum;
+        self.nanos.add(&other.nanos).expect("both have the same bounds");
     }
 
     pub(crate) fn count(&self) -> u64 {
-        self.count
+        self.nanos.len()
     }
 
     /// The mean in seconds; 0 when there are none.
     pub(crate) fn mean(&self) -> f64 {
-        self.sum.as_secs_f64() / self.count.max(1) as f64
+        self.nanos.mean() / 1e9
     }
 
     /// The latency in seconds that this share of all did not exceed; 0 when there are none.
     pub(crate) fn quantile(&self, share: f64) -> f64 {
-        let rank = ((self.count as f64 * share).ceil() as u64).clamp(1, self.count.max(1));
-        let mut seen = 0;
-        let reached = self.buckets.iter().position(|count| {
-            seen += count;
-            seen >= rank
-        });
-        reached.map_or(0.0, |bucket| highest_in(bucket) as f64 / 1e9)
+        self.nanos.value_at_quantile(share) as f64 / 1e9
     }
-}
-
-fn bucket_of(nanos: u64) -> usize {
-    if nanos < PER_OCTAVE as u64 {
-        return nanos as usize;
-    }
-    let shift = nanos.ilog2() - PRECISION_BITS;
-    // The highest bit of what is left is always set, so it counts as one octave.
-    (shift as usize) * PER_OCTAVE + (nanos >> shift) as usize
-}
-
-fn highest_in(bucket: usize) -> u64 {
-    if bucket < PER_OCTAVE {
-        return bucket as u64;
-    }
-    let shift = (bucket / PER_OCTAVE - 1) as u32;
-    let lowest = ((bucket % PER_OCTAVE + PER_OCTAVE) as u64) << shift;
-    lowest + ((1 << shift) - 1)
 }
