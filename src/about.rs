@@ -80,7 +80,7 @@ fn scrape(about: &About, request: &Request, _: &Params<'_>) -> Result<Response, 
 
 fn openapi(about: &About, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
     Query::of(request, &[])?;
-    Ok(Response::json(200, about.document()))
+    Ok(Response::json(200, &openapi::Served(about.document())))
 }
 
 // ------------------------------------------------------------------------------------ pages

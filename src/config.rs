@@ -94,6 +94,8 @@ pub struct Service {
     pub engine: Engine,
     /// Web pages that may call the service, besides those on a loopback address.
     pub allow_origins: Vec<Origin>,
+    /// Host names that the service answers to, besides its own.
+    pub allow_hosts: Vec<String>,
     /// The least important log lines to show.
     pub log: LevelFilter,
 }
@@ -198,6 +200,7 @@ fn service(given: &Given, listen_flag: &str, port: u16) -> Result<Service, Usage
         advertise: given.one("advertise", values::advertise)?,
         engine: given.one("http-engine", values::http_engine)?.unwrap_or_default(),
         allow_origins: given.several("allow-origin", values::origin)?,
+        allow_hosts: given.several("allow-host", values::allowed_host)?,
         log: given.one("log", values::log_level)?.unwrap_or(LevelFilter::Info),
     })
 }
@@ -257,6 +260,7 @@ impl Config for RegistryConfig {
         ADVISED_HEARTBEAT_INTERVAL,
         HTTP_ENGINE,
         ALLOW_ORIGIN,
+        ALLOW_HOST,
         LOG,
     ];
 
@@ -281,6 +285,7 @@ impl Config for WriteConfig {
         HEARTBEAT_INTERVAL,
         HTTP_ENGINE,
         ALLOW_ORIGIN,
+        ALLOW_HOST,
         LOG,
         VERIFY,
         BACKUP,
@@ -320,6 +325,7 @@ impl Config for ReadConfig {
         POLL_INTERVAL,
         HTTP_ENGINE,
         ALLOW_ORIGIN,
+        ALLOW_HOST,
         LOG,
         VERIFY,
         REBUILD,
@@ -365,6 +371,7 @@ impl Config for AllConfig {
         POLL_INTERVAL,
         HTTP_ENGINE,
         ALLOW_ORIGIN,
+        ALLOW_HOST,
         LOG,
     ];
 

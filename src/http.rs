@@ -9,7 +9,9 @@
 //! Read next: `http/router.rs`, then `http/server.rs` and `http/blocking.rs`, the default engine.
 
 mod accept;
+mod admission;
 mod cors;
+mod etag;
 mod json;
 mod long_polls;
 mod problem;
@@ -34,6 +36,8 @@ mod refuse;
 #[cfg(feature = "tiny_http")]
 mod tiny;
 
+pub use admission::Admission;
+pub use etag::{EntityTag, EntityTags};
 pub use json::{Fields, parse_uuid, required};
 pub use long_polls::{LongPolls, Permit};
 pub(crate) use problem::problem_types;

@@ -9,6 +9,7 @@
 //!
 //! Read next: `about.rs`, which serves them.
 
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use crate::http::ProblemType;
@@ -16,9 +17,15 @@ use crate::http::ProblemType;
 /// What the documents of all services have in common.
 const COMMON: &str = include_str!("../openapi/common.json");
 
-/// The problems that the HTTP engine can answer any request with, or any handler when it fails.
-pub const EVERYWHERE: [&str; 8] = [
+/// The problems that any request can be answered with: by the engine, by the rules that go for every
+/// route, or because a handler fails.
+pub const EVERYWHERE: [&str; 13] = [
     "invalid-request",
+    "invalid-header",
+    "invalid-json",
+    "invalid-field",
+    "unsupported-media-type",
+    "host-not-allowed",
     "request-timeout",
     "body-too-large",
     "head-too-large",
@@ -67,6 +74,27 @@ fn merged(under: Value, over: Value) -> Value {
     }
 }
 
+/// A document as it is served: of several media types, `application/json` stands first, because generated
+/// clients take the first one for the only one.
+pub struct Served<'a>(pub &'a Value);
+
+impl Serialize for Served<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Object(members) => {
+                let is_default = |name: &str| name == "application/json";
+                let first = members.iter().filter(|(name, _)| is_default(name));
+                let others = members.iter().filter(|(name, _)| !is_default(name));
+                serializer.collect_map(first.chain(others).map(|(name, value)| (name, Served(value))))
+            }
+            Value::Array(items) => serializer.collect_seq(items.iter().map(Served)),
+            scalar @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => {
+                scalar.serialize(serializer)
+            }
+        }
+    }
+}
+
 fn operations_of(document: &mut Value) -> impl Iterator<Item = &mut Map<String, Value>> {
     let paths = document["paths"].as_object_mut().into_iter().flat_map(Map::values_mut);
     paths.filter_map(Value::as_object_mut).flat_map(Map::values_mut).filter_map(Value::as_object_mut)
@@ -76,7 +104,9 @@ fn operations_of(document: &mut Value) -> impl Iterator<Item = &mut Map<String, 
 fn describe_problems(operation: &mut Map<String, Value>, problems: &[&'static ProblemType]) {
     let listed = operation.remove(SLUGS).unwrap_or_default();
     let own = listed.as_array().into_iter().flatten().filter_map(Value::as_str);
-    let kinds: Vec<&ProblemType> = own.chain(EVERYWHERE).map(|slug| of_slug(problems, slug)).collect();
+    let mut slugs: Vec<&str> = own.collect();
+    slugs.extend(EVERYWHERE.iter().filter(|slug| !slugs.contains(slug)).copied().collect::<Vec<_>>());
+    let kinds: Vec<&ProblemType> = slugs.into_iter().map(|slug| of_slug(problems, slug)).collect();
     let mut responses = Map::new();
     for status in kinds.iter().map(|kind| kind.status) {
         let of_status: Vec<_> = kinds.iter().copied().filter(|kind| kind.status == status).collect();

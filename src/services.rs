@@ -20,7 +20,7 @@ use std::time::Duration;
 use crate::about::{self, Profile};
 use crate::config::{self, AllConfig, Config, Reachable, ReadConfig, RegistryConfig, WriteConfig};
 use crate::discovery::{Advertised, BaseUrl, Registration};
-use crate::http::{self, Route, Router, Server};
+use crate::http::{self, Admission, Route, Router, Server};
 use crate::metrics;
 use crate::process::{StartError, announce, http_options};
 use crate::read_side::Patience;
@@ -58,12 +58,23 @@ fn serve<S: Send + Sync + 'static>(
     let router = Router::new(state, routes).observed_by(observer).allow_origins(origins.clone());
     let router = Arc::new(router);
     let (own, common) = (Arc::clone(&router), about::router(profile, metrics).allow_origins(origins));
+    let admission = admission(service);
     let server = http::serve(listener, options, move |request| {
-        telemetry::logged(request, || {
-            if common.knows(request.path()) { common.handle(request) } else { own.handle(request) }
+        telemetry::logged(request, || match admission.check(request) {
+            Err(problem) => problem.into(),
+            Ok(()) if common.knows(request.path()) => common.handle(request),
+            Ok(()) => own.handle(request),
         })
     })?;
     Ok(Served { router, server })
+}
+
+/// The names that the service answers to: those of its flags.
+fn admission(service: &config::Service) -> Admission {
+    let listened = Some(service.listen.host());
+    let advertised = service.advertise.as_ref().map(|advertise| advertise.host());
+    let own = listened.into_iter().chain(advertised).map(str::to_owned);
+    Admission::to(own.chain(service.allow_hosts.iter().cloned()))
 }
 
 /// Registers a service that serves already: whoever finds it is answered.

@@ -67,6 +67,12 @@ pub(super) const ALLOW_ORIGIN: Flag = Flag {
     default: "loopback origins only",
     help: "Let pages of this origin (https://example.org, or * for all) call the service.",
 };
+pub(super) const ALLOW_HOST: Flag = Flag {
+    name: "allow-host",
+    kind: Kind::Several("NAME"),
+    default: "addresses, localhost, and the names of --listen and --advertise",
+    help: "Answer requests to this host name (or * for all), too; others get 421.",
+};
 pub(super) const LOG: Flag = Flag {
     name: "log",
     kind: Kind::One("LEVEL"),

@@ -30,6 +30,11 @@ impl ListenAddress {
         Self { host: Ipv4Addr::LOCALHOST.to_string(), port }
     }
 
+    /// The host name or the address.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
     /// Listens there. Of a name with several addresses the first that can be bound is taken, IPv4
     /// before IPv6: `localhost` is where most clients look for it first.
     ///
@@ -55,6 +60,13 @@ impl fmt::Display for ListenAddress {
 pub struct Advertise {
     host: String,
     port: Option<u16>,
+}
+
+impl Advertise {
+    /// The host name or the address.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
 }
 
 /// The address under which other services reach this one.
@@ -158,6 +170,14 @@ fn host_name(text: &str) -> Option<&str> {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
     let possible = (1..=MAX_HOST_LENGTH).contains(&text.len()) && text.bytes().all(good);
     possible.then_some(text)
+}
+
+/// A host name that a service answers to, or `*`: every one.
+pub(super) fn allowed_host(text: &str) -> Result<String, String> {
+    let is_allowed = text == "*" || host_name(text).is_some();
+    is_allowed
+        .then(|| text.to_owned())
+        .ok_or_else(|| format!("{text:?}: expected a host name without a port, or *"))
 }
 
 pub(super) fn origin(text: &str) -> Result<Origin, String> {

@@ -72,8 +72,11 @@ pub enum ExecuteError<R> {
         /// The version it is at.
         actual: u64,
     },
-    /// The idempotency key was used for another command. Use a new key.
-    KeyReused,
+    /// An idempotency key was used for another command. Use a new key.
+    KeyReused {
+        /// The key.
+        key: String,
+    },
     /// The machine failed.
     Failed(Error),
 }
@@ -87,7 +90,7 @@ impl<R> ExecuteError<R> {
             Self::VersionMismatch { stream_id, actual } => {
                 ExecuteError::VersionMismatch { stream_id, actual }
             }
-            Self::KeyReused => ExecuteError::KeyReused,
+            Self::KeyReused { key } => ExecuteError::KeyReused { key },
             Self::Failed(error) => ExecuteError::Failed(error),
         }
     }
@@ -106,7 +109,7 @@ impl<R: fmt::Debug> fmt::Display for ExecuteError<R> {
             Self::VersionMismatch { stream_id, actual } => {
                 write!(f, "stream {stream_id} is at version {actual}")
             }
-            Self::KeyReused => f.write_str("the idempotency key was used for another command"),
+            Self::KeyReused { key } => write!(f, "the idempotency key {key:?} was used for another command"),
             Self::Failed(error) => error.fmt(f),
         }
     }

@@ -18,6 +18,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::kind::Kinds;
@@ -41,8 +42,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// What accompanies a command.
 #[derive(Clone, Debug, Default)]
 pub struct Context {
-    /// With a key, the same command is carried out once, however often it is sent.
-    pub idempotency: Option<IdempotencyKey>,
+    /// With a key, the same command is carried out once, however often it is sent. A command may have
+    /// several names, such as the client's key and an id of its own: the first name that is known decides.
+    pub keys: Vec<IdempotencyKey>,
     /// Kept with every event of the command.
     pub metadata: Metadata,
 }
@@ -54,6 +56,17 @@ pub struct IdempotencyKey {
     pub key: String,
     /// SHA-256 of the command in a canonical form.
     pub command: Fingerprint,
+}
+
+impl IdempotencyKey {
+    /// The key for that command, which is recognised by the JSON that serde writes for it.
+    ///
+    /// # Errors
+    /// When the command cannot be written as JSON.
+    pub fn of(key: impl Into<String>, command: &impl Serialize) -> serde_json::Result<Self> {
+        let canonical = serde_json::to_vec(command)?;
+        Ok(Self { key: key.into(), command: Sha256::digest(canonical).into() })
+    }
 }
 
 /// Where an event comes from.
@@ -107,7 +120,7 @@ enum Ending {
     Executed(Execution),
     /// The [`Call`] keeps the reason.
     Refused,
-    KeyReused,
+    KeyReused(String),
     Failed(Error),
 }
 
@@ -140,7 +153,7 @@ where
             ExecuteError::Failed(error @ Error::Storage(_)) => Ending::Failed(error),
             refusal @ (ExecuteError::Rejected(_)
             | ExecuteError::VersionMismatch { .. }
-            | ExecuteError::KeyReused
+            | ExecuteError::KeyReused { .. }
             | ExecuteError::Failed(_)) => {
                 self.refusal = Some(refusal);
                 Ending::Refused
@@ -152,7 +165,7 @@ where
         let outcome = match ending {
             Ending::Executed(execution) => Ok(execution),
             Ending::Refused => Err(self.refusal.unwrap_or(ExecuteError::Failed(Error::Panicked))),
-            Ending::KeyReused => Err(ExecuteError::KeyReused),
+            Ending::KeyReused(key) => Err(ExecuteError::KeyReused { key }),
             Ending::Failed(error) => Err(ExecuteError::Failed(error)),
         };
         // A caller that has given up waiting is no error.
@@ -433,17 +446,23 @@ impl Writer {
 
     /// Runs one command. An error ends the whole batch; an [`Ending`] is its caller's alone.
     fn run(&mut self, call: &mut dyn Call, context: &Context, head: &mut Head) -> Result<Ending, Error> {
-        if let Some(IdempotencyKey { key, command }) = &context.idempotency
-            && let Some((first_command, receipt)) = self.store.receipt(key)?
-        {
-            let same = first_command == *command;
-            return Ok(if same { Ending::Executed(Execution::Replayed(receipt)) } else { Ending::KeyReused });
+        for IdempotencyKey { key, command } in &context.keys {
+            if let Some((first_command, receipt)) = self.store.receipt(key)? {
+                return Ok(if first_command == *command {
+                    Ending::Executed(Execution::Replayed(receipt))
+                } else {
+                    Ending::KeyReused(key.clone())
+                });
+            }
         }
         let mut work = Work::new(&mut *self.store, &mut self.kinds);
         let ran = catch_unwind(AssertUnwindSafe(|| call.run(&mut work)));
-        let staged = work.into_staged();
+        let (staged, named) = work.into_parts();
         match ran {
             Ok(Ok(stream_id)) => {
+                for (IdempotencyKey { key, command }, receipt) in &named {
+                    self.store.keep_receipt(key, command, receipt)?;
+                }
                 let receipt = self.record(stream_id, &staged, context, head)?;
                 Ok(Ending::Executed(Execution::Recorded(receipt)))
             }
@@ -478,7 +497,7 @@ impl Writer {
         crash_point!("between-events-and-key");
         let version = self.kinds.touched_version(stream_id);
         let receipt = Receipt { stream_id, version, position: head.position };
-        if let Some(IdempotencyKey { key, command }) = &context.idempotency {
+        for IdempotencyKey { key, command } in &context.keys {
             self.store.keep_receipt(key, command, &receipt)?;
         }
         self.kinds.keep(&mut *self.store)?;

@@ -15,8 +15,8 @@ use uuid::Uuid;
 use super::aggregate::{Event, decode, schema_version};
 use super::cache::Loaded;
 use super::kind::Kinds;
-use super::store::{EventStore, Snapshot};
-use super::{Aggregate, Error, ExecuteError};
+use super::store::{EventStore, Receipt, Snapshot};
+use super::{Aggregate, Error, ExecuteError, IdempotencyKey};
 
 /// An event that the command wants recorded.
 pub(super) struct Staged {
@@ -37,11 +37,12 @@ pub struct Work<'w> {
     store: &'w mut dyn EventStore,
     kinds: &'w mut Kinds,
     staged: Vec<Staged>,
+    named: Vec<(IdempotencyKey, Receipt)>,
 }
 
 impl<'w> Work<'w> {
     pub(super) fn new(store: &'w mut dyn EventStore, kinds: &'w mut Kinds) -> Self {
-        Self { store, kinds, staged: Vec::new() }
+        Self { store, kinds, staged: Vec::new(), named: Vec::new() }
     }
 
     /// The state and version of a stream, staged events included. A stream without events has the
@@ -84,9 +85,22 @@ impl<'w> Work<'w> {
         Ok(self.append::<A>(stream_id, events)?)
     }
 
-    /// What was staged.
-    pub(super) fn into_staged(self) -> Vec<Staged> {
-        self.staged
+    /// Whether a command has that idempotency key.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub fn knows_key(&mut self, key: &str) -> Result<bool, Error> {
+        Ok(self.store.receipt(key)?.is_some())
+    }
+
+    /// Gives a key to a command that was recorded before, without one. The key must be free.
+    pub fn name_past(&mut self, key: IdempotencyKey, receipt: Receipt) {
+        self.named.push((key, receipt));
+    }
+
+    /// The staged events, and the keys of past commands.
+    pub(super) fn into_parts(self) -> (Vec<Staged>, Vec<(IdempotencyKey, Receipt)>) {
+        (self.staged, self.named)
     }
 
     fn loaded<A: Aggregate>(&mut self, stream_id: Uuid) -> Result<&mut Loaded<A>, Error> {

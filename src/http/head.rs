@@ -12,6 +12,7 @@ use std::mem::MaybeUninit;
 
 use httparse::Status;
 
+use super::admission::is_host_and_port;
 use super::{Method, Options, Problem, Request, problems};
 
 /// More header slots than [`Options::max_headers`] can use; they live on the stack.
@@ -69,17 +70,22 @@ pub(super) fn parse(bytes: &[u8], options: &Options, request: &mut Request) -> R
         Err(error) => return Err(invalid(error.to_string())),
     };
     refuse_bare_line_feeds(&bytes[..length])?;
-    let (Some(method), Some(target), Some(version)) = (raw.method, raw.path, raw.version) else {
+    let (Some(method), Some(target_text), Some(version)) = (raw.method, raw.path, raw.version) else {
         return Err(invalid("the request line is not complete"));
     };
     let method = Method::parse(method);
-    let target = origin_form(&method, target)?;
-    request.reset(method, &target);
+    let Target { path_and_query, authority } = target(&method, target_text)?;
+    request.reset(method, &path_and_query);
     let mut fields = Fields::default();
     for header in raw.headers.iter() {
         let value = header.value.trim_ascii();
         fields.note(header.name, value)?;
-        request.push_header(header.name, &text(value));
+        if authority.is_none() || !header.name.eq_ignore_ascii_case("host") {
+            request.push_header(header.name, &text(value));
+        }
+    }
+    if let Some(authority) = authority {
+        request.push_header("Host", authority);
     }
     fields.decide(length, version, options).map(Some)
 }
@@ -124,24 +130,64 @@ fn refuse_bare_line_feeds(head: &[u8]) -> Result<(), Problem> {
     }
 }
 
-/// The target as path and query; the host of an absolute one tells us nothing we need.
-pub(super) fn origin_form<'a>(method: &Method, target: &'a str) -> Result<Cow<'a, str>, Problem> {
+/// A request target, taken apart.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Target<'a> {
+    /// Path and query, as [`Request`] has them.
+    pub(super) path_and_query: Cow<'a, str>,
+    /// The authority of an absolute target, which counts in place of `Host` (RFC 9112, 3.2.2).
+    pub(super) authority: Option<&'a str>,
+}
+
+/// Reads a request target.
+pub(super) fn target<'a>(method: &Method, target: &'a str) -> Result<Target<'a>, Problem> {
     if target.contains('#') {
         return Err(invalid("the request target has a fragment"));
     }
-    if target.starts_with('/') || (target == "*" && *method == Method::Options) {
-        return Ok(Cow::Borrowed(target));
+    if target == "*" && *method == Method::Options {
+        return Ok(Target { path_and_query: Cow::Borrowed(target), authority: None });
+    }
+    if target.starts_with('/') {
+        return Ok(Target { path_and_query: normal(target)?, authority: None });
     }
     let (scheme, rest) = target.split_once("://").unwrap_or(("", ""));
     let is_http = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
-    if !is_http || rest.is_empty() || rest.starts_with('/') {
+    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    if !is_http || !is_host_and_port(authority.as_bytes()) {
         return Err(invalid("the request target is neither a path nor an http address"));
     }
-    match rest.find(['/', '?']).map(|start| &rest[start..]) {
-        None => Ok(Cow::Borrowed("/")),
-        Some(path) if path.starts_with('/') => Ok(Cow::Borrowed(path)),
-        Some(query) => Ok(Cow::Owned(format!("/{query}"))),
+    let path_and_query = match path {
+        path if path.starts_with('/') => normal(path)?,
+        query => Cow::Owned(format!("/{query}")),
+    };
+    Ok(Target { path_and_query, authority: Some(authority) })
+}
+
+/// The target with its path in normal form: an encoded character that needs no encoding stands for itself
+/// (RFC 3986, 6.2.2.2). Other escapes are left as they are.
+fn normal(target: &str) -> Result<Cow<'_, str>, Problem> {
+    let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
+    if !path.contains('%') {
+        return Ok(Cow::Borrowed(target));
     }
+    let mut parts = path.split('%');
+    let mut normal = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (digits, rest) =
+            part.split_at_checked(2).ok_or_else(|| invalid("the path has a % without two digits"))?;
+        let is_hexadecimal = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let byte = u8::from_str_radix(digits, 16).ok().filter(|_| is_hexadecimal);
+        match byte.ok_or_else(|| invalid("the path has a % without two hexadecimal digits"))? {
+            byte if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => normal.push(char::from(byte)),
+            _ => {
+                normal.push('%');
+                normal.push_str(&digits.to_ascii_uppercase());
+            }
+        }
+        normal.push_str(rest);
+    }
+    normal.push_str(query);
+    Ok(Cow::Owned(normal))
 }
 
 /// Header values are bytes; those that are no UTF-8 were written as Latin-1, the older custom.
@@ -195,9 +241,7 @@ impl Fields {
 
     fn note_host(&mut self, value: &[u8]) -> Result<(), Problem> {
         self.hosts += 1;
-        let allowed =
-            |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'/' | b'?' | b'#' | b'@' | b'\\' | b',');
-        if value.iter().all(allowed) { Ok(()) } else { Err(invalid("the Host header is no host")) }
+        if is_host_and_port(value) { Ok(()) } else { Err(invalid("the Host header is malformed")) }
     }
 
     fn note_connection(&mut self, value: &[u8]) {

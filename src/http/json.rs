@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use serde::Deserialize;
-use serde::de::{self, Deserializer, MapAccess, Visitor};
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -29,11 +28,12 @@ impl Fields {
                 "send the body with Content-Type: application/json",
             ));
         }
-        let UniqueFields { object, repeated } = serde_json::from_slice(&request.body)
-            .map_err(|error| Problem::new(&problems::INVALID_JSON, error.to_string()))?;
-        match repeated {
-            Some(field) => Err(Problem::invalid_field(&field, "the field is given twice")),
-            None => Ok(Self { object }),
+        let (value, repeated) =
+            read(&request.body).map_err(|error| Problem::new(&problems::INVALID_JSON, error.to_string()))?;
+        match (value, repeated) {
+            (_, Some(field)) => Err(Problem::invalid_field(&field, "the field is given twice")),
+            (Value::Object(object), None) => Ok(Self { object }),
+            (_, None) => Err(Problem::new(&problems::INVALID_JSON, "the body must be one JSON object")),
         }
     }
 
@@ -122,42 +122,87 @@ pub fn parse_uuid(text: &str) -> Option<Uuid> {
     Uuid::try_parse(text).ok().filter(|_| text.len() == 36)
 }
 
+/// The JSON value in `body`, and the first name that an object in it repeats.
+fn read(body: &[u8]) -> serde_json::Result<(Value, Option<String>)> {
+    let mut repeated = None;
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let value = Unique { path: String::new(), repeated: &mut repeated }.deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    Ok((value, repeated))
+}
+
 fn is_json(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or("").trim();
     essence.eq_ignore_ascii_case("application/json")
 }
 
-/// serde_json keeps the last of two equal names; for money the sender must not be guessed at.
-struct UniqueFields {
-    object: Map<String, Value>,
-    repeated: Option<String>,
+/// Reads one JSON value and notes the first name that an object repeats, at any depth. serde_json alone
+/// keeps the last of two equal names; with money, a guess at what the sender meant is not good enough.
+struct Unique<'r> {
+    /// Where the value stands: empty for the body, else the names on the way, joined by dots.
+    path: String,
+    repeated: &'r mut Option<String>,
 }
 
-impl<'de> Deserialize<'de> for UniqueFields {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ObjectVisitor;
-        impl<'de> Visitor<'de> for ObjectVisitor {
-            type Value = UniqueFields;
+impl<'de> DeserializeSeed<'de> for Unique<'_> {
+    type Value = Value;
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
 
-            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<UniqueFields, M::Error> {
-                let mut fields = UniqueFields { object: Map::new(), repeated: None };
-                while let Some((name, value)) = map.next_entry::<String, Value>()? {
-                    if fields.object.insert(name.clone(), value).is_some() {
-                        fields.repeated = Some(name);
-                    }
-                }
-                Ok(fields)
-            }
+impl<'de> Visitor<'de> for Unique<'_> {
+    type Value = Value;
 
-            fn visit_unit<E: de::Error>(self) -> Result<UniqueFields, E> {
-                Err(E::invalid_type(de::Unexpected::Unit, &self))
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Value, M::Error> {
+        let mut object = Map::new();
+        while let Some(name) = map.next_key::<String>()? {
+            let path = if self.path.is_empty() { name.clone() } else { format!("{}.{name}", self.path) };
+            let value = map.next_value_seed(Unique { path: path.clone(), repeated: self.repeated })?;
+            if object.insert(name, value).is_some() {
+                self.repeated.get_or_insert(path);
             }
         }
-        deserializer.deserialize_any(ObjectVisitor)
+        Ok(Value::Object(object))
+    }
+
+    fn visit_seq<S: SeqAccess<'de>>(self, mut items: S) -> Result<Value, S::Error> {
+        let mut array = Vec::new();
+        while let Some(item) =
+            items.next_element_seed(Unique { path: self.path.clone(), repeated: self.repeated })?
+        {
+            array.push(item);
+        }
+        Ok(Value::Array(array))
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
     }
 }
 
@@ -189,6 +234,8 @@ mod tests {
     fn unknown_fields_and_repeated_fields_are_refused_by_name() {
         assert_eq!(refused_field(fields(r#"{"tip":1}"#).unwrap().finish()), "tip");
         assert_eq!(refused_field(fields(r#"{"amount":1,"amount":2}"#)), "amount");
+        assert_eq!(refused_field(fields(r#"{"metadata":{"zone":"a","zone":"b"}}"#)), "metadata.zone");
+        assert_eq!(refused_field(fields(r#"{"a":[{"b":{"c":1,"c":1}}]}"#)), "a.b.c");
     }
 
     #[test]

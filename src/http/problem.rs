@@ -108,7 +108,7 @@ pub mod problems {
         INVALID_QUERY = 400 "invalid-query", "A query parameter is not valid",
             "A query parameter is unknown, repeated, malformed or out of its range; `parameter` names it. Nothing is clamped in silence. Correct it and send the request again.";
         INVALID_HEADER = 400 "invalid-header", "A header is not valid",
-            "A header is malformed; `header` names it. It is never ignored, because the request would then mean something else. Correct it and send the request again.";
+            "A header is malformed, or stands twice where it may stand once; `header` names it. It is never ignored, because the request would then mean something else. Correct it and send the request again.";
         INVALID_ID = 400 "invalid-id", "The identifier in the path is not valid",
             "An identifier in the path is not of its form (a UUID with hyphens, a service name). Check the address.";
         INVALID_REQUEST = 400 "invalid-request", "The request is not valid HTTP",
@@ -119,12 +119,14 @@ pub mod problems {
             "No route has this path. `GET /openapi.json` lists all routes.";
         METHOD_NOT_ALLOWED = 405 "method-not-allowed", "The address does not know this method",
             "The path exists, but not with this method. The `Allow` header lists the methods that it has.";
+        HOST_NOT_ALLOWED = 421 "host-not-allowed", "The service does not answer to this host name",
+            "The `Host` header names a host that the service does not know as its own. Without this rule, a web page could read answers by pointing a name of its own at this address (DNS rebinding). Use an IP address, `localhost`, or the name that the service listens on or advertises; the operator adds names with `--allow-host`.";
         REQUEST_TIMEOUT = 408 "request-timeout", "The request took too long to arrive",
             "The head or the body of the request did not arrive within its deadline. Send it again on a new connection.";
         BODY_TOO_LARGE = 413 "body-too-large", "The body is too large",
             "A request body may have 64 KiB at most. Send less.";
-        UNSUPPORTED_MEDIA_TYPE = 415 "unsupported-media-type", "The body is not JSON",
-            "A request body needs `Content-Type: application/json`.";
+        UNSUPPORTED_MEDIA_TYPE = 415 "unsupported-media-type", "The form of the body is not supported",
+            "A request body needs `Content-Type: application/json`, and no `Content-Encoding` but `identity`.";
         HEAD_TOO_LARGE = 431 "head-too-large", "The request head is too large",
             "The request line and headers are longer or more than the server takes. Send less.";
         INTERNAL_ERROR = 500 "internal-error", "The service failed",

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use super::cors::{self, AllowedOrigins};
-use super::json::parse_uuid;
+use super::json::{Fields, parse_uuid};
 use super::{Method, Problem, Request, Response, problems};
 
 /// The values of the `{...}` segments of a route's pattern, in order.
@@ -35,6 +35,9 @@ impl<'a> Params<'a> {
         })
     }
 }
+
+/// The methods that some route takes: the answer to `OPTIONS *`, which asks for the server as a whole.
+const SERVER_WIDE: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS";
 
 /// What answers a route.
 pub type Handler<S> = fn(&S, &Request, &Params<'_>) -> Result<Response, Problem>;
@@ -130,6 +133,9 @@ impl<S> Router<S> {
     }
 
     fn answer(&self, request: &Request, found: &Cell<Option<usize>>) -> Result<Response, Problem> {
+        if request.path() == "*" && request.method == Method::Options {
+            return Ok(Response::empty(204).with_header("Allow", SERVER_WIDE));
+        }
         let mut allowed = Vec::new();
         for (row, route) in self.routes.iter().enumerate() {
             let Some(params) = matches(route.pattern, request.path()) else {
@@ -146,6 +152,10 @@ impl<S> Router<S> {
             };
             if *method == route.method {
                 found.set(Some(row));
+                if route.method != Method::Post {
+                    // No other method has a use for a body: what comes is refused, never ignored.
+                    Fields::of_optional(request)?.finish()?;
+                }
                 return (route.handler)(&self.state, request, &params);
             }
             allowed.push(route.method.as_str());

@@ -16,7 +16,7 @@ use std::thread::{self, Builder};
 use std::time::{Duration, Instant};
 
 use super::encode::{self, Content, Date, Delivery};
-use super::head::{self, Persistence};
+use super::head::{self, Persistence, Target};
 use super::server::{Service, call};
 use super::{Method, Options, Problem, Request, Response};
 
@@ -109,10 +109,16 @@ impl Crew {
 
     fn receive(&self, raw: &mut tiny_http::Request) -> Result<Request, Problem> {
         let method = Method::parse(raw.method().as_str());
-        let target = head::origin_form(&method, raw.url())?.into_owned();
-        let mut request = Request::new(method, &target);
+        let Target { path_and_query, authority } = head::target(&method, raw.url())?;
+        let authority = authority.map(str::to_owned);
+        let mut request = Request::new(method, &path_and_query);
         for header in raw.headers() {
-            request.push_header(header.field.as_str().as_str(), header.value.as_str());
+            if authority.is_none() || !header.field.equiv("Host") {
+                request.push_header(header.field.as_str().as_str(), header.value.as_str());
+            }
+        }
+        if let Some(authority) = authority {
+            request.push_header("Host", &authority);
         }
         let max = self.options.max_body_bytes;
         let read = raw.as_reader().take(max as u64 + 1).read_to_end(&mut request.body);

@@ -130,17 +130,13 @@ pub(super) fn summary(db: &Connection) -> rusqlite::Result<Fresh<Vec<CurrencyVie
         "SELECT currency, accounts, open_accounts, deposited, withdrawn, held FROM summary ORDER BY currency",
     )?;
     let rows = query.query_map([], |row| {
-        let sum = |column| {
-            let sum = text(row, column)?.parse();
-            sum.map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, 0))
-        };
         Ok(CurrencyView {
             currency: row.get(0)?,
             accounts: row.get(1)?,
             open_accounts: row.get(2)?,
-            deposited: sum(3)?,
-            withdrawn: sum(4)?,
-            held: sum(5)?,
+            deposited: row.get(3)?,
+            withdrawn: row.get(4)?,
+            held: row.get(5)?,
         })
     })?;
     let value = rows.collect::<rusqlite::Result<_>>()?;

@@ -36,9 +36,10 @@ pub(super) struct CurrencyView {
     pub(super) currency: String,
     pub(super) accounts: u64,
     pub(super) open_accounts: u64,
-    pub(super) deposited: i128,
-    pub(super) withdrawn: i128,
-    pub(super) held: i128,
+    // Decimal text: the sums outgrow the numbers that JSON readers keep exact.
+    pub(super) deposited: String,
+    pub(super) withdrawn: String,
+    pub(super) held: String,
 }
 
 /// The answer to `GET /summary`.

@@ -34,6 +34,7 @@ impl WriteService {
         let metrics = Arc::new(metrics::Registry::default());
         let on_commit = commit_metrics(&metrics, &log);
         let bank = Executor::start(Arc::clone(&log), on_commit).map_err(failed)?;
+        write_side::name_past_transfers(&bank, &log).map_err(failed)?;
         let side = WriteSide::new(bank, Arc::clone(&log), LongPolls::new(LongPolls::DEFAULT_MAX));
         let served =
             serve(listener, &config.service, side, write_side::ROUTES, &about::WRITE, Arc::clone(&metrics))?;

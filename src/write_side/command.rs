@@ -2,18 +2,21 @@
 //! domain decides. The domain's rules are not here; this only asks.
 
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::precondition::IfMatch;
+use super::precondition::Precondition;
 use crate::account::{Account, AccountCommand, Currency, MAX_AMOUNT, Movement, Rejection, decide_transfer};
-use crate::es::{ExecuteError, Fingerprint, Work};
+use crate::es::{ExecuteError, IdempotencyKey, Work};
 use crate::http::{Fields, Problem, required};
 
 /// Most characters of an owner.
 const MAX_OWNER: usize = 200;
 /// Most characters of a description.
 const MAX_DESCRIPTION: usize = 500;
+
+/// Begins the key under which a transfer's id is kept. Clients' keys have no space, so no client can use
+/// such a key.
+pub(super) const TRANSFER_KEY: &str = "transfer ";
 
 /// What a client asks for. It serialises into the form by which a repeated command is recognised.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -65,18 +68,38 @@ impl Command {
         Ok(Self::Transfer { from, to, amount, description, transfer_id })
     }
 
-    /// SHA-256 of the command. Two requests that say the same in another order or spelling of JSON
-    /// are the same command; what the service makes up (an id that is absent) is not part of it.
-    pub(super) fn fingerprint(&self) -> Fingerprint {
-        // Texts, numbers and UUIDs always serialise.
-        let canonical = serde_json::to_vec(self).unwrap_or_default();
-        Sha256::digest(canonical).into()
+    /// The transfer with an id: the client's, or a new one.
+    pub(super) fn with_transfer_id(self) -> Self {
+        match self {
+            Self::Transfer { from, to, amount, description, transfer_id } => {
+                let transfer_id = Some(transfer_id.unwrap_or_else(Uuid::now_v7));
+                Self::Transfer { from, to, amount, description, transfer_id }
+            }
+            other @ (Self::Open { .. }
+            | Self::Deposit { .. }
+            | Self::Withdraw { .. }
+            | Self::Close { .. }) => other,
+        }
+    }
+
+    /// The name that the command has by itself: a transfer with an id is that transfer for ever.
+    pub(super) fn own_key(&self) -> serde_json::Result<Option<IdempotencyKey>> {
+        match self {
+            Self::Transfer { transfer_id: Some(id), .. } => {
+                IdempotencyKey::of(format!("{TRANSFER_KEY}{id}"), self).map(Some)
+            }
+            Self::Transfer { transfer_id: None, .. }
+            | Self::Open { .. }
+            | Self::Deposit { .. }
+            | Self::Withdraw { .. }
+            | Self::Close { .. } => Ok(None),
+        }
     }
 
     /// Runs the command on the writer thread. Returns the account that its receipt names.
     pub(super) fn run(
         self,
-        if_match: &IfMatch,
+        precondition: &Precondition,
         work: &mut Work<'_>,
     ) -> Result<Uuid, ExecuteError<Rejection>> {
         let movement = |amount, description, transfer_id| Movement { amount, description, transfer_id };
@@ -92,11 +115,10 @@ impl Command {
             }
             Self::Close { account_id } => (account_id, AccountCommand::Close),
             Self::Transfer { from, to, amount, description, transfer_id } => {
-                let transfer_id = Some(transfer_id.unwrap_or_else(Uuid::now_v7));
-                return transfer(from, to, movement(amount, description, transfer_id), if_match, work);
+                return transfer(from, to, movement(amount, description, transfer_id), precondition, work);
             }
         };
-        if_match.check(account_id, &command, work)?;
+        precondition.check(account_id, &command, work)?;
         work.execute::<Account>(account_id, &command)?;
         Ok(account_id)
     }
@@ -107,13 +129,13 @@ fn transfer(
     from: Uuid,
     to: Uuid,
     movement: Movement,
-    if_match: &IfMatch,
+    precondition: &Precondition,
     work: &mut Work<'_>,
 ) -> Result<Uuid, ExecuteError<Rejection>> {
     if from == to {
         return Err(ExecuteError::Rejected(Rejection::SameAccount));
     }
-    if_match.check(from, &AccountCommand::Withdraw(movement.clone()), work)?;
+    precondition.check(from, &AccountCommand::Withdraw(movement.clone()), work)?;
     let source = work.load::<Account>(from)?.0.clone();
     let target = work.load::<Account>(to)?.0;
     let (withdrawn, deposited) =

@@ -2,24 +2,30 @@
 
 use super::command::Command;
 use crate::es::{Context, IdempotencyKey, Metadata};
-use crate::http::{Problem, Request};
+use crate::http::{Problem, Request, problems};
 
 /// Longest `Idempotency-Key`.
 const MAX_KEY: usize = 255;
 /// Longest `X-Correlation-Id`.
 const MAX_CORRELATION_ID: usize = 200;
 
+/// Reads the headers that accompany a command, and gives a transfer without an id a new one. The client's
+/// key stands for the command as the client sent it; the transfer's id stands for the transfer.
+///
 /// # Errors
 /// 400 `invalid-header` for a key or correlation id that is malformed.
-pub(super) fn context_of(request: &Request, command: &Command) -> Result<Context, Problem> {
+pub(super) fn context_of(request: &Request, command: Command) -> Result<(Context, Command), Problem> {
     let key = visible(request, "Idempotency-Key", MAX_KEY)?;
     let traceparent = request.header("traceparent").filter(|value| trace_id(value).is_some());
     let correlation_id = visible(request, "X-Correlation-Id", MAX_CORRELATION_ID)?
         .or_else(|| traceparent.and_then(trace_id).map(str::to_owned));
     let metadata =
         Metadata { correlation_id, causation_id: key.clone(), traceparent: traceparent.map(str::to_owned) };
-    let idempotency = key.map(|key| IdempotencyKey { key, command: command.fingerprint() });
-    Ok(Context { idempotency, metadata })
+    let of_client = key.map(|key| IdempotencyKey::of(key, &command)).transpose();
+    let command = command.with_transfer_id();
+    let keys = of_client.and_then(|of_client| Ok(of_client.into_iter().chain(command.own_key()?).collect()));
+    let not_json = |error: serde_json::Error| Problem::new(&problems::INTERNAL_ERROR, error.to_string());
+    Ok((Context { keys: keys.map_err(not_json)?, metadata }, command))
 }
 
 /// A header of visible ASCII characters, at most once.
@@ -57,7 +63,7 @@ mod tests {
     fn context(headers: &[(&str, &str)]) -> Result<Context, Problem> {
         let request =
             headers.iter().fold(Request::get("/"), |request, (name, value)| request.with_header(name, value));
-        context_of(&request, &Command::Close { account_id: uuid::Uuid::nil() })
+        context_of(&request, Command::Close { account_id: uuid::Uuid::nil() }).map(|(context, _)| context)
     }
 
     #[test]

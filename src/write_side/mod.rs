@@ -11,8 +11,10 @@
 mod cloud_events;
 mod command;
 mod context;
+mod past_transfers;
 mod precondition;
 pub mod problems;
 mod routes;
 
+pub use past_transfers::name_past_transfers;
 pub use routes::{ROUTES, WriteSide};

@@ -1,49 +1,56 @@
-//! `If-Match`: carry the command out only when the account is at a version that the client has seen
-//! (optimistic concurrency, RFC 9110, 13.1.1). The check runs on the writer thread, in the
-//! transaction that appends: nothing can come between.
+//! `If-Match` and `If-None-Match`: a command that depends on the version which its client has seen
+//! (optimistic concurrency, RFC 9110, 13.1). The writer thread checks the version in the transaction
+//! that appends: no other command comes between.
 
 use uuid::Uuid;
 
 use crate::account::{Account, AccountCommand, Rejection};
 use crate::es::{Aggregate, ExecuteError, Work};
-use crate::http::{Problem, Request};
+use crate::http::{EntityTags, Problem, Request};
 
-/// Most versions in one header; a client knows one, perhaps a few.
-const MAX_VERSIONS: usize = 16;
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum IfMatch {
-    /// No header: any version will do.
-    Absent,
-    /// `*`: the account must exist.
-    Exists,
-    /// `"3"` or `"3", "4"`: the account must be at one of these.
-    OneOf(Vec<u64>),
+/// The versions that a command depends on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Precondition {
+    /// The account must be at one of these versions.
+    matching: Option<Versions>,
+    /// The account must be at none of these versions.
+    none_matching: Option<Versions>,
 }
 
-impl IfMatch {
-    /// Reads the header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Versions {
+    /// Every version of an account that exists.
+    All,
+    These(Vec<u64>),
+}
+
+impl Versions {
+    /// Whether the account at `version` is among them; 0 is the version of an absent account.
+    fn contain(&self, version: u64) -> bool {
+        match self {
+            Self::All => version > 0,
+            Self::These(versions) => versions.contains(&version),
+        }
+    }
+}
+
+impl Precondition {
+    /// Reads both headers.
     ///
     /// # Errors
-    /// 400 when it is neither `*` nor a list of versions in double quotes. Our entity tags are
-    /// versions, so any other tag is a mistake that the client should know of.
+    /// 400 when a header is neither `*` nor a list of versions in double quotes. Entity tags of the
+    /// write side are versions, so any other tag is a mistake of the client.
     pub(super) fn of(request: &Request) -> Result<Self, Problem> {
-        let mut values = request.header_values("If-Match").peekable();
-        if values.peek().is_none() {
-            return Ok(Self::Absent);
-        }
-        let tags: Vec<&str> = values.flat_map(|value| value.split(',')).map(str::trim).collect();
-        if tags == ["*"] {
-            return Ok(Self::Exists);
-        }
-        let versions: Option<Vec<u64>> = tags.iter().map(|tag| version(tag)).collect();
-        versions.filter(|versions| versions.len() <= MAX_VERSIONS).map(Self::OneOf).ok_or_else(|| {
-            Problem::invalid_header("If-Match", "must be a version in double quotes, such as \"3\", or *")
-        })
+        let versions = |name: &str| {
+            let tags = request.entity_tags(name)?;
+            tags.map(|tags| versions(name, &tags)).transpose()
+        };
+        Ok(Self { matching: versions("If-Match")?, none_matching: versions("If-None-Match")? })
     }
 
-    /// Checks the account's version. The account's absence goes before: RFC 9110, 13.2.1 ignores
-    /// preconditions where the answer would be an error without them.
+    /// Checks the account's version. An account that is absent, or exists and is to be opened, is
+    /// reported first: RFC 9110, 13.2.1 ignores preconditions where the answer would be an error
+    /// without them.
     pub(super) fn check(
         &self,
         account_id: Uuid,
@@ -51,52 +58,65 @@ impl IfMatch {
         work: &mut Work<'_>,
     ) -> Result<(), ExecuteError<Rejection>> {
         let (account, version) = work.load::<Account>(account_id)?;
-        let holds = match self {
-            Self::Absent => true,
-            Self::Exists => version > 0,
-            Self::OneOf(versions) => versions.contains(&version),
-        };
-        if holds {
+        let matches = self.matching.as_ref().is_none_or(|versions| versions.contain(version));
+        let differs = !self.none_matching.as_ref().is_some_and(|versions| versions.contain(version));
+        if matches && differs {
             return Ok(());
         }
         match account.decide(command) {
-            Err(absent_or_there @ (Rejection::AccountNotFound | Rejection::AccountExists)) => {
-                Err(ExecuteError::Rejected(absent_or_there))
+            Err(first @ (Rejection::AccountNotFound | Rejection::AccountExists)) => {
+                Err(ExecuteError::Rejected(first))
             }
             Ok(_) | Err(_) => Err(ExecuteError::VersionMismatch { stream_id: account_id, actual: version }),
         }
     }
 }
 
-fn version(tag: &str) -> Option<u64> {
-    let digits = tag.strip_prefix('"')?.strip_suffix('"')?;
-    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    digits.parse().ok()
+fn versions(name: &str, tags: &EntityTags<'_>) -> Result<Versions, Problem> {
+    let tags = match tags {
+        EntityTags::Any => return Ok(Versions::All),
+        EntityTags::Tags(tags) => tags,
+    };
+    let version = |opaque: &str| {
+        opaque.parse::<u64>().ok().filter(|_| opaque.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    let versions = tags.iter().map(|tag| version(tag.opaque).filter(|_| !tag.weak));
+    versions
+        .collect::<Option<Vec<_>>>()
+        .map(Versions::These)
+        .ok_or_else(|| Problem::invalid_header(name, "must be * or versions in double quotes, such as \"3\""))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(value: &str) -> Result<IfMatch, Problem> {
-        IfMatch::of(&Request::get("/").with_header("If-Match", value))
+    fn read(value: &str) -> Result<Option<Versions>, Problem> {
+        Precondition::of(&Request::get("/").with_header("If-Match", value)).map(|read| read.matching)
     }
 
     #[test]
     fn versions_come_in_double_quotes() {
-        assert_eq!(read("\"3\"").unwrap(), IfMatch::OneOf(vec![3]));
-        assert_eq!(read("\"3\", \"4\"").unwrap(), IfMatch::OneOf(vec![3, 4]));
-        assert_eq!(read("*").unwrap(), IfMatch::Exists);
-        assert_eq!(IfMatch::of(&Request::get("/")).unwrap(), IfMatch::Absent);
+        assert_eq!(read("\"3\"").unwrap(), Some(Versions::These(vec![3])));
+        assert_eq!(read("\"3\", \"4\",").unwrap(), Some(Versions::These(vec![3, 4])));
+        assert_eq!(read("*").unwrap(), Some(Versions::All));
+        assert_eq!(Precondition::of(&Request::get("/")).unwrap(), Precondition::default());
     }
 
     #[test]
     fn anything_else_is_refused_and_never_ignored() {
-        for bad in
-            ["", "3", "\"3", "W/\"3\"", "\"abc\"", "\"\"", "\"-1\"", "*, \"3\"", "\"99999999999999999999\""]
-        {
+        for bad in [
+            "",
+            "3",
+            "\"3",
+            "W/\"3\"",
+            "\"abc\"",
+            "\"\"",
+            "\"-1\"",
+            "\"+1\"",
+            "*, \"3\"",
+            "\"99999999999999999999\"",
+        ] {
             assert_eq!(read(bad).unwrap_err().members["header"], "If-Match", "{bad}");
         }
     }

@@ -1,6 +1,7 @@
 //! What the write side can answer instead of a receipt, and the one place where errors of the
 //! domain and of the machine become HTTP.
 
+use super::command::TRANSFER_KEY;
 use crate::account::Rejection;
 use crate::es::{Error, ExecuteError};
 use crate::http::{Problem, problem_types, problems};
@@ -22,6 +23,8 @@ problem_types! {
         "A transfer needs two different accounts.";
     CURRENCY_MISMATCH = 422 "currency-mismatch", "The currencies differ",
         "A transfer needs two accounts of one currency.";
+    TRANSFER_EXISTS = 409 "transfer-exists", "The transfer exists",
+        "Another transfer was recorded under this `transfer_id`, which names one transfer for ever. Choose another id, or leave it out.";
     VERSION_MISMATCH = 412 "version-mismatch", "The account is at another version",
         "The account is not at the version that `If-Match` asks for: somebody was faster. Look at the account again, then decide again.";
     IDEMPOTENCY_KEY_REUSED = 422 "idempotency-key-reused", "The idempotency key belongs to another command",
@@ -72,7 +75,10 @@ pub(super) fn of_execution(error: ExecuteError<Rejection>) -> Problem {
             Problem::new(&VERSION_MISMATCH, format!("account {stream_id} is at version {actual}"))
                 .with("version", actual)
         }
-        ExecuteError::KeyReused => {
+        ExecuteError::KeyReused { key } if key.starts_with(TRANSFER_KEY) => {
+            Problem::new(&TRANSFER_EXISTS, "another transfer was recorded under this transfer_id")
+        }
+        ExecuteError::KeyReused { .. } => {
             Problem::new(&IDEMPOTENCY_KEY_REUSED, "the key came with another command before")
         }
         ExecuteError::Failed(error) => of_error(&error),

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::cloud_events::{self, BATCH};
 use super::command::Command;
 use super::context::context_of;
-use super::precondition::IfMatch;
+use super::precondition::Precondition;
 use super::problems::{self, UNHEALTHY};
 use crate::es::{Error, EventLog, Execution, Executor, MAX_PAGE_EVENTS, Page};
 use crate::http::{self, Fields, LongPolls, Method, Params, Problem, Query, Request, Response, Route};
@@ -109,11 +109,11 @@ struct Answer {
 }
 
 fn execute(service: &WriteSide, request: &Request, command: Command, status: u16) -> Result<Answer, Problem> {
-    let context = context_of(request, &command)?;
-    let if_match = IfMatch::of(request)?;
+    let (context, command) = context_of(request, command)?;
+    let precondition = Precondition::of(request)?;
     let execution = service
         .bank
-        .transact(context, move |work| command.run(&if_match, work))
+        .transact(context, move |work| command.run(&precondition, work))
         .map_err(problems::of_execution)?;
     Ok(Answer { status, execution, stream_id: execution.receipt().stream_id })
 }

@@ -46,8 +46,8 @@ impl Fixture {
     }
 
     fn with_key(&self, key: &str, command: u8) -> Result<Execution, ExecuteError<Refused>> {
-        let idempotency = Some(IdempotencyKey { key: key.into(), command: [command; 32] });
-        let context = Context { idempotency, metadata: Metadata::default() };
+        let keys = vec![IdempotencyKey { key: key.into(), command: [command; 32] }];
+        let context = Context { keys, metadata: Metadata::default() };
         self.executor.execute::<Counter>(STREAM, Count::Up(1), context)
     }
 
@@ -193,14 +193,14 @@ fn the_same_key_with_the_same_command_gives_the_first_receipt_again() {
 fn the_same_key_with_another_command_is_refused() {
     let fixture = Fixture::fresh();
     fixture.with_key("key", 1).unwrap();
-    assert_eq!(fixture.with_key("key", 2), Err(ExecuteError::KeyReused));
+    assert_eq!(fixture.with_key("key", 2), Err(ExecuteError::KeyReused { key: "key".into() }));
 }
 
 #[test]
 fn a_refused_command_leaves_its_key_free() {
     let fixture = Fixture::fresh();
     let key = |command| Context {
-        idempotency: Some(IdempotencyKey { key: "key".into(), command: [command; 32] }),
+        keys: vec![IdempotencyKey { key: "key".into(), command: [command; 32] }],
         metadata: Metadata::default(),
     };
     assert!(fixture.executor.execute::<Counter>(STREAM, Count::Refuse, key(1)).is_err());

@@ -209,7 +209,7 @@ impl History {
         let currency = |(currency, [accounts, open, deposited, withdrawn, held]): (&str, [u64; 5])| {
             assert_eq!(deposited - withdrawn, held, "money is conserved");
             json!({"currency": currency, "accounts": accounts, "open_accounts": open,
-                   "deposited": deposited, "withdrawn": withdrawn, "held": held})
+                   "deposited": deposited.to_string(), "withdrawn": withdrawn.to_string(), "held": held.to_string()})
         };
         json!({"currencies": currencies.into_iter().map(currency).collect::<Vec<_>>()})
     }

@@ -1,0 +1,210 @@
+//! What every request must satisfy before a route sees the request, whatever the route.
+//!
+//! **Invariant:** input is never ignored and never guessed at. A host name that the service does not know,
+//! a field that stands twice and a coding that is not undone are refused here, once for all routes.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::{Problem, Request, problems};
+
+/// Fields that may stand once in a request (RFC 9110, 5.3), as far as any route reads them. The engine
+/// sees to `Content-Length` and `Transfer-Encoding`.
+const SINGLE: [&str; 9] = [
+    "Host",
+    "Content-Type",
+    "Idempotency-Key",
+    "X-Correlation-Id",
+    "traceparent",
+    "Origin",
+    "Access-Control-Request-Method",
+    "Expect",
+    "Authorization",
+];
+
+/// The host names that a service answers to.
+#[derive(Clone, Debug, Default)]
+pub struct Admission {
+    names: Vec<String>,
+    any: bool,
+}
+
+impl Admission {
+    /// Admits requests to `names`, besides IP addresses and `localhost`. The name `*` admits all.
+    pub fn to(names: impl IntoIterator<Item = String>) -> Self {
+        let names: Vec<String> =
+            names.into_iter().map(|name| canonical(&name).to_ascii_lowercase()).collect();
+        Self { any: names.iter().any(|name| name == "*"), names }
+    }
+
+    /// Checks a request.
+    ///
+    /// # Errors
+    /// 421 `host-not-allowed`, 400 `invalid-header` for a field that stands twice, 415 for a body in a
+    /// content coding.
+    pub fn check(&self, request: &Request) -> Result<(), Problem> {
+        if let Some(name) = SINGLE.iter().find(|name| request.header_values(name).nth(1).is_some()) {
+            return Err(Problem::invalid_header(name, "stands twice, but may stand once"));
+        }
+        self.check_host(request)?;
+        check_coding(request)
+    }
+
+    /// A request of HTTP/1.0 may come without a host; browsers, which this rule is for, always send one.
+    fn check_host(&self, request: &Request) -> Result<(), Problem> {
+        let Some(authority) = request.header("Host") else {
+            return Ok(());
+        };
+        if !is_host_and_port(authority.as_bytes()) {
+            return Err(Problem::invalid_header(
+                "Host",
+                "must be a host name or an address, with or without a port",
+            ));
+        }
+        if self.any {
+            return Ok(());
+        }
+        let host = canonical(host_of(authority));
+        let is_known = is_address(host)
+            || host.eq_ignore_ascii_case("localhost")
+            || self.names.iter().any(|name| name.eq_ignore_ascii_case(host));
+        if is_known {
+            return Ok(());
+        }
+        let detail =
+            format!("{host:?} is not a name of this service; its operator can add it with --allow-host");
+        Err(Problem::new(&problems::HOST_NOT_ALLOWED, detail))
+    }
+}
+
+/// A host name without the dot that may end it.
+fn canonical(host: &str) -> &str {
+    host.strip_suffix('.').unwrap_or(host)
+}
+
+/// The host of `host:port`; an IPv6 address keeps its brackets.
+fn host_of(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    }
+}
+
+fn is_address(host: &str) -> bool {
+    let in_brackets = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    match in_brackets {
+        Some(host) => host.parse::<Ipv6Addr>().is_ok(),
+        None => host.parse::<Ipv4Addr>().is_ok(),
+    }
+}
+
+/// Whether `value` is the value of a `Host` header: a name or an address, with or without a port.
+pub(super) fn is_host_and_port(value: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(value) else { return false };
+    let (host, port) = match text.rsplit_once(':') {
+        // The colons of an IPv6 address are in its brackets.
+        Some((_, after)) if after.contains(']') => (text, ""),
+        Some((host, port)) => (host, port),
+        None => (text, ""),
+    };
+    let is_port =
+        port.is_empty() || (port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok());
+    let is_name = |host: &str| {
+        let letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'~');
+        !host.is_empty() && host.bytes().all(letter)
+    };
+    is_port && (is_name(host) || (host.starts_with('[') && is_address(host)))
+}
+
+fn check_coding(request: &Request) -> Result<(), Problem> {
+    let codings = request.header_values("Content-Encoding").flat_map(|value| value.split(',')).map(str::trim);
+    let mut applied = codings.filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity"));
+    match applied.next().filter(|_| !request.body.is_empty()) {
+        None => Ok(()),
+        Some(coding) => {
+            let detail = format!("the body has the content coding {coding:?}: send it without a coding");
+            let problem = Problem::new(&problems::UNSUPPORTED_MEDIA_TYPE, detail);
+            Err(problem.with("coding", coding).with_header("Accept-Encoding", "identity"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(names: &[&str], headers: &[(&str, &str)]) -> u16 {
+        let mut request = Request::post("/accounts", "{}");
+        headers.iter().for_each(|(name, value)| request.push_header(name, value));
+        let admission = Admission::to(names.iter().map(|name| (*name).to_owned()));
+        admission.check(&request).map_or_else(|problem| problem.kind.status, |()| 200)
+    }
+
+    #[test]
+    fn a_service_answers_to_addresses_localhost_and_its_own_names() {
+        for host in [
+            "127.0.0.1",
+            "127.0.0.1:7001",
+            "192.168.1.7:80",
+            "[::1]",
+            "[::1]:7001",
+            "localhost",
+            "LOCALHOST:1",
+            "localhost.",
+        ] {
+            assert_eq!(status(&[], &[("Host", host)]), 200, "{host}");
+        }
+        for host in [
+            "evil.example",
+            "evil.example:7001",
+            "localhost.evil.example",
+            "127.0.0.1.nip.io",
+            "2130706433",
+            "127.1",
+        ] {
+            assert_eq!(status(&["write.internal"], &[("Host", host)]), 421, "{host}");
+            assert_eq!(status(&["*"], &[("Host", host)]), 200, "{host}");
+        }
+        for host in ["write.internal", "Write.Internal:7001", "write.internal."] {
+            assert_eq!(status(&["write.internal"], &[("Host", host)]), 200, "{host}");
+        }
+        assert_eq!(status(&[], &[]), 200, "HTTP/1.0 needs no host");
+    }
+
+    #[test]
+    fn the_value_of_host_is_a_name_or_an_address_and_perhaps_a_port() {
+        for good in ["a", "a:80", "a:", "a_b-c.d", "127.0.0.1:1", "[::1]", "[::1]:65535"] {
+            assert!(is_host_and_port(good.as_bytes()), "{good}");
+        }
+        for bad in [
+            "", ":80", "x:abc", "x:99999", "a b", "u@a", "[::1", "[x]", "::1", "a:1:2", "[::1]x", "a/b",
+            "x:+1", "\u{e9}",
+        ] {
+            assert!(!is_host_and_port(bad.as_bytes()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_field_that_may_stand_once_is_refused_when_it_stands_twice() {
+        for name in ["Idempotency-Key", "X-Correlation-Id", "traceparent", "content-type", "Origin"] {
+            assert_eq!(status(&[], &[(name, "a"), (name, "a")]), 400, "{name}");
+        }
+        assert_eq!(
+            status(
+                &[],
+                &[("Accept", "a/b"), ("Accept", "c/d"), ("If-Match", "\"1\""), ("If-Match", "\"2\"")]
+            ),
+            200
+        );
+    }
+
+    #[test]
+    fn a_content_coding_is_never_ignored() {
+        for coding in ["gzip", "identity, br", "x-unknown", "GZIP"] {
+            assert_eq!(status(&[], &[("Content-Encoding", coding)]), 415, "{coding}");
+        }
+        assert_eq!(status(&[], &[("Content-Encoding", "identity"), ("Content-Encoding", "deflate")]), 415);
+        for coding in ["identity", "", " Identity , identity"] {
+            assert_eq!(status(&[], &[("Content-Encoding", coding)]), 200, "{coding}");
+        }
+    }
+}
