@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Served, WAITING, register, serve};
 use crate::about;
@@ -32,9 +33,12 @@ impl WriteService {
             |error| StartError::new(format!("cannot open the event store {}: {error}", config.db.display()));
         let log = EventLog::open(SqliteDatabase::open(&config.db).map_err(failed)?).map_err(failed)?;
         let metrics = Arc::new(metrics::Registry::default());
-        let on_commit = commit_metrics(&metrics, &log);
+        // Commits before the service serves are its own housekeeping, and not counted.
+        let is_serving = Arc::new(AtomicBool::new(false));
+        let on_commit = counted_while(&is_serving, commit_metrics(&metrics, &log));
         let bank = Executor::start(Arc::clone(&log), on_commit).map_err(failed)?;
         write_side::name_past_transfers(&bank, &log).map_err(failed)?;
+        is_serving.store(true, Ordering::Relaxed);
         let side = WriteSide::new(bank, Arc::clone(&log), LongPolls::new(LongPolls::DEFAULT_MAX));
         let served =
             serve(listener, &config.service, side, write_side::ROUTES, &about::WRITE, Arc::clone(&metrics))?;
@@ -71,6 +75,19 @@ fn show_waiting(metrics: &metrics::Registry, router: &Arc<Router<WriteSide>>) {
     let side = Arc::clone(router);
     let readers = move || side.state().waiting_readers() as f64;
     metrics.computed_gauge("tally_http_waiting_requests", WAITING, &[], readers);
+}
+
+/// Counts commits only while `is_serving`.
+fn counted_while(
+    is_serving: &Arc<AtomicBool>,
+    count: impl Fn(&Commit) + Send + 'static,
+) -> impl Fn(&Commit) + Send + 'static {
+    let is_serving = Arc::clone(is_serving);
+    move |commit| {
+        if is_serving.load(Ordering::Relaxed) {
+            count(commit);
+        }
+    }
 }
 
 /// What is counted at each commit, and the head of the log.

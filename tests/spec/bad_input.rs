@@ -1,5 +1,6 @@
 //! Bad input: each kind has its code and names what is bad, and none of it does any harm.
 
+mod admission;
 mod fields;
 mod headers;
 mod hostile;

@@ -55,10 +55,30 @@ fn a_log_of_every_schema_version_opens_verifies_and_says_what_it_said() {
         let key = [("Idempotency-Key", "golden")];
         let opened = write.client().post_with("/accounts", &key, &json!({"owner": "Ada Lovelace"}));
         assert_eq!(opened.expect(201).header("Idempotency-Replayed"), Some("true"));
+        an_old_transfer_keeps_its_id(&write.client(), &said);
         deposit(&write.client(), &said);
         assert_eq!(write.stop().status.code(), Some(0));
         assert_eq!(verify.run().status.code(), Some(0));
     }
+}
+
+/// A version that kept the id of a transfer in its events alone has recorded it: the same again is replayed,
+/// another one under that id is refused.
+fn an_old_transfer_keeps_its_id(client: &Client, feed: &Value) {
+    let events = feed["events"].as_array().unwrap();
+    let of_transfer = |event: &&Value| event["data"]["transfer_id"].is_string();
+    let halves: Vec<_> = events.iter().filter(of_transfer).take(2).collect();
+    let [out, into] = halves[..] else { panic!("there is no transfer in {feed}") };
+    let mut body = out["data"].clone();
+    body.as_object_mut().unwrap().remove("currency");
+    body["from"] = out["stream_id"].clone();
+    body["to"] = into["stream_id"].clone();
+    let again = client.post("/transfers", &body).expect(200);
+    assert_eq!(again.header("Idempotency-Replayed"), Some("true"));
+    assert_eq!(again.json()["position"], into["position"]);
+    assert_eq!(again.json()["version"], out["version"]);
+    body["amount"] = 1_000_000.into();
+    assert_eq!(client.post("/transfers", &body).expect(409).problem(), "transfer-exists");
 }
 
 #[test]

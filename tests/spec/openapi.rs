@@ -280,9 +280,12 @@ fn every_problem_of_a_service_answers_some_request_as_the_document_tells() {
     ] {
         let (document, subject) = (service.document(), service.ready_for(""));
         if service == Service::Write {
-            // A closed account, and a used key.
+            // A closed account, a used key, and a used transfer id.
             let closing = document.operation("close").call(&["Idempotency-Key"]).id(ADA, DAN);
             assert_eq!(closing.send(&subject.client).status, 200);
+            let transfer = document.operation("transfer").call(&[]);
+            let transfer = transfer.body(&with_transfer_id(2));
+            assert_eq!(transfer.send(&subject.client).status, 200);
         }
         let mut left: BTreeSet<_> = service.profile().problems().iter().map(|kind| kind.slug).collect();
         let elsewhere = problems::ALL.iter().map(|kind| kind.slug).chain(FAULTS);
@@ -295,6 +298,11 @@ fn every_problem_of_a_service_answers_some_request_as_the_document_tells() {
         }
         assert!(left.is_empty(), "{service:?}: not provoked: {left:?}");
     }
+}
+
+/// A transfer of that amount, always under the same id.
+fn with_transfer_id(amount: u64) -> String {
+    json!({"from": ADA, "to": BOB, "amount": amount, "transfer_id": NOBODY}).to_string()
 }
 
 type Provocation<'a> = (&'static str, Call, &'a str);
@@ -325,6 +333,7 @@ fn write_provocations(document: &Document) -> Vec<Provocation<'static>> {
         ("transfer", call("transfer").body(&transfer(ADA, ADA)), "same-account"),
         ("transfer", call("transfer").body(&transfer(ADA, ROB)), "currency-mismatch"),
         ("transfer", call("transfer").body(&transfer(ADA, NOBODY)), "account-not-found"),
+        ("transfer", call("transfer").body(&with_transfer_id(3)), "transfer-exists"),
         ("stream_events", call("stream_events").id(ADA, NOBODY), "not-found"),
         ("events", call("events").query("wait=31"), "invalid-query"),
     ]

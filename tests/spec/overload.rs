@@ -66,7 +66,7 @@ fn open_accounts(address: SocketAddr, end: Instant) -> Served {
     let mut served = Served::default();
     let body = r#"{"owner":"Ada"}"#;
     let request = format!(
-        "POST /accounts HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        "POST /accounts HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
     let mut peer = None;
@@ -216,7 +216,7 @@ fn a_crowd_that_comes_while_the_service_stands_still_is_served_when_it_goes_on()
     write.signal("CONT");
     for stream in crowd {
         let mut peer = Peer::on(stream, DEADLINE);
-        peer.send("GET /health HTTP/1.1\r\nHost: a\r\n\r\n");
+        peer.send("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
         assert_eq!(peer.answer().status, 200);
     }
 }
@@ -225,7 +225,7 @@ fn a_crowd_that_comes_while_the_service_stands_still_is_served_when_it_goes_on()
 fn more_long_polls_than_may_wait_leave_room_for_commands() {
     let directory = Directory::fresh();
     let write = System::write(&directory, "http://127.0.0.1:1").start();
-    let poll = b"GET /events?after=1000000&wait=30 HTTP/1.1\r\nHost: a\r\n\r\n";
+    let poll = b"GET /events?after=1000000&wait=30 HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let polls: Vec<_> = (0..POLLS)
         .map(|_| {
             let mut stream = TcpStream::connect(write.address()).unwrap();

@@ -64,7 +64,7 @@ fn a_sound_log_is_found_sound_with_status_0() {
     let ended = run(&directory);
     assert_eq!(ended.status.code(), Some(0), "{ended:?}");
     let report = ended.stdout.join("\n");
-    for words in ["44 events in 2 streams, head 44", "3 receipts, 1 snapshots", "last hash ", "\nsound"] {
+    for words in ["44 events in 2 streams, head 44", "5 receipts, 1 snapshots", "last hash ", "\nsound"] {
         assert!(report.contains(words), "{words} is not in {report}");
     }
     assert_eq!(std::fs::read(&path).unwrap(), before, "nothing was written");

@@ -31,17 +31,27 @@ impl Wire {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Reply {
-        let mut head = format!("{method} {target} HTTP/1.1\r\nHost: test\r\n");
+        let mut head = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n");
         headers.iter().for_each(|(name, value)| head.push_str(&format!("{name}: {value}\r\n")));
         if !headers.iter().any(|(name, _)| *name == "Transfer-Encoding") {
             head.push_str(&format!("Content-Length: {}\r\n", body.len()));
         }
-        let bytes = [head.as_bytes(), b"\r\n", body].concat();
+        self.exchange_bytes(&[head.as_bytes(), b"\r\n", body].concat(), method)
+    }
+
+    /// Sends exactly that text and reads the answer to a request of that method.
+    #[track_caller]
+    pub(crate) fn exchange(&mut self, text: &str, method: &str) -> Reply {
+        self.exchange_bytes(text.as_bytes(), method)
+    }
+
+    #[track_caller]
+    fn exchange_bytes(&mut self, bytes: &[u8], method: &str) -> Reply {
         let mut stream = self.open.take().unwrap_or_else(|| connect(&self.address));
         // A server may answer and close before it has read all; then the answer tells why.
-        let _ = stream.write_all(&bytes);
+        let _ = stream.write_all(bytes);
         let reply = receive(&mut stream, method)
-            .unwrap_or_else(|| panic!("{method} {target}: no whole answer to {} bytes", bytes.len()));
+            .unwrap_or_else(|| panic!("no whole answer to {:?}", String::from_utf8_lossy(bytes)));
         if reply.header("Connection") != Some("close") {
             self.open = Some(stream);
         }

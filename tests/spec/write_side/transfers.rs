@@ -89,3 +89,83 @@ fn balance(events: &[Value], id: &str) -> i64 {
         balance
     })
 }
+
+fn transfer_as(bank: &Bank, body: &Value, headers: &[(&str, &str)]) -> crate::support::Reply {
+    bank.client.post_with("/transfers", headers, body)
+}
+
+#[test]
+fn a_transfer_id_names_one_transfer_for_ever() {
+    let mut bank = Bank::start();
+    let (from, to) = (bank.open_holding(100), bank.open());
+    let id = Uuid::now_v7().to_string();
+    let body = |amount: u64| json!({"from": from, "to": to, "amount": amount, "transfer_id": id});
+    let first = transfer_as(&bank, &body(60), &[]).expect(200);
+    assert_eq!(first.header("Idempotency-Replayed"), None);
+    for restarted in [false, true] {
+        if restarted {
+            bank = bank.after_a_crash();
+        }
+        for headers in [&[][..], &[("Idempotency-Key", "k")]] {
+            let again = transfer_as(&bank, &body(60), headers).expect(200);
+            assert_eq!(again.header("Idempotency-Replayed"), Some("true"));
+            assert_eq!(again.json(), first.json());
+            let another = transfer_as(&bank, &body(61), headers);
+            assert_refused(&another, 409, "transfer-exists");
+        }
+        let upper = json!({"from": from, "to": to, "amount": 60, "transfer_id": id.to_uppercase()});
+        assert_eq!(transfer_as(&bank, &upper, &[]).expect(200).json(), first.json());
+        let described = json!({"from": from, "to": to, "amount": 60, "transfer_id": id, "description": "x"});
+        assert_refused(&transfer_as(&bank, &described, &[]), 409, "transfer-exists");
+        let back = json!({"from": to, "to": from, "amount": 60, "transfer_id": id});
+        assert_refused(&transfer_as(&bank, &back, &[]), 409, "transfer-exists");
+    }
+    assert_eq!(bank.head(), 5);
+}
+
+#[test]
+fn a_refused_transfer_leaves_its_id_free() {
+    let bank = Bank::start();
+    let (from, to) = (bank.open_holding(100), bank.open());
+    let id = Uuid::now_v7().to_string();
+    let body = |amount: u64| json!({"from": from, "to": to, "amount": amount, "transfer_id": id});
+    assert_refused(&transfer_as(&bank, &body(101), &[]), 422, "insufficient-funds");
+    assert_eq!(transfer_as(&bank, &body(100), &[]).expect(200).header("Idempotency-Replayed"), None);
+}
+
+#[test]
+fn the_id_that_a_transfer_was_given_names_it_too() {
+    let bank = Bank::start();
+    let (from, to) = (bank.open_holding(100), bank.open());
+    let first = bank.transfer(&from, &to, 7).expect(200);
+    let id = bank.events()[3]["data"]["transfer_id"].clone();
+    let again = json!({"from": from, "to": to, "amount": 7, "transfer_id": id});
+    assert_eq!(transfer_as(&bank, &again, &[]).expect(200).json(), first.json());
+    let other = json!({"from": from, "to": to, "amount": 8, "transfer_id": id});
+    assert_refused(&transfer_as(&bank, &other, &[]), 409, "transfer-exists");
+}
+
+#[test]
+fn of_many_clients_that_send_one_transfer_id_one_moves_the_money() {
+    let bank = Bank::start();
+    let (from, to) = (bank.open_holding(1_000), bank.open());
+    let body = json!({"from": from, "to": to, "amount": 1, "transfer_id": Uuid::now_v7()});
+    let receipts: Vec<Value> = std::thread::scope(|scope| {
+        let client = || transfer_as(&bank, &body, &[]).expect(200).json();
+        let clients: Vec<_> = (0..16).map(|_| scope.spawn(client)).collect();
+        clients.into_iter().map(|client| client.join().unwrap()).collect()
+    });
+    assert!(receipts.iter().all(|receipt| *receipt == receipts[0]));
+    assert_eq!(bank.head(), 5);
+}
+
+#[test]
+fn a_key_goes_before_a_transfer_id() {
+    let bank = Bank::start();
+    let (from, to) = (bank.open_holding(100), bank.open());
+    let key = [("Idempotency-Key", "k")];
+    let body = |amount: u64, id: Uuid| json!({"from": from, "to": to, "amount": amount, "transfer_id": id});
+    let (one, two) = (Uuid::now_v7(), Uuid::now_v7());
+    transfer_as(&bank, &body(1, one), &key).expect(200);
+    assert_refused(&transfer_as(&bank, &body(1, two), &key), 422, "idempotency-key-reused");
+}
