@@ -206,6 +206,7 @@ mod backup;
 mod cache;
 #[cfg(feature = "crash-points")]
 mod crash_point;
+mod database_file;
 mod error;
 mod event;
 mod executor;
@@ -223,6 +224,7 @@ mod projector;
 mod sqlite;
 mod sqlite_checkpoint;
 mod sqlite_file;
+mod sqlite_lock;
 mod sqlite_wal;
 mod store;
 mod verify;
@@ -232,6 +234,7 @@ pub use aggregate::{Aggregate, DecodeError, Event, Upcaster, decode, schema_vers
 pub use backup::backup;
 #[cfg(feature = "crash-points")]
 pub use crash_point::CRASH_POINTS;
+pub use database_file::{DatabaseFile, DatabasePath, Displaced, PathError, Scratch};
 pub use error::{Error, ExecuteError};
 pub use event::{Hash, Page, PageContent, RecordedEvent, chain};
 pub use executor::{Commit, Context, Execution, Executor, IdempotencyKey, Metadata, QUEUE_CAPACITY};

@@ -10,15 +10,15 @@
 //! **Invariant:** what a query sees contains every commit that [`Database::committed`] was told of
 //! before the query began; and a connection that lies idle holds no snapshot older than that.
 
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use rusqlite::Connection;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
 
 use super::problems::{RETRY_AFTER, STORAGE_FAILED};
+use crate::es::{DatabaseFile, Displaced};
 use crate::http::{Problem, problems};
 
 /// Queries at once for each core. They wait for the processor, not for anything else, so a few
@@ -35,12 +35,20 @@ const STATEMENTS: usize = 32;
 /// So long after a commit snapshots are kept again: under a steady stream of commits they would
 /// only be in the way.
 const QUIET: Duration = Duration::from_millis(50);
+/// How often queries compare the path of the database with the file that is open. For each query it would
+/// be a fiftieth of its cost.
+const CHECK_EVERY: Duration = Duration::from_millis(50);
 
 /// The read database, for queries.
 #[derive(Debug)]
 pub(super) struct Database {
-    path: PathBuf,
     pool: Mutex<Pool>,
+    file: Arc<DatabaseFile>,
+    /// Why no query is answered, from the last look at the file on.
+    displaced: Mutex<Option<Displaced>>,
+    is_displaced: AtomicBool,
+    /// When the path is compared with the file again, in microseconds after `started`.
+    check_at_micros: AtomicU64,
     returned: Condvar,
     /// Counts the commits that were told of.
     commits: AtomicU64,
@@ -75,12 +83,15 @@ impl Reader {
 }
 
 impl Database {
-    /// The database at `path`, which a projector holds open.
-    pub(super) fn new(path: &Path) -> Self {
+    /// The database in `file`, which a projector holds open.
+    pub(super) fn new(file: Arc<DatabaseFile>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let places = (cores * READERS_PER_CORE).min(MOST_READERS);
         Self {
-            path: path.to_owned(),
+            file,
+            displaced: Mutex::new(None),
+            is_displaced: AtomicBool::new(false),
+            check_at_micros: AtomicU64::new(0),
             pool: Mutex::new(Pool { idle: Vec::new(), places, waiting: 0 }),
             returned: Condvar::new(),
             commits: AtomicU64::new(0),
@@ -123,8 +134,7 @@ impl Database {
 
     /// Is told by the projector that it has committed, before anybody else is.
     pub(super) fn committed(&self) {
-        let micros = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.last_commit_micros.store(micros, Ordering::Relaxed);
+        self.last_commit_micros.store(self.micros(), Ordering::Relaxed);
         // Raised before the pool is locked: a reader that comes back later sees it then.
         self.commits.fetch_add(1, Ordering::SeqCst);
         self.lock().idle.retain_mut(|reader| reader.release().is_ok());
@@ -153,6 +163,7 @@ impl Database {
     }
 
     fn with_reader<T>(&self, read: impl FnOnce(&mut Reader) -> rusqlite::Result<T>) -> Result<T, Problem> {
+        self.check_now_and_then()?;
         let mut place = self.enter()?;
         let mut reader = match place.reader.take() {
             Some(reader) => reader,
@@ -162,6 +173,38 @@ impl Database {
         // After an error the connection is not trusted again.
         place.reader = result.is_ok().then_some(reader);
         result
+    }
+
+    /// Whether the path of the database still names the file whose rows are shown.
+    ///
+    /// # Errors
+    /// 503 when it does not: rows that no query will find after a restart are not shown either, and those of
+    /// another file that took the name never.
+    pub(super) fn check(&self) -> Result<(), Problem> {
+        let displaced = self.file.check().err();
+        let mut last = self.displaced.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = displaced;
+        self.is_displaced.store(last.is_some(), Ordering::Release);
+        last.as_ref().map_or(Ok(()), |displaced| Err(problem_of(displaced)))
+    }
+
+    /// As [`Database::check`], with what was found [`CHECK_EVERY`] ago at most.
+    fn check_now_and_then(&self) -> Result<(), Problem> {
+        let now = self.micros();
+        if now >= self.check_at_micros.load(Ordering::Relaxed) {
+            self.check_at_micros.store(now + CHECK_EVERY.as_micros() as u64, Ordering::Relaxed);
+            return self.check();
+        }
+        // No lock while all is well: queries run side by side.
+        if !self.is_displaced.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let last = self.displaced.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().map_or(Ok(()), |displaced| Err(problem_of(displaced)))
+    }
+
+    fn micros(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
     /// Takes a place among the readers, with the connection of an earlier one if there is any.
@@ -186,8 +229,7 @@ impl Database {
     }
 
     fn open(&self) -> rusqlite::Result<Reader> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let db = Connection::open_with_flags(&self.path, flags)?;
+        let db = self.file.reader()?;
         db.set_prepared_statement_cache_capacity(STATEMENTS);
         // A statement is planned once, not again for each value that is bound to it.
         db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
@@ -227,6 +269,11 @@ impl Drop for Place<'_> {
     }
 }
 
+/// The thread that watches the file logs it, once.
+fn problem_of(displaced: &Displaced) -> Problem {
+    Problem::new(&STORAGE_FAILED, displaced.to_string()).with_header("Retry-After", RETRY_AFTER)
+}
+
 fn failed(error: &rusqlite::Error) -> Problem {
     log::error!("a query failed: {error}");
     Problem::new(&STORAGE_FAILED, "the read database cannot be read").with_header("Retry-After", RETRY_AFTER)
@@ -243,7 +290,7 @@ mod tests {
         let writer = Connection::open(&*path).unwrap();
         writer.pragma_update(None, "journal_mode", "WAL").unwrap();
         writer.execute_batch("CREATE TABLE number (n); INSERT INTO number VALUES (0)").unwrap();
-        let mut database = Database::new(&path);
+        let mut database = Database::new(Arc::new(DatabaseFile::existing(&path).unwrap()));
         // Long ago: it is quiet from the start.
         database.started = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
         (path, writer, database)

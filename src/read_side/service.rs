@@ -16,6 +16,10 @@ use crate::http::LongPolls;
 /// How often a rebuild before serving looks how far it is.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
+/// How long a start waits for another read service that has the database: a restart that overlaps with the
+/// end of the service before it, which may take so long to finish its requests.
+const OVERLAP: Duration = Duration::from_secs(10);
+
 /// How much older the rows of a service that nobody asks may be while commands come fast. Read
 /// services that stand by then cost the write side a tenth of what they cost it in a hurry.
 const REST_WHILE_UNASKED: Duration = Duration::from_millis(100);
@@ -50,7 +54,7 @@ impl ReadSide {
     /// When the database cannot be opened, or the system has no threads.
     pub fn start(options: Options) -> Result<Self, StartError> {
         // The database first: when it is refused, nothing has begun.
-        let projector = Projector::open(&options.db, &projections())?;
+        let projector = Projector::open_within(OVERLAP, &options.db, &projections())?;
         let upstream = Upstream::start(options.registries.clone())?;
         let feed = HttpFeed::new(Arc::clone(&upstream));
         Self::follow(projector, upstream, feed, &options)
@@ -62,7 +66,7 @@ impl ReadSide {
         feed: impl Feed + Clone + 'static,
         options: &Options,
     ) -> Result<Self, StartError> {
-        let database = Arc::new(Database::new(&options.db));
+        let database = Arc::new(Database::new(Arc::clone(projector.file())));
         let pool = Arc::clone(&database);
         let source = Arc::clone(&upstream);
         let projector = projector.with_notice(move |notice| take_notice(&source, &notice));
@@ -103,6 +107,14 @@ impl ReadSide {
             }
             thread::sleep(PROGRESS_EVERY);
         }
+    }
+
+    /// Whether the database's path still names the file that is open.
+    ///
+    /// # Errors
+    /// What was found instead, and what to do.
+    pub fn check_file(&self) -> Result<(), String> {
+        self.database.check().map_err(|problem| problem.detail)
     }
 
     /// How each projection stands.

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::{Served, WAITING, register, serve};
+use super::file_watch::FileWatch;
+use super::{Served, WAITING, database_or_new, register, serve};
 use crate::about;
 use crate::account::Account;
 use crate::config::WriteConfig;
@@ -20,6 +21,7 @@ pub struct WriteService {
     registration: Registration,
     log: Arc<EventLog>,
     served: Served<WriteSide>,
+    _file_watch: FileWatch,
 }
 
 impl WriteService {
@@ -28,13 +30,16 @@ impl WriteService {
     /// # Errors
     /// When its database cannot be opened, it cannot listen, or the system has no thread for it.
     pub fn start(config: &WriteConfig) -> Result<Self, StartError> {
+        let db = database_or_new(&config.db)?;
         let listener = listen(&config.service.listen)?;
         let failed =
             |error| StartError::new(format!("cannot open the event store {}: {error}", config.db.display()));
-        let log = EventLog::open(SqliteDatabase::open(&config.db).map_err(failed)?).map_err(failed)?;
+        let log = EventLog::open(SqliteDatabase::open(&*db).map_err(failed)?).map_err(failed)?;
         let metrics = Arc::new(metrics::Registry::default());
         let on_commit = commit_metrics(&metrics, &log);
         let bank = Executor::<Account>::start(Arc::clone(&log), on_commit).map_err(failed)?;
+        let watched = Arc::clone(&log);
+        let file_watch = FileWatch::start(move || watched.check().map_err(|error| error.to_string()))?;
         let side = WriteSide::new(bank, Arc::clone(&log), LongPolls::new(LongPolls::DEFAULT_MAX));
         let served =
             serve(listener, &config.service, side, write_side::ROUTES, &about::WRITE, Arc::clone(&metrics))?;
@@ -46,7 +51,7 @@ impl WriteService {
             &served.server,
             config.heartbeat_interval,
         )?;
-        Ok(Self { registration, log, served })
+        Ok(Self { registration, log, served, _file_watch: file_watch })
     }
 
     /// Where it listens.

@@ -16,6 +16,7 @@ mod write_side;
 
 mod backup;
 mod damage;
+mod database_file;
 mod disk_faults;
 mod golden_databases;
 mod verify;

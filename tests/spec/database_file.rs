@@ -1,0 +1,472 @@
+//! A path is not a file: what happens to the file under a running service, second names, second processes.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::bank::{Bank, NO_REGISTRY};
+use crate::support::{Binary, Directory, Ended, Launch, Process, System, wait_for, wait_until};
+
+const LOG: &str = "write_db.sqlite3";
+const ROWS: &str = "read_db.sqlite3";
+const SUFFIXES: [&str; 3] = ["", "-wal", "-shm"];
+
+fn write_service(directory: &Directory) -> Launch {
+    Launch::on_free_port(Binary::Write, directory).flag("--registry", NO_REGISTRY)
+}
+
+fn read_service(directory: &Directory) -> Launch {
+    Launch::on_free_port(Binary::Read, directory).flag("--registry", NO_REGISTRY)
+}
+
+/// The database and what SQLite has beside it.
+fn files(path: &Path) -> Vec<PathBuf> {
+    let beside = |suffix: &str| PathBuf::from(format!("{}{suffix}", path.display()));
+    SUFFIXES.into_iter().map(beside).filter(|path| path.exists()).collect()
+}
+
+fn rename(from: &Path, to: &Path) {
+    let to = |suffix: &str| PathBuf::from(format!("{}{suffix}", to.display()));
+    for (file, suffix) in files(from).iter().zip(SUFFIXES) {
+        std::fs::rename(file, to(suffix)).unwrap();
+    }
+}
+
+#[track_caller]
+fn assert_ended(ended: &Ended, status: i32, reason: &str) {
+    assert_eq!((ended.status.code(), ended.stdout.len()), (Some(status), 0), "{ended:?}");
+    assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+    assert!(ended.stderr.contains(reason), "{reason}: {ended:?}");
+}
+
+/// Checks that the write service neither records nor claims to be well, and that it says why.
+#[track_caller]
+fn assert_takes_nothing(bank: &Bank, account: &str, reason: &str) {
+    let refused = bank.deposit(account, 1).expect(503);
+    assert_eq!(refused.problem(), "storage-failed");
+    assert!(refused.text().contains(reason), "{reason}: {}", refused.text());
+    let health = bank.client.get("/health").expect(503);
+    assert!(health.text().contains(reason), "{reason}: {}", health.text());
+    bank.process.wait_for_log(reason);
+}
+
+// ------------------------------------------------------- the file under a running write service
+
+#[test]
+fn a_file_that_was_removed_is_noticed_before_a_receipt_is_sent() {
+    let bank = Bank::start();
+    let account = bank.open();
+    files(&bank.directory().join(LOG)).iter().for_each(|file| std::fs::remove_file(file).unwrap());
+    assert_takes_nothing(&bank, &account, "was removed or renamed");
+    assert_eq!(bank.client.get("/events").expect(503).problem(), "storage-failed");
+    assert!(!bank.directory().join(LOG).exists(), "nothing is made in its place");
+    assert_eq!(bank.process.stderr().matches("not in its place").count(), 1, "{}", bank.process.stderr());
+}
+
+#[test]
+fn a_file_that_was_removed_is_noticed_without_a_command() {
+    let bank = Bank::start();
+    std::fs::remove_file(bank.directory().join(LOG)).unwrap();
+    bank.process.wait_for_log("was removed or renamed");
+    bank.client.get("/health").expect(503);
+}
+
+#[test]
+fn a_file_that_was_renamed_takes_nothing_until_it_is_back_and_loses_nothing() {
+    let bank = Bank::start();
+    let account = bank.open_holding(1);
+    let (path, elsewhere) = (bank.directory().join(LOG), bank.directory().join("elsewhere"));
+    for _ in 0..2 {
+        rename(&path, &elsewhere);
+        assert_takes_nothing(&bank, &account, "was removed or renamed");
+        rename(&elsewhere, &path);
+        wait_until("commands are taken again", || bank.deposit(&account, 1).status == 200);
+        bank.client.get("/health").expect(200);
+    }
+    bank.process.wait_for_log("is in its place again");
+    let events = bank.events();
+    let bank = bank.after_a_crash();
+    assert_eq!(bank.events(), events);
+    assert_eq!(events.len(), 4);
+}
+
+#[test]
+fn a_copy_that_took_the_name_of_the_log_is_never_written_to() {
+    let bank = Bank::start();
+    let account = bank.open_holding(1);
+    let (path, copy) = (bank.directory().join(LOG), bank.directory().join("copy"));
+    let backup = Launch::of(Binary::Write, bank.directory()).flag("--backup", "copy").run();
+    assert_eq!(backup.status.code(), Some(0), "{backup:?}");
+    let before = std::fs::read(&copy).unwrap();
+    std::fs::rename(&path, bank.directory().join("original")).unwrap();
+    std::fs::rename(&copy, &path).unwrap();
+    for _ in 0..3 {
+        assert_takes_nothing(&bank, &account, "is another file");
+    }
+    assert_eq!(bank.client.get("/events").expect(503).problem(), "storage-failed");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+    // A second service on the name is refused as long as the first one lives.
+    let second = write_service(bank.directory()).run();
+    assert_eq!(second.status.code(), Some(1), "{second:?}");
+    std::fs::rename(bank.directory().join("original"), &path).unwrap();
+    wait_until("commands are taken again", || bank.deposit(&account, 1).status == 200);
+}
+
+#[test]
+fn a_symbolic_link_that_took_the_name_of_the_log_is_not_the_log() {
+    let bank = Bank::start();
+    let account = bank.open();
+    let (path, elsewhere) = (bank.directory().join(LOG), bank.directory().join("elsewhere"));
+    std::fs::rename(&path, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+    // After a restart the write-ahead log would be looked for beside `elsewhere`.
+    assert_takes_nothing(&bank, &account, "is another file");
+}
+
+#[test]
+fn what_is_in_a_write_ahead_log_that_was_removed_is_saved_by_an_orderly_stop() {
+    for suffix in ["-wal", "-shm"] {
+        let bank = Bank::start();
+        let account = bank.open_holding(5);
+        std::fs::remove_file(bank.directory().join(&format!("{LOG}{suffix}"))).unwrap();
+        assert_takes_nothing(&bank, &account, "was removed or renamed");
+        let bank = bank.after_a_restart();
+        assert_eq!(bank.head(), 2, "{suffix}: every receipt holds");
+        bank.withdraw(&account, 5).expect(200);
+    }
+}
+
+#[test]
+fn a_directory_that_was_renamed_is_noticed_like_the_file_in_it() {
+    let outer = Directory::fresh();
+    let process = write_service(&outer).flag("--db", "data/log.sqlite3").start();
+    let open = || process.client().post("/accounts", &json!({"owner": "Ada"})).status;
+    assert_eq!(open(), 201);
+    std::fs::rename(outer.join("data"), outer.join("moved")).unwrap();
+    assert_eq!(open(), 503);
+    std::fs::rename(outer.join("moved"), outer.join("data")).unwrap();
+    wait_until("commands are taken again", || open() == 201);
+}
+
+// ------------------------------------------------------------ second names, second processes
+
+#[test]
+fn a_log_has_one_writer_whatever_name_it_is_given() {
+    let bank = Bank::start();
+    let account = bank.open();
+    let (path, directory) = (bank.directory().join(LOG), bank.directory());
+    std::os::unix::fs::symlink(&path, directory.join("link")).unwrap();
+    std::os::unix::fs::symlink("link", directory.join("link-to-link")).unwrap();
+    std::os::unix::fs::symlink(directory.path(), directory.join("folder")).unwrap();
+    for name in ["link", "link-to-link", "folder/write_db.sqlite3", "./write_db.sqlite3"] {
+        let second = write_service(directory).flag("--db", name).run();
+        assert_ended(&second, 1, "another process writes to it");
+        assert!(second.stderr.contains(&format!("process {}", bank.process.id())), "{second:?}");
+    }
+    bank.deposit(&account, 1).expect(200);
+}
+
+#[test]
+fn a_link_to_a_log_keeps_its_files_beside_the_log() {
+    let (data, directory) = (Directory::fresh(), Directory::fresh());
+    std::fs::write(data.join(LOG), "").unwrap();
+    std::os::unix::fs::symlink(data.join(LOG), directory.join("link")).unwrap();
+    let process = write_service(&directory).flag("--db", "link").start();
+    process.client().post("/accounts", &json!({"owner": "Ada"})).expect(201);
+    assert_eq!(files(&data.join(LOG)).len(), 3);
+    assert_eq!(files(&directory.join("link")).len(), 1);
+    process.kill();
+    assert_eq!(Bank::on(data).head(), 1);
+}
+
+#[test]
+fn a_log_that_was_renamed_while_it_is_in_use_has_one_writer() {
+    let bank = Bank::start();
+    bank.open_holding(5);
+    std::fs::rename(bank.directory().join(LOG), bank.directory().join("renamed")).unwrap();
+    for flags in [&[][..], &["--verify"], &["--backup", "copy"]] {
+        let launch = write_service(bank.directory()).flag("--db", "renamed");
+        let second = flags.iter().fold(launch, |launch, flag| launch.argument(flag)).run();
+        assert_ended(&second, 1, "under another name");
+    }
+    assert!(!bank.directory().join("renamed-wal").exists() && !bank.directory().join("copy").exists());
+}
+
+#[test]
+fn a_file_with_several_hard_links_is_refused() {
+    let bank = Bank::start();
+    let account = bank.open();
+    std::fs::hard_link(bank.directory().join(LOG), bank.directory().join("second")).unwrap();
+    for name in ["second", LOG] {
+        let ended = write_service(bank.directory()).flag("--db", name).run();
+        assert_ended(&ended, 2, "2 names (hard links)");
+    }
+    let ended = read_service(bank.directory()).flag("--db", "second").run();
+    assert_ended(&ended, 2, "2 names (hard links)");
+    bank.deposit(&account, 1).expect(200);
+}
+
+#[test]
+fn a_log_that_is_mounted_in_a_second_place_has_one_writer() {
+    let bank = Bank::start();
+    bank.open();
+    let other = Directory::fresh();
+    let script = format!(
+        "touch m.sqlite3 && mount --bind {} m.sqlite3 && exec \"$0\" \"$@\"",
+        bank.directory().join(LOG).display()
+    );
+    let mounted = ["unshare", "--mount", "sh", "-c", &script];
+    if !Command::new("unshare").args(["--mount", "true"]).status().is_ok_and(|status| status.success()) {
+        eprintln!("skipped: mounts are not allowed here");
+        return;
+    }
+    let second = write_service(&other).flag("--db", "m.sqlite3").under(&mounted).run();
+    assert_ended(&second, 1, "under another name");
+}
+
+// ---------------------------------------------------------------------------- bad paths
+
+#[test]
+fn a_path_that_can_be_no_database_is_one_line_and_exit_status_2() {
+    let directory = Directory::fresh();
+    assert!(Command::new("mkfifo").arg(directory.join("pipe")).status().unwrap().success());
+    std::fs::create_dir(directory.join("folder")).unwrap();
+    std::os::unix::fs::symlink("nowhere", directory.join("dangling")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(directory.join("socket")).unwrap();
+    let bad = [
+        ("", "empty"),
+        (":memory:", "not a file"),
+        ("pipe", "a named pipe"),
+        ("folder", "a directory"),
+        ("dangling", "does not exist"),
+        ("socket", "a socket"),
+        ("/dev/null", "a device"),
+        ("new/", "a directory"),
+    ];
+    for (path, reason) in bad {
+        for launch in [
+            write_service(&directory).flag("--db", path),
+            write_service(&directory).flag("--db", path).argument("--verify"),
+            write_service(&directory).flag("--db", path).flag("--backup", "copy"),
+            read_service(&directory).flag("--db", path),
+            read_service(&directory).flag("--db", path).argument("--verify"),
+            write_service(&directory).variable("TALLY_DB", path),
+        ] {
+            assert_ended(&launch.run(), 2, reason);
+        }
+    }
+    let memory = write_service(&directory).flag("--event-store", "sqlite::memory:").run();
+    assert_ended(&memory, 2, "not a file");
+    let memory = write_service(&directory).flag("--backup", ":memory:").run();
+    assert_ended(&memory, 2, "not a file");
+    assert!(!directory.join(":memory:").exists() && !directory.join("nowhere").exists());
+}
+
+#[test]
+fn a_file_beside_the_database_that_is_no_file_is_refused() {
+    for suffix in ["-wal", "-shm", "-lock", "-journal"] {
+        let directory = Directory::fresh();
+        let pipe = directory.join(&format!("{LOG}{suffix}"));
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert_ended(&write_service(&directory).run(), 2, "a named pipe");
+        assert!(!directory.join(LOG).exists());
+    }
+}
+
+#[test]
+fn a_path_is_a_path_whatever_sqlite_would_make_of_it() {
+    let directory = Directory::fresh();
+    for name in ["file:log.sqlite3", "file::memory:?cache=shared", "log.sqlite3?mode=memory", "a%41 b"] {
+        let process = write_service(&directory).flag("--db", name).start();
+        process.client().post("/accounts", &json!({"owner": "Ada"})).expect(201);
+        assert_eq!(process.stop().status.code(), Some(0));
+        assert!(std::fs::metadata(directory.join(name)).unwrap().len() > 0, "{name}");
+        let copy = format!("{name}.copy");
+        for flags in [&["--verify"][..], &["--backup", &copy]] {
+            let launch = Launch::of(Binary::Write, &directory).flag("--db", name);
+            let ended = flags.iter().fold(launch, |launch, flag| launch.argument(flag)).run();
+            assert_eq!(ended.status.code(), Some(0), "{name}: {ended:?}");
+        }
+        assert!(std::fs::metadata(directory.join(&copy)).unwrap().len() > 0, "{copy}");
+        let read = read_service(&directory).flag("--db", format!("{name}.read")).start();
+        assert!(std::fs::metadata(directory.join(&format!("{name}.read"))).unwrap().is_file());
+        assert_eq!(read.stop().status.code(), Some(0));
+    }
+}
+
+#[test]
+fn folders_of_a_database_are_made_where_they_are_missing_and_not_by_a_look() {
+    let directory = Directory::fresh();
+    let verified = write_service(&directory).flag("--db", "a/b/log.sqlite3").argument("--verify").run();
+    assert_eq!((verified.status.code(), directory.join("a").exists()), (Some(1), false), "{verified:?}");
+    write_service(&directory).flag("--db", "a/b/log.sqlite3").start();
+    read_service(&directory).flag("--db", "c/d/rows.sqlite3").start();
+    assert!(directory.join("a/b/log.sqlite3").exists() && directory.join("c/d/rows.sqlite3").exists());
+    std::fs::write(directory.join("file"), "").unwrap();
+    let ended = write_service(&directory).flag("--db", "file/log.sqlite3").run();
+    assert_ended(&ended, 1, "cannot make the directory");
+}
+
+// ----------------------------------------------------------------------------- the lock file
+
+#[test]
+fn a_log_that_is_gone_is_known_for_a_loss_and_no_new_one_is_begun() {
+    let bank = Bank::start();
+    bank.open();
+    let directory = bank.stopped();
+    std::fs::rename(directory.join(LOG), directory.join("elsewhere")).unwrap();
+    assert_ended(&write_service(&directory).run(), 1, "to begin another log, delete");
+    assert!(!directory.join(LOG).exists());
+    std::fs::rename(directory.join("elsewhere"), directory.join(LOG)).unwrap();
+    assert_eq!(Bank::on(directory).head(), 1);
+}
+
+fn mode(path: &Path) -> u32 {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn the_lock_file_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let bank = Bank::start();
+    let directory = bank.stopped();
+    let lock = directory.join("write_db.sqlite3-lock");
+    assert_eq!(mode(&lock), 0o600);
+    std::fs::set_permissions(&lock, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let bank = Bank::on(directory);
+    assert_eq!(mode(&bank.directory().join("write_db.sqlite3-lock")), 0o600);
+}
+
+#[test]
+fn a_lock_that_keeps_the_service_from_starting_is_named_with_its_process() {
+    for name in [LOG, "write_db.sqlite3-lock"] {
+        let directory = Bank::start().stopped();
+        let file = std::fs::File::open(directory.join(name)).unwrap();
+        file.lock_shared().unwrap();
+        let ended = write_service(&directory).run();
+        assert_ended(&ended, 1, "as a shared lock");
+        assert!(ended.stderr.contains(&format!("process {}", std::process::id())), "{ended:?}");
+        file.unlock().unwrap();
+        write_service(&directory).start();
+    }
+}
+
+#[test]
+fn a_look_by_another_process_does_not_keep_the_service_from_starting() {
+    let mut directory = Bank::start().stopped();
+    for _ in 0..5 {
+        let verifying = Launch::of(Binary::Write, &directory).argument("--verify").spawn();
+        directory = Bank::on(directory).stopped();
+        assert_eq!(verifying.ended().status.code(), Some(0));
+    }
+}
+
+// ------------------------------------------------------------------------- the read database
+
+fn account_in(system: &System) -> (String, u64) {
+    let receipt = system.commands().post("/accounts", &json!({"owner": "Ada"})).expect(201).json();
+    (receipt["stream_id"].as_str().unwrap().to_owned(), receipt["position"].as_u64().unwrap())
+}
+
+fn look(system: &System, account: &str, position: u64) -> u16 {
+    system.queries().get(&format!("/accounts/{account}?min_position={position}&wait=30")).status
+}
+
+#[test]
+fn a_read_database_has_one_read_service_whatever_name_it_is_given() {
+    let directory = Directory::fresh();
+    let first = read_service(&directory).start();
+    std::os::unix::fs::symlink(ROWS, directory.join("link")).unwrap();
+    let second = read_service(&directory).spawn();
+    let third = read_service(&directory).flag("--db", "link").spawn();
+    for refused in [second.ended(), third.ended()] {
+        assert_ended(&refused, 1, "is the read database of another process");
+        assert!(refused.stderr.contains(&format!("process {}", first.id())), "{refused:?}");
+    }
+    first.client().get("/health").expect(200);
+}
+
+#[test]
+fn a_read_service_waits_for_the_one_before_it_to_go() {
+    let directory = Directory::fresh();
+    let registry = System::registry(&directory).start();
+    // On one address, as a restart is.
+    let launch = System::read(&directory, &registry.url());
+    let first = launch.start();
+    let address = first.address().to_owned();
+    let again =
+        Launch::of(Binary::Read, &directory).flag("--registry", registry.url()).flag("--listen", &address);
+    let mut second = again.spawn();
+    let lock_is_waited_for = || has_open(&second, ROWS);
+    wait_until("the second looks at the database", lock_is_waited_for);
+    assert_eq!(first.stop().status.code(), Some(0));
+    second.wait_until_ready();
+    second.client().get("/health").expect(200);
+}
+
+fn has_open(process: &Process, name: &str) -> bool {
+    let descriptors = std::fs::read_dir(format!("/proc/{}/fd", process.id())).unwrap().flatten();
+    descriptors.filter_map(|entry| std::fs::read_link(entry.path()).ok()).any(|path| path.ends_with(name))
+}
+
+#[test]
+fn read_models_are_verified_beside_the_service_that_owns_them() {
+    let system = System::start();
+    let (account, position) = account_in(&system);
+    assert_eq!(look(&system, &account, position), 200);
+    let verify = System::read(&system.directory, &system.registry.url()).argument("--verify");
+    let ended = verify.run();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert_no_scratch(&system.directory);
+}
+
+#[test]
+fn a_read_database_that_was_removed_answers_503_and_says_so() {
+    let system = System::start();
+    let (account, position) = account_in(&system);
+    assert_eq!(look(&system, &account, position), 200);
+    files(&system.directory.join(ROWS)).iter().for_each(|file| std::fs::remove_file(file).unwrap());
+    let reply = wait_for("queries are refused", || {
+        Some(system.queries().get(&format!("/accounts/{account}"))).filter(|reply| reply.status == 503)
+    });
+    assert_eq!(reply.problem(), "storage-failed");
+    let health = system.queries().get("/health").expect(503);
+    assert!(health.text().contains("was removed or renamed"), "{}", health.text());
+    system.read.wait_for_log("was removed or renamed");
+    // A restart fills a new one.
+    let System { read, write, registry, directory } = system;
+    assert_eq!(read.stop().status.code(), Some(0));
+    let read = System::read(&directory, &registry.url()).start();
+    let system = System { read, write, registry, directory };
+    wait_until("the rows are there again", || look(&system, &account, position) == 200);
+}
+
+#[test]
+fn a_copy_that_took_the_name_of_the_read_database_is_neither_read_nor_written() {
+    let system = System::start();
+    let (account, position) = account_in(&system);
+    assert_eq!(look(&system, &account, position), 200);
+    let (path, elsewhere) = (system.directory.join(ROWS), system.directory.join("elsewhere"));
+    rename(&path, &elsewhere);
+    let copy = rusqlite::Connection::open(&path).unwrap();
+    copy.execute_batch("CREATE TABLE accounts (account_id, balance)").unwrap();
+    drop(copy);
+    let copied = std::fs::read(&path).unwrap();
+    wait_until("queries are refused", || system.queries().get("/accounts").status == 503);
+    let deposit = system.commands().post(&format!("/accounts/{account}/deposit"), &json!({"amount": 1}));
+    let position = deposit.expect(200).json()["position"].as_u64().unwrap();
+    system.read.wait_for_log("is another file");
+    assert_eq!(std::fs::read(&path).unwrap(), copied);
+    std::fs::remove_file(&path).unwrap();
+    rename(&elsewhere, &path);
+    wait_until("it follows again", || look(&system, &account, position) == 200);
+    wait_until("it is healthy again", || system.queries().get("/health").status == 200);
+}
+
+fn assert_no_scratch(directory: &Directory) {
+    let names = std::fs::read_dir(directory.path()).unwrap().flatten();
+    let left: Vec<_> = names.map(|entry| entry.file_name().into_string().unwrap()).collect();
+    assert!(!left.iter().any(|name| name.contains("-scratch-")), "{left:?}");
+}
