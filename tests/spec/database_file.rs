@@ -5,8 +5,9 @@ use std::process::Command;
 
 use serde_json::json;
 
+use crate::backup::assert_no_scratch;
 use crate::bank::{Bank, NO_REGISTRY};
-use crate::support::{Binary, Directory, Ended, Launch, Process, System, wait_for, wait_until};
+use crate::support::{Binary, Directory, Ended, Launch, System, wait_for, wait_until};
 
 const LOG: &str = "write_db.sqlite3";
 const ROWS: &str = "read_db.sqlite3";
@@ -251,7 +252,6 @@ fn a_path_that_can_be_no_database_is_one_line_and_exit_status_2() {
             write_service(&directory).flag("--db", path).flag("--backup", "copy"),
             read_service(&directory).flag("--db", path),
             read_service(&directory).flag("--db", path).argument("--verify"),
-            write_service(&directory).variable("TALLY_DB", path),
         ] {
             assert_ended(&launch.run(), 2, reason);
         }
@@ -399,16 +399,10 @@ fn a_read_service_waits_for_the_one_before_it_to_go() {
     let again =
         Launch::of(Binary::Read, &directory).flag("--registry", registry.url()).flag("--listen", &address);
     let mut second = again.spawn();
-    let lock_is_waited_for = || has_open(&second, ROWS);
-    wait_until("the second looks at the database", lock_is_waited_for);
+    wait_until("the second looks at the database", || second.has_open(ROWS));
     assert_eq!(first.stop().status.code(), Some(0));
     second.wait_until_ready();
     second.client().get("/health").expect(200);
-}
-
-fn has_open(process: &Process, name: &str) -> bool {
-    let descriptors = std::fs::read_dir(format!("/proc/{}/fd", process.id())).unwrap().flatten();
-    descriptors.filter_map(|entry| std::fs::read_link(entry.path()).ok()).any(|path| path.ends_with(name))
 }
 
 #[test]
@@ -463,10 +457,4 @@ fn a_copy_that_took_the_name_of_the_read_database_is_neither_read_nor_written() 
     rename(&elsewhere, &path);
     wait_until("it follows again", || look(&system, &account, position) == 200);
     wait_until("it is healthy again", || system.queries().get("/health").status == 200);
-}
-
-fn assert_no_scratch(directory: &Directory) {
-    let names = std::fs::read_dir(directory.path()).unwrap().flatten();
-    let left: Vec<_> = names.map(|entry| entry.file_name().into_string().unwrap()).collect();
-    assert!(!left.iter().any(|name| name.contains("-scratch-")), "{left:?}");
 }

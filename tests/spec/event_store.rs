@@ -248,7 +248,8 @@ fn a_file_that_is_no_log_is_refused_and_left_alone() {
         (text, "not a database"),
         (newer, "version 99"),
         (stripped, "schema.sql"),
-        (directory.join("no/such/folder.sqlite3"), "unable to open"),
+        (directory.join("no/such/folder.sqlite3"), "its directory cannot be used"),
+        (directory.path().to_owned(), "a directory"),
     ] {
         let before = std::fs::read(&path).ok();
         let Err(Error::Unusable(what)) = SqliteDatabase::open(&path) else {
@@ -264,11 +265,13 @@ fn a_log_has_one_writer() {
     let directory = Directory::fresh();
     let path = directory.join("write_db.sqlite3");
     let first = SqliteDatabase::open(&path).unwrap();
-    let _writer = first.writer().unwrap();
+    let writer = first.writer().unwrap();
     let second = SqliteDatabase::open(&path).unwrap();
     let Err(Error::Unusable(what)) = second.writer() else { panic!("two writers") };
     assert!(what.contains("another process"), "{what}");
     drop(first);
+    assert!(second.writer().is_err(), "the writer has the log as long as it lives");
+    drop(writer);
     second.writer().expect("the first has gone");
 }
 

@@ -19,6 +19,7 @@ mod damage;
 mod database_file;
 mod disk_faults;
 mod golden_databases;
+mod tools_of_the_trade;
 mod verify;
 
 mod discovery_client;
