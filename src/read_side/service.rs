@@ -1,7 +1,7 @@
 //! The read side at work: the database, the projector that fills it, and who waits for it.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -27,8 +27,6 @@ const REST_WHILE_UNASKED: Duration = Duration::from_millis(100);
 /// What the read side is told.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Its database; created when it is not there.
-    pub db: PathBuf,
     /// Where to look for the write side.
     pub registries: Vec<BaseUrl>,
     /// The longest pause between two looks at the feed, 30 s at most.
@@ -47,14 +45,20 @@ pub struct ReadSide {
 }
 
 impl ReadSide {
-    /// Opens the database and begins to follow the write side, wherever the registries say it is,
-    /// now or later.
+    /// Opens the read database, and waits until another read service that has it is gone.
     ///
     /// # Errors
-    /// When the database cannot be opened, or the system has no threads.
-    pub fn start(options: Options) -> Result<Self, StartError> {
-        // The database first: when it is refused, nothing has begun.
-        let projector = Projector::open_within(OVERLAP, &options.db, &projections())?;
+    /// When the database cannot be opened, or another service still has it after ten seconds.
+    pub fn open(db: &Path) -> Result<Projector, StartError> {
+        Ok(Projector::open_within(OVERLAP, db, &projections())?)
+    }
+
+    /// Begins to follow the write side, wherever the registries say it is, now or later, with the database
+    /// from [`ReadSide::open`].
+    ///
+    /// # Errors
+    /// When the system has no threads.
+    pub fn start(projector: Projector, options: Options) -> Result<Self, StartError> {
         let upstream = Upstream::start(options.registries.clone())?;
         let feed = HttpFeed::new(Arc::clone(&upstream));
         Self::follow(projector, upstream, feed, &options)
@@ -78,13 +82,9 @@ impl ReadSide {
 
     /// The service over another feed than a write side's, for tests.
     #[cfg(test)]
-    pub(super) fn over(db: &std::path::Path, feed: impl Feed + Clone + 'static) -> Result<Self, StartError> {
-        let options = Options {
-            db: db.to_owned(),
-            registries: Vec::new(),
-            poll_interval: Duration::from_millis(20),
-            max_waits: 1,
-        };
+    pub(super) fn over(db: &Path, feed: impl Feed + Clone + 'static) -> Result<Self, StartError> {
+        let options =
+            Options { registries: Vec::new(), poll_interval: Duration::from_millis(20), max_waits: 1 };
         let projector = Projector::open(db, &projections())?;
         Self::follow(projector, Upstream::start(Vec::new())?, feed, &options)
     }

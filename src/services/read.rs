@@ -32,15 +32,16 @@ impl ReadService {
         config: &ReadConfig,
         progress: impl FnMut(&[ProjectionStatus]) -> Patience,
     ) -> Result<Self, StartError> {
+        let failed = |error: read_side::StartError| StartError::new(error.to_string());
+        // Before the address is taken: the service that has the database may listen on the same one.
+        let projector = ReadSide::open(&database_or_new(&config.db)?).map_err(failed)?;
+        let listener = listen(&config.service.listen)?;
         let options = read_side::Options {
-            db: database_or_new(&config.db)?.to_path_buf(),
             registries: config.registries.clone(),
             poll_interval: config.poll_interval,
             max_waits: LongPolls::DEFAULT_MAX,
         };
-        // Before the address is taken: the service that has the database may listen on the same one.
-        let side = ReadSide::start(options).map_err(|error| StartError::new(error.to_string()))?;
-        let listener = listen(&config.service.listen)?;
+        let side = ReadSide::start(projector, options).map_err(failed)?;
         match config.task {
             ReadTask::Serve | ReadTask::Verify => {}
             ReadTask::RebuildThenServe => side.rebuild_all(progress),

@@ -115,6 +115,14 @@ fn a_copy_that_took_the_name_of_the_log_is_never_written_to() {
 }
 
 #[test]
+fn a_log_that_was_emptied_takes_nothing() {
+    let bank = Bank::start();
+    let account = bank.open();
+    std::fs::File::create(bank.directory().join(LOG)).unwrap();
+    assert_takes_nothing(&bank, &account, "was emptied");
+}
+
+#[test]
 fn a_symbolic_link_that_took_the_name_of_the_log_is_not_the_log() {
     let bank = Bank::start();
     let account = bank.open();

@@ -43,7 +43,11 @@ impl Identity {
     /// The identity of what that path names. A symbolic link is not followed: a link that took the name of
     /// the database would leave the write-ahead log behind.
     pub(super) fn at(path: &Path) -> io::Result<Self> {
-        std::fs::symlink_metadata(path).map(|file| Self::of(&file))
+        Self::and_length_at(path).map(|(identity, _)| identity)
+    }
+
+    pub(super) fn and_length_at(path: &Path) -> io::Result<(Self, u64)> {
+        std::fs::symlink_metadata(path).map(|file| (Self::of(&file), file.len()))
     }
 }
 

@@ -100,8 +100,12 @@ impl DatabaseFile {
     /// # Errors
     /// What was found instead, and what the operator can do.
     pub fn check(&self) -> Result<(), Displaced> {
-        look(&self.path, self.handle.identity(), Displaced::database)?;
+        let length = look(&self.path, self.handle.identity(), Displaced::database)?;
         let beside = *self.beside.lock().unwrap_or_else(PoisonError::into_inner);
+        // What is watched has been written to.
+        if length == 0 && beside.iter().any(Option::is_some) {
+            return Err(Displaced::emptied(&self.path));
+        }
         for (suffix, identity) in BESIDE.into_iter().zip(beside) {
             if let Some(identity) = identity {
                 look(&self.path.beside(suffix), identity, Displaced::beside)?;
@@ -161,9 +165,10 @@ impl DatabaseFile {
     }
 }
 
-fn look(path: &Path, identity: Identity, say: fn(&Path, &str) -> Displaced) -> Result<(), Displaced> {
-    match Identity::at(path) {
-        Ok(found) if found == identity => Ok(()),
+/// The length of the file at that path, when it is the one of that identity.
+fn look(path: &Path, identity: Identity, say: fn(&Path, &str) -> Displaced) -> Result<u64, Displaced> {
+    match Identity::and_length_at(path) {
+        Ok((found, length)) if found == identity => Ok(length),
         Ok(_) => Err(say(path, "is another file than the one that this process opened")),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             Err(say(path, "was removed or renamed while this process had it open"))
@@ -180,6 +185,13 @@ impl Displaced {
     fn database(path: &Path, what: &str) -> Self {
         Self(format!(
             "{} {what}: put the file back under its name, or restart the service to use what is there",
+            path.display()
+        ))
+    }
+
+    fn emptied(path: &Path) -> Self {
+        Self(format!(
+            "{} was emptied while this process had it open: stop the service and restore a backup",
             path.display()
         ))
     }
