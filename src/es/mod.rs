@@ -132,7 +132,7 @@
 //! let rows = Connection::open(&path)?;
 //! let times: u64 = rows.query_row("SELECT times FROM openings WHERE badge = 'ada'", [], |row| row.get(0))?;
 //! assert_eq!(times, 1);
-//! # drop((running, rows, doors, log));
+//! # drop((rows, running, doors, log));
 //! # std::fs::remove_dir_all(&directory)?;
 //! # Ok(())
 //! # }

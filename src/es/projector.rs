@@ -76,6 +76,9 @@ enum Footprint {
     Large,
 }
 
+/// How long the lock on the database is waited for: a verification has it for the moment of a look.
+const LOOK: Duration = Duration::from_millis(500);
+
 /// A page with so many events is a part of a replay, not of following.
 const LARGE_PAGE: usize = 1_000;
 
@@ -109,7 +112,7 @@ impl Projector {
     /// # Errors
     /// See [`OpenError`]; the file is not changed then.
     pub fn open(path: &Path, definitions: &[Definition]) -> Result<Self, OpenError> {
-        Self::open_within(Duration::ZERO, path, definitions)
+        Self::open_within(LOOK, path, definitions)
     }
 
     /// As [`Projector::open`], and waits for `patience` at most while another process has the database.

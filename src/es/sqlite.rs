@@ -128,6 +128,17 @@ impl SqliteStore {
         Ok(self.connection.prepare_cached(sql)?)
     }
 
+    /// Moves what the write-ahead log holds into the database, when the file may not be found under its name
+    /// again: a restart would miss a write-ahead log that was removed, but not the database.
+    fn save(&self) {
+        if !self.connection.is_autocommit() {
+            // The transaction is given up anyway.
+            drop(self.connection.execute_batch("ROLLBACK"));
+        }
+        // The error that led here is told; an orderly stop moves what this could not.
+        drop(self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())));
+    }
+
     /// Writes as much as commands do, to the disk, in the one table whose rows mean nothing.
     fn probe(&self) -> Result<(), Error> {
         let insert =
@@ -233,7 +244,7 @@ impl EventStore for SqliteStore {
 
     fn recover(&mut self) -> Result<(), Error> {
         // Dropping the old connection gives up its transaction.
-        self.connection = connect(&self.file, Access::Write)?;
+        self.connection = connect(&self.file, Access::Write).inspect_err(|_| self.save())?;
         // On a full disk, the write-ahead log may be used from its beginning again once it is moved into
         // the database. It keeps its size: what it gave back, somebody else might take. A reader may
         // be in the way; then the next call tries again.

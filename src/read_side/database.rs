@@ -10,13 +10,14 @@
 //! **Invariant:** what a query sees contains every commit that [`Database::committed`] was told of
 //! before the query began; and a connection that lies idle holds no snapshot older than that.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
+use super::place::Place;
 use super::problems::{RETRY_AFTER, STORAGE_FAILED};
 use crate::es::{DatabaseFile, Displaced};
 use crate::http::{Problem, problems};
@@ -35,20 +36,12 @@ const STATEMENTS: usize = 32;
 /// So long after a commit snapshots are kept again: under a steady stream of commits they would
 /// only be in the way.
 const QUIET: Duration = Duration::from_millis(50);
-/// How often queries compare the path of the database with the file that is open. For each query it would
-/// be a fiftieth of its cost.
-const CHECK_EVERY: Duration = Duration::from_millis(50);
 
 /// The read database, for queries.
 #[derive(Debug)]
 pub(super) struct Database {
     pool: Mutex<Pool>,
-    file: Arc<DatabaseFile>,
-    /// Why no query is answered, from the last look at the file on.
-    displaced: Mutex<Option<Displaced>>,
-    is_displaced: AtomicBool,
-    /// When the path is compared with the file again, in microseconds after `started`.
-    check_at_micros: AtomicU64,
+    place: Place,
     returned: Condvar,
     /// Counts the commits that were told of.
     commits: AtomicU64,
@@ -88,10 +81,7 @@ impl Database {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let places = (cores * READERS_PER_CORE).min(MOST_READERS);
         Self {
-            file,
-            displaced: Mutex::new(None),
-            is_displaced: AtomicBool::new(false),
-            check_at_micros: AtomicU64::new(0),
+            place: Place::of(file),
             pool: Mutex::new(Pool { idle: Vec::new(), places, waiting: 0 }),
             returned: Condvar::new(),
             commits: AtomicU64::new(0),
@@ -163,7 +153,7 @@ impl Database {
     }
 
     fn with_reader<T>(&self, read: impl FnOnce(&mut Reader) -> rusqlite::Result<T>) -> Result<T, Problem> {
-        self.check_now_and_then()?;
+        self.place.check_now_and_then().map_err(|displaced| problem_of(&displaced))?;
         let mut place = self.enter()?;
         let mut reader = match place.reader.take() {
             Some(reader) => reader,
@@ -178,29 +168,9 @@ impl Database {
     /// Whether the path of the database still names the file whose rows are shown.
     ///
     /// # Errors
-    /// 503 when it does not: rows that no query will find after a restart are not shown either, and those of
-    /// another file that took the name never.
-    pub(super) fn check(&self) -> Result<(), Problem> {
-        let displaced = self.file.check().err();
-        let mut last = self.displaced.lock().unwrap_or_else(PoisonError::into_inner);
-        *last = displaced;
-        self.is_displaced.store(last.is_some(), Ordering::Release);
-        last.as_ref().map_or(Ok(()), |displaced| Err(problem_of(displaced)))
-    }
-
-    /// As [`Database::check`], with what was found [`CHECK_EVERY`] ago at most.
-    fn check_now_and_then(&self) -> Result<(), Problem> {
-        let now = self.micros();
-        if now >= self.check_at_micros.load(Ordering::Relaxed) {
-            self.check_at_micros.store(now + CHECK_EVERY.as_micros() as u64, Ordering::Relaxed);
-            return self.check();
-        }
-        // No lock while all is well: queries run side by side.
-        if !self.is_displaced.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        let last = self.displaced.lock().unwrap_or_else(PoisonError::into_inner);
-        last.as_ref().map_or(Ok(()), |displaced| Err(problem_of(displaced)))
+    /// What was found instead, and what to do.
+    pub(super) fn check(&self) -> Result<(), Displaced> {
+        self.place.check()
     }
 
     fn micros(&self) -> u64 {
@@ -208,7 +178,7 @@ impl Database {
     }
 
     /// Takes a place among the readers, with the connection of an earlier one if there is any.
-    fn enter(&self) -> Result<Place<'_>, Problem> {
+    fn enter(&self) -> Result<Seat<'_>, Problem> {
         let mut pool = self.lock();
         if pool.places == 0 {
             let full = |pool: &mut Pool| pool.places == 0;
@@ -225,11 +195,11 @@ impl Database {
             return Err(problem.with_header("Retry-After", RETRY_AFTER));
         }
         pool.places -= 1;
-        Ok(Place { database: self, reader: pool.idle.pop() })
+        Ok(Seat { database: self, reader: pool.idle.pop() })
     }
 
     fn open(&self) -> rusqlite::Result<Reader> {
-        let db = self.file.reader()?;
+        let db = self.place.file().reader()?;
         db.set_prepared_statement_cache_capacity(STATEMENTS);
         // A statement is planned once, not again for each value that is bound to it.
         db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
@@ -244,12 +214,12 @@ impl Database {
 }
 
 /// A place among the readers; it is given back when dropped, after a panic too.
-struct Place<'a> {
+struct Seat<'a> {
     database: &'a Database,
     reader: Option<Reader>,
 }
 
-impl Drop for Place<'_> {
+impl Drop for Seat<'_> {
     fn drop(&mut self) {
         let mut pool = self.database.lock();
         if let Some(mut reader) = self.reader.take() {

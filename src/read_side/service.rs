@@ -114,7 +114,7 @@ impl ReadSide {
     /// # Errors
     /// What was found instead, and what to do.
     pub fn check_file(&self) -> Result<(), String> {
-        self.database.check().map_err(|problem| problem.detail)
+        self.database.check().map_err(|displaced| displaced.to_string())
     }
 
     /// How each projection stands.

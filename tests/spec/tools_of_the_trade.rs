@@ -107,8 +107,9 @@ fn commands_wait_for_a_shell_with_an_open_write_transaction() {
             bank.client.get("/health").expect(200).json()["waiting_commands"].as_u64() > Some(0)
         });
         held.rollback().unwrap();
-        let sent = sent.into_iter().map(|command| command.join().unwrap().expect(200)).count() as u64;
-        assert_eq!(bank.head(), 1 + sent);
+        let count = sent.len() as u64;
+        sent.into_iter().for_each(|command| drop(command.join().unwrap().expect(200)));
+        assert_eq!(bank.head(), 1 + count);
     });
 }
 
