@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use serde_json::json;
 
@@ -90,6 +91,64 @@ fn a_file_that_was_renamed_takes_nothing_until_it_is_back_and_loses_nothing() {
     let bank = bank.after_a_crash();
     assert_eq!(bank.events(), events);
     assert_eq!(events.len(), 4);
+}
+
+#[test]
+fn receipts_that_were_given_while_the_file_went_to_and_fro_hold_after_a_crash() {
+    let bank = Bank::start();
+    let (path, elsewhere) = (bank.directory().join(LOG), bank.directory().join("elsewhere"));
+    let accounts: Vec<_> = (0..4).map(|_| bank.open()).collect();
+    let (stop, acknowledged) = (AtomicBool::new(false), AtomicU64::new(0));
+    let receipts: Vec<(u64, String)> = std::thread::scope(|scope| {
+        let depositors: Vec<_> = accounts
+            .iter()
+            .map(|account| scope.spawn(|| deposits_until(&stop, &acknowledged, &bank, account)))
+            .collect();
+        for _ in 0..20 {
+            let before = acknowledged.load(Ordering::Relaxed);
+            wait_until("a command is acknowledged", || acknowledged.load(Ordering::Relaxed) > before);
+            rename(&path, &elsewhere);
+            wait_until("nothing is taken", || bank.client.get("/health").status == 503);
+            rename(&elsewhere, &path);
+            wait_until("it is well again", || bank.client.get("/health").status == 200);
+        }
+        stop.store(true, Ordering::Relaxed);
+        depositors.into_iter().flat_map(|depositor| depositor.join().unwrap()).collect()
+    });
+    let bank = bank.after_a_crash();
+    let events = bank.events();
+    assert!(receipts.len() >= 20, "{}", receipts.len());
+    for (position, account) in receipts {
+        assert_eq!(events[position as usize - 1]["stream_id"], *account, "event {position}");
+    }
+    assert_sound(bank.directory());
+}
+
+fn assert_sound(directory: &Directory) {
+    let verified = Launch::of(Binary::Write, directory).argument("--verify").run();
+    assert_eq!(verified.status.code(), Some(0), "{verified:?}");
+}
+
+/// The positions of the deposits that were acknowledged.
+fn deposits_until(
+    stop: &AtomicBool,
+    acknowledged: &AtomicU64,
+    bank: &Bank,
+    account: &str,
+) -> Vec<(u64, String)> {
+    let mut receipts = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        let reply = bank.deposit(account, 1);
+        match reply.status {
+            200 => {
+                receipts.push((reply.json()["position"].as_u64().unwrap(), account.to_owned()));
+                acknowledged.fetch_add(1, Ordering::Relaxed);
+            }
+            503 => assert!(["storage-failed", "outcome-unknown"].contains(&&*reply.problem()), "{reply:?}"),
+            _ => panic!("{reply:?}"),
+        }
+    }
+    receipts
 }
 
 #[test]

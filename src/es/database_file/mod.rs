@@ -103,7 +103,7 @@ impl DatabaseFile {
         let length = look(&self.path, self.handle.identity(), Displaced::database)?;
         let beside = *self.beside.lock().unwrap_or_else(PoisonError::into_inner);
         // What is watched has been written to.
-        if length == 0 && beside.iter().any(Option::is_some) {
+        if length == 0 && self.is_watched() {
             return Err(Displaced::emptied(&self.path));
         }
         for (suffix, identity) in BESIDE.into_iter().zip(beside) {
@@ -121,6 +121,10 @@ impl DatabaseFile {
         *self.beside.lock().unwrap_or_else(PoisonError::into_inner) = identities;
     }
 
+    fn is_watched(&self) -> bool {
+        self.beside.lock().unwrap_or_else(PoisonError::into_inner).iter().any(Option::is_some)
+    }
+
     /// A connection to this file, and to no other that took its name.
     pub(super) fn connect(&self, access: Access) -> rusqlite::Result<Connection> {
         self.check()?;
@@ -129,6 +133,10 @@ impl DatabaseFile {
             Access::Write => OpenFlags::SQLITE_OPEN_READ_WRITE,
         };
         let connection = Connection::open_with_flags(&*self.path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        if self.is_watched() {
+            // With the first read SQLite opens the write-ahead log: that must be the right one, too.
+            connection.pragma_query(None, "schema_version", |_| Ok(()))?;
+        }
         self.check()?;
         Ok(connection)
     }
