@@ -17,6 +17,7 @@ mod write_side;
 mod backup;
 mod damage;
 mod database_file;
+mod database_names;
 mod disk_faults;
 mod golden_databases;
 mod tools_of_the_trade;
