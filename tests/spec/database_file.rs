@@ -1,7 +1,6 @@
 //! A path is not a file: what happens to the file under a running service, second names, second processes.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use serde_json::json;
