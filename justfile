@@ -74,3 +74,7 @@ fuzz seconds="30":
 # Send the write service four times more than it can take, for half a minute
 overload-test:
     cargo test --release --test spec overload -- --ignored --nocapture --test-threads=1
+
+# what people point at SQLite files, with the waits that take seconds
+tools-test:
+    cargo test --release --test spec tools_of_the_trade -- --include-ignored

@@ -32,7 +32,7 @@ use table::*;
 pub use values::{Advertise, ListenAddress, Origin, Reachable};
 
 /// Exit status of a command line that cannot be understood.
-const EXIT_USAGE: u8 = 2;
+pub const EXIT_USAGE: u8 = 2;
 
 /// A binary's configuration.
 pub trait Config: Sized {
@@ -224,6 +224,15 @@ fn registries(given: &Given) -> Result<Vec<BaseUrl>, UsageError> {
     Ok(vec![local])
 }
 
+/// The path of a database. What lies there is for the service to see.
+fn database(given: &Given, flag: &str) -> Result<Option<PathBuf>, UsageError> {
+    let path = given.path(flag)?;
+    match path.as_deref().map(values::database) {
+        Some(Err(why)) => Err(given.refuse(flag, &why)),
+        None | Some(Ok(())) => Ok(path),
+    }
+}
+
 fn registry_config(given: &Given, listen_flag: &str) -> Result<RegistryConfig, UsageError> {
     let ttl = given.one("ttl", |text| values::seconds(text, TTL_RANGE))?.unwrap_or(Duration::from_secs(6));
     let asked = given.one("heartbeat-interval", |text| values::seconds(text, HEARTBEAT_RANGE))?;
@@ -238,7 +247,7 @@ fn registry_config(given: &Given, listen_flag: &str) -> Result<RegistryConfig, U
 /// `--db` and `--event-store sqlite:` are two words for one thing: where both are given, a flag
 /// wins over a variable, and two flags (or two variables) must agree.
 fn write_db(given: &Given, default: PathBuf) -> Result<PathBuf, UsageError> {
-    let db = given.path("db")?;
+    let db = database(given, "db")?;
     let store = given.one("event-store", values::event_store)?;
     match (db, store) {
         (Some(db), Some(store)) if db == store => Ok(db),
@@ -296,7 +305,7 @@ impl Config for WriteConfig {
     }
 
     fn from_given(given: &Given) -> Result<Self, UsageError> {
-        let backup = given.path("backup")?;
+        let backup = database(given, "backup")?;
         let task = match backup {
             Some(_) if given.has("verify") => return Err(given.refuse("backup", "cannot go with --verify")),
             Some(path) => WriteTask::Backup(path),
@@ -344,7 +353,7 @@ impl Config for ReadConfig {
         };
         Ok(Self {
             service: service(given, "listen", READ_PORT)?,
-            db: given.path("db")?.unwrap_or_else(|| PathBuf::from(READ_DB)),
+            db: database(given, "db")?.unwrap_or_else(|| PathBuf::from(READ_DB)),
             registries: registries(given)?,
             heartbeat_interval: heartbeat_interval(given)?,
             poll_interval: poll_interval(given)?,

@@ -8,20 +8,29 @@ use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 
-use crate::config::{self, Config, ListenAddress, Service};
+use crate::config::{self, Config, EXIT_USAGE, ListenAddress, Service};
 use crate::http;
 use crate::shutdown::{self, Shutdown};
+
+const EXIT_FAILURE: u8 = 1;
 
 /// Why a service cannot start: one line, with what the operator can do about it.
 #[derive(Debug)]
 pub struct StartError {
     message: String,
+    status: u8,
 }
 
 impl StartError {
     /// The error that says `message`.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into() }
+        Self { message: message.into(), status: EXIT_FAILURE }
+    }
+
+    /// The error that a value on the command line cannot be meant: the exit status is that of a wrong
+    /// command line.
+    pub fn bad_value(message: impl Into<String>) -> Self {
+        Self { message: message.into(), status: EXIT_USAGE }
     }
 }
 
@@ -42,7 +51,8 @@ impl From<io::Error> for StartError {
 /// Runs a binary: reads its configuration, starts the logger, and lets `serve` do the rest.
 ///
 /// The exit status is 0 when `serve` ends well or there was nothing to serve (`--help`), 1 when it
-/// fails, 2 when the command line is wrong.
+/// fails, 2 when the command line is wrong. A task that a signal ends has that of the signal: see
+/// [`Shutdown::end_at_once`].
 pub fn run<C: Config>(serve: impl FnOnce(C, Shutdown) -> Result<(), StartError>) -> ExitCode {
     let config = match config::from_process::<C>() {
         Ok(config) => config,
@@ -55,7 +65,7 @@ pub fn run<C: Config>(serve: impl FnOnce(C, Shutdown) -> Result<(), StartError>)
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log::error!("{}: {error}", C::PROGRAM);
-            ExitCode::FAILURE
+            ExitCode::from(error.status)
         }
     }
 }

@@ -7,6 +7,7 @@
 //!
 //! Wiring: the only module, besides the binaries, that knows every part.
 
+mod file_watch;
 mod read;
 mod registry;
 mod upkeep;
@@ -14,12 +15,14 @@ mod write;
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::about::{self, Profile};
 use crate::config::{self, AllConfig, Config, Reachable, ReadConfig, RegistryConfig, WriteConfig};
 use crate::discovery::{Advertised, BaseUrl, Registration};
+use crate::es::{DatabasePath, PathError};
 use crate::http::{self, Admission, Route, Router, Server};
 use crate::metrics;
 use crate::process::{StartError, announce, http_options};
@@ -90,6 +93,31 @@ fn register(
     Ok(Registration::start(registries.to_vec(), advertised, heartbeat_interval)?)
 }
 
+/// The resolved path of the database at `db`.
+///
+/// # Errors
+/// A bad value of the command line where no database can be at that path; another failure where the system
+/// refuses to look.
+pub fn database_at(db: &Path) -> Result<DatabasePath, StartError> {
+    DatabasePath::resolve(db).map_err(|error| match error {
+        PathError::NotADatabase(what) => StartError::bad_value(what),
+        PathError::Unusable(what) => StartError::new(what),
+    })
+}
+
+/// The same for a service that makes its database, and the folders of it, where they are missing.
+fn database_or_new(db: &Path) -> Result<DatabasePath, StartError> {
+    if let Some(folder) = db.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        make_folder(folder)?;
+    }
+    database_at(db)
+}
+
+fn make_folder(folder: &Path) -> Result<(), StartError> {
+    std::fs::create_dir_all(folder)
+        .map_err(|error| StartError::new(format!("cannot make the directory {}: {error}", folder.display())))
+}
+
 /// All three services in one process. They still speak to each other over HTTP and through the
 /// registry alone.
 #[derive(Debug)]
@@ -105,9 +133,7 @@ impl AllServices {
     /// # Errors
     /// When the data directory cannot be made, or one of them cannot start.
     pub fn start(mut config: AllConfig) -> Result<Self, StartError> {
-        std::fs::create_dir_all(&config.data_dir).map_err(|error| {
-            StartError::new(format!("cannot make the directory {}: {error}", config.data_dir.display()))
-        })?;
+        make_folder(&config.data_dir)?;
         let registry = RegistryService::start(&config.registry)?;
         let url = base_url(registry.address())?;
         config.write.registries = vec![url.clone()];

@@ -1,5 +1,8 @@
 //! The end of a process: an orderly stop on the first SIGTERM or SIGINT, at once on the second.
 //!
+//! A task that serves nobody (`--verify`, `--backup`) ends at the first signal, see
+//! [`Shutdown::end_at_once`].
+//!
 //! **Invariant:** the end comes. A stop that takes longer than [`STOP_LIMIT`] is cut short, and a
 //! second signal never waits for anything.
 
@@ -18,8 +21,8 @@ pub const STOP_LIMIT: Duration = Duration::from_secs(20);
 /// Exit status when a stop was cut short by [`STOP_LIMIT`].
 const EXIT_CUT_SHORT: i32 = 1;
 
-/// By convention the exit status after death by a signal is this and its number: 130 after a
-/// second SIGINT, 143 after a second SIGTERM.
+/// By convention the exit status after death by a signal is this and its number: 130 after SIGINT, 143
+/// after SIGTERM. So ends a service at the second signal, and a task at the first.
 const EXIT_SIGNAL_BASE: i32 = 128;
 
 /// The wish that this process ends.
@@ -60,6 +63,25 @@ impl Shutdown {
             self.seen.set(self.signals.try_recv().ok());
         }
         self.seen.get().is_some()
+    }
+
+    /// Ends the process at the first signal from now on, after `clean_up`: for a task whose half is worth
+    /// nothing. The exit status is 130 after SIGINT, 143 after SIGTERM.
+    ///
+    /// # Errors
+    /// When the system has no thread left.
+    pub fn end_at_once(self, clean_up: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let Self { signals, seen } = self;
+        std::thread::Builder::new().name("end-at-once".to_owned()).spawn(move || {
+            // The thread that watches for signals lives as long as the process.
+            if let Some(signal) = seen.take().or_else(|| signals.recv().ok()) {
+                clean_up();
+                let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
+                log::warn!("ended by {name} before the task was done; what it had made so far is removed");
+                std::process::exit(EXIT_SIGNAL_BASE + signal);
+            }
+        })?;
+        Ok(())
     }
 
     /// Waits for the first signal. What the caller does from then on until it drops the returned

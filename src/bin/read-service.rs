@@ -4,16 +4,16 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use tally::config::{Config, ReadConfig, ReadTask};
-use tally::es::ProjectionStatus;
+use tally::es::{ProjectionStatus, Scratch};
 use tally::process::{StartError, announce, run};
 use tally::read_side::{self, Patience};
-use tally::services::ReadService;
+use tally::services::{ReadService, database_at};
 use tally::shutdown::Shutdown;
 
 fn main() -> ExitCode {
     run(|config: ReadConfig, shutdown| match config.task {
         ReadTask::Serve | ReadTask::RebuildThenServe => serve(&config, &shutdown),
-        ReadTask::Verify => verify(&config),
+        ReadTask::Verify => verify(&config, shutdown),
     })
 }
 
@@ -28,8 +28,10 @@ fn serve(config: &ReadConfig, shutdown: &Shutdown) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Says on stdout how each read model compares with the log.
-fn verify(config: &ReadConfig) -> Result<(), StartError> {
+/// Says on stdout how each read model compares with the log. A signal ends it at once.
+fn verify(config: &ReadConfig, shutdown: Shutdown) -> Result<(), StartError> {
+    database_at(&config.db)?;
+    shutdown.end_at_once(Scratch::end_all)?;
     let verified = read_side::verify(&config.db, config.registries.clone());
     let verified = verified.map_err(|error| StartError::new(error.to_string()))?;
     for verified in &verified {

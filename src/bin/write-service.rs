@@ -10,8 +10,8 @@ use tally::shutdown::Shutdown;
 fn main() -> ExitCode {
     run(|config: WriteConfig, shutdown| match config.task {
         WriteTask::Serve => serve(&config, &shutdown),
-        WriteTask::Verify => verify_log(&config.db),
-        WriteTask::Backup(to) => back_up_log(&config.db, &to),
+        WriteTask::Verify => verify_log(&config.db, shutdown),
+        WriteTask::Backup(to) => back_up_log(&config.db, &to, shutdown),
     })
 }
 

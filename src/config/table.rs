@@ -11,7 +11,12 @@ pub(super) const fn listen(default: &'static str) -> Flag {
     }
 }
 pub(super) const fn db(default: &'static str) -> Flag {
-    Flag { name: "db", kind: Kind::One("PATH"), default, help: "The SQLite file; it is made when absent." }
+    Flag {
+        name: "db",
+        kind: Kind::One("PATH"),
+        default,
+        help: "The SQLite file; it and its folder are made when absent.",
+    }
 }
 pub(super) const ADVERTISE: Flag = Flag {
     name: "advertise",

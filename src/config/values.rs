@@ -6,7 +6,7 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use log::LevelFilter;
@@ -210,6 +210,14 @@ pub(super) fn seconds(text: &str, range: (f64, f64)) -> Result<Duration, String>
     seconds.ok_or_else(|| format!("{text:?} is no number of seconds from {low} to {high}"))
 }
 
+/// What SQLite takes for a database in memory would be gone with the process.
+pub(super) fn database(path: &Path) -> Result<(), String> {
+    if path.as_os_str() == ":memory:" {
+        return Err("\":memory:\" is not a file; give the path of one".to_owned());
+    }
+    Ok(())
+}
+
 /// The file of `sqlite:PATH`. The text is never quoted here: URLs of databases hold passwords.
 pub(super) fn event_store(text: &str) -> Result<PathBuf, String> {
     let (scheme, path) = text.split_once(':').unwrap_or((text, ""));
@@ -220,7 +228,7 @@ pub(super) fn event_store(text: &str) -> Result<PathBuf, String> {
             rest if path.starts_with("//") && !rest.starts_with('/') => {
                 Err("write sqlite:PATH, or sqlite:///PATH for an absolute one".to_owned())
             }
-            path => Ok(PathBuf::from(path)),
+            path => database(Path::new(path)).map(|()| PathBuf::from(path)),
         },
         "postgres" | "postgresql" => Err("postgres is not built in; use sqlite:PATH".to_owned()),
         "mysql" => Err("mysql is not built in; use sqlite:PATH".to_owned()),

@@ -4,27 +4,27 @@
 //! at one moment between two commits. The writer is not held up; the write-ahead log grows by
 //! what is written meanwhile, and is emptied again afterwards.
 //!
-//! **Invariant:** a file of the name that was asked for is a complete, synced, verified copy. An
-//! interrupted backup leaves a `-partial` file, which the next one replaces. What exists under
-//! the name is never overwritten.
+//! **Invariant:** a file of the name that was asked for is a complete, synced, verified copy. What exists
+//! under the name is never overwritten: of two backups to one name, one is refused. The copy is made in a
+//! [`Scratch`] directory, `NAME-scratch-UUID`; a backup that was killed leaves that directory, which can be
+//! deleted.
 //!
 //! Restoring is copying the file to where the service looks for its database, while no service
 //! runs and no `-wal`, `-shm` or `-lock` file of another database is beside it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
-use rusqlite::{Connection, OpenFlags};
 
-use super::sqlite_file::{
-    BUSY_TIMEOUT, FileKind, SCHEMA_VERSION, kind_of, unreadable, unusable, with_suffix,
-};
+use super::database_file::{Access, DatabaseFile, DatabasePath, Scratch};
+use super::sqlite_file::{BUSY_TIMEOUT, FileKind, SCHEMA_VERSION, kind_of, unreadable, unusable};
 use super::verify::{Report, verify};
 use super::{Error, KnownKinds};
 
-/// Pages copied in one step. Between steps a stop signal ends the process; nothing else happens.
+/// Pages copied in one step.
 const PAGES_PER_STEP: i32 = 1_024;
 
 /// Copies the log in the SQLite file at `from` to a new file `to`, and verifies the copy as
@@ -36,14 +36,19 @@ const PAGES_PER_STEP: i32 = 1_024;
 /// [`Error::Unusable`] when `from` is no log or `to` exists, [`Error::Storage`] when the copy
 /// cannot be written.
 pub fn backup(from: &Path, to: &Path, kinds: &KnownKinds) -> Result<Report, Error> {
+    let source = DatabaseFile::existing(from)?;
     refuse_existing(to)?;
-    let partial = Partial { path: with_suffix(to, "-partial") };
-    partial.begin()?;
-    copy(from, &partial.path)?;
-    let report = verify(&partial.path, kinds)?;
+    // What no database can be called is no name for a copy either.
+    let to = &DatabasePath::resolve(to)?;
+    let scratch = Scratch::beside(to).map_err(|error| unusable(to, &error.to_string()))?;
+    let partial = scratch.file("copy.sqlite3");
+    copy(&source, &partial)?;
+    let report = verify(&partial, kinds)?;
     crash_point!("backup-copied-before-name");
     if report.is_sound() {
-        partial.complete(to)?;
+        complete(&source, &partial, to).map_err(|error| {
+            if error.kind() == ErrorKind::AlreadyExists { exists(to) } else { failed(to, &error) }
+        })?;
     }
     Ok(report)
 }
@@ -60,78 +65,56 @@ fn exists(to: &Path) -> Error {
     unusable(to, "it exists, and a backup overwrites nothing: choose another path")
 }
 
-/// A copy that is not complete; removed when dropped.
-struct Partial {
-    path: PathBuf,
+/// Gives the copy its name, unless another file has taken that meanwhile, and makes both durable. It may be
+/// read by whoever may read the log.
+fn complete(source: &DatabaseFile, copy: &Path, to: &Path) -> io::Result<()> {
+    std::fs::set_permissions(copy, source.permissions()?)?;
+    File::open(copy)?.sync_all()?;
+    match std::fs::hard_link(copy, to) {
+        // The second name must go: a database has one.
+        Ok(()) => std::fs::remove_file(copy)?,
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(error),
+        Err(_) => claim_and_rename(copy, to)?,
+    }
+    let directory = to.parent().unwrap_or(Path::new("/"));
+    File::open(directory)?.sync_all()
 }
 
-impl Partial {
-    /// Makes way for it: what an interrupted backup has left is worth nothing.
-    fn begin(&self) -> Result<(), Error> {
-        self.remove();
-        let made = OpenOptions::new().write(true).create_new(true).open(&self.path);
-        made.map(drop).map_err(|error| unusable(&self.path, &error.to_string()))
-    }
-
-    /// Gives it its name, unless somebody has taken that meanwhile, and makes both durable.
-    fn complete(self, to: &Path) -> Result<(), Error> {
-        let taken = |error: io::Error| {
-            if error.kind() == ErrorKind::AlreadyExists { exists(to) } else { failed(to, &error) }
-        };
-        File::open(&self.path)
-            .and_then(|file| file.sync_all())
-            .map_err(|error| failed(&self.path, &error))?;
-        // A rename would replace a file that came into being meanwhile, so the name is taken first.
-        OpenOptions::new().write(true).create_new(true).open(to).map_err(taken)?;
-        std::fs::rename(&self.path, to).map_err(|error| {
-            let _ = std::fs::remove_file(to);
-            failed(to, &error)
-        })?;
-        let directory = to.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let synced =
-            File::open(directory.unwrap_or(Path::new("."))).and_then(|directory| directory.sync_all());
-        synced.map_err(|error| failed(to, &error))
-    }
-
-    fn remove(&self) {
-        for suffix in ["", "-journal", "-wal", "-shm"] {
-            // What cannot be removed is met again when the file is made.
-            let _ = std::fs::remove_file(with_suffix(&self.path, suffix));
-        }
-    }
-}
-
-impl Drop for Partial {
-    fn drop(&mut self) {
-        self.remove();
-    }
+/// Where the file system has no links: a rename would replace a file that came into being meanwhile, so
+/// the name is taken first.
+fn claim_and_rename(copy: &Path, to: &Path) -> io::Result<()> {
+    OpenOptions::new().write(true).create_new(true).open(to)?;
+    std::fs::rename(copy, to).inspect_err(|_| drop(std::fs::remove_file(to)))
 }
 
 fn failed(path: &Path, error: &io::Error) -> Error {
     Error::Storage(format!("{}: {error}", path.display()))
 }
 
-fn copy(from: &Path, to: &Path) -> Result<(), Error> {
+fn copy(from: &DatabaseFile, to: &Path) -> Result<(), Error> {
     let source = open_source(from)?;
-    let mut target = Connection::open(to)?;
+    let file = DatabaseFile::existing_or_new(DatabasePath::resolve(to)?)?;
+    let mut target = file.connect(Access::Write)?;
     // From one read transaction: otherwise every commit of the writer would begin the copy anew.
     source.execute_batch("BEGIN; SELECT count(*) FROM log")?;
     copy_pages(&source, &mut target)?;
     source.execute_batch("COMMIT")?;
     // One file, without a write-ahead log beside it: that is what people copy around.
     target.pragma_update(None, "journal_mode", "DELETE")?;
-    target.close().map_err(|(_, error)| Error::from(error))
+    target.close().map_err(|(_, error)| Error::from(error))?;
+    // The source was one file until the end of the copy.
+    Ok(from.check()?)
 }
 
-fn open_source(from: &Path) -> Result<Connection, Error> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let refuse = |error: rusqlite::Error| unreadable(from, &error);
-    let source = Connection::open_with_flags(from, flags).map_err(refuse)?;
+fn open_source(from: &DatabaseFile) -> Result<Connection, Error> {
+    let path = from.path();
+    let refuse = |error: rusqlite::Error| unreadable(path, &error);
+    let source = from.connect(Access::Read).map_err(refuse)?;
     source.busy_timeout(BUSY_TIMEOUT)?;
     match kind_of(&source).map_err(refuse)? {
         FileKind::Log { version: SCHEMA_VERSION } => Ok(source),
         FileKind::Log { .. } | FileKind::Empty | FileKind::Foreign => {
-            Err(unusable(from, "it is no log of this version: check the path"))
+            Err(unusable(path, "it is no log of this version: check the path"))
         }
     }
 }

@@ -7,6 +7,8 @@ use std::fmt;
 
 use uuid::Uuid;
 
+use super::database_file::{Displaced, PathError};
+
 /// The machine failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
@@ -57,6 +59,18 @@ impl From<rusqlite::Error> for Error {
             None => Self::Corrupt(error.to_string()),
             Some(_) => Self::Storage(error.to_string()),
         }
+    }
+}
+
+impl From<Displaced> for Error {
+    fn from(displaced: Displaced) -> Self {
+        Self::Storage(displaced.to_string())
+    }
+}
+
+impl From<PathError> for Error {
+    fn from(error: PathError) -> Self {
+        Self::Unusable(error.to_string())
     }
 }
 

@@ -58,6 +58,14 @@ impl EventLog {
         &self.head
     }
 
+    /// Whether the database is still where it was opened.
+    ///
+    /// # Errors
+    /// See [`Database::check`].
+    pub fn check(&self) -> Result<(), Error> {
+        self.database.check()
+    }
+
     pub(super) fn writer(&self) -> Result<Box<dyn EventStore>, Error> {
         self.database.writer()
     }

@@ -176,7 +176,7 @@
 //! let rows = Connection::open(&path)?;
 //! let times: u64 = rows.query_row("SELECT times FROM openings WHERE badge = 'ada'", [], |row| row.get(0))?;
 //! assert_eq!(times, 1);
-//! # drop((running, rows, doors, log));
+//! # drop((rows, running, doors, log));
 //! # std::fs::remove_dir_all(&directory)?;
 //! # Ok(())
 //! # }
@@ -250,6 +250,7 @@ mod backup;
 mod cache;
 #[cfg(feature = "crash-points")]
 mod crash_point;
+mod database_file;
 mod error;
 mod event;
 mod events;
@@ -270,6 +271,7 @@ mod projector;
 mod sqlite;
 mod sqlite_checkpoint;
 mod sqlite_file;
+mod sqlite_lock;
 mod sqlite_wal;
 mod store;
 pub mod testing;
@@ -280,6 +282,7 @@ pub use aggregate::{Aggregate, DecodeError, Event, Upcaster, decode, schema_vers
 pub use backup::backup;
 #[cfg(feature = "crash-points")]
 pub use crash_point::CRASH_POINTS;
+pub use database_file::{DatabaseFile, DatabasePath, Displaced, PathError, Scratch};
 pub use error::{Error, ExecuteError};
 pub use event::{Hash, Page, PageContent, RecordedEvent, chain};
 pub use executor::{Commit, Context, Execution, Executor, IdempotencyKey, Metadata, QUEUE_CAPACITY};

@@ -11,15 +11,15 @@
 //! **Invariant:** `checkpoints.position` changes in the transaction that changes the rows.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use uuid::Uuid;
 
+use super::database_file::{Access, DatabaseFile, DatabasePath, Holder, PathError};
 use super::projection::{Definition, Names};
 use super::{Hash, RecordedEvent};
 
@@ -85,16 +85,16 @@ pub(super) enum Found {
     Outdated,
 }
 
-/// Opens or creates the database at `path`.
+/// Opens the database in `file`, and creates it where that is empty.
 ///
 /// # Errors
 /// When the file is not a read database of this or an earlier version; it is not touched then.
-pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
+pub(super) fn open(file: &DatabaseFile) -> Result<Connection, OpenError> {
     if rusqlite::version_number() < OLDEST_SQLITE {
         return Err(OpenError::OldSqlite);
     }
-    check_file(path)?;
-    let mut db = Connection::open(path)?;
+    check_file(file)?;
+    let mut db = file.connect(Access::Write)?;
     db.busy_timeout(BUSY_TIMEOUT)?;
     db.set_prepared_statement_cache_capacity(STATEMENTS);
     // Where SQLite has statistics compiled in, it would plan a statement anew for each value bound.
@@ -106,6 +106,9 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     db.pragma_update(None, "cache_size", -CACHE_KIB)?;
     checkpoint_at(&db, CHECKPOINT_PAGES)?;
     db.pragma_update(None, "journal_size_limit", WAL_LIMIT)?;
+    // A first read, with which SQLite opens the write-ahead log.
+    log_id(&db)?;
+    file.watch();
     Ok(db)
 }
 
@@ -116,28 +119,24 @@ pub(super) fn checkpoint_at(db: &Connection, pages: u32) -> rusqlite::Result<()>
 
 /// Looks at the file's header with plain reads: SQLite itself would recover a foreign database's
 /// journal on opening it.
-pub(super) fn check_file(path: &Path) -> Result<(), OpenError> {
-    let mut header = Vec::new();
-    match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(OpenError::Io(path.to_owned(), error)),
-        Ok(file) => {
-            file.take(100).read_to_end(&mut header).map_err(|error| OpenError::Io(path.to_owned(), error))?;
-        }
-    }
-    if header.is_empty() {
+pub(super) fn check_file(file: &DatabaseFile) -> Result<(), OpenError> {
+    let path = file.path();
+    let unreadable = |error| OpenError::Io(path.to_path_buf(), error);
+    if file.length().map_err(unreadable)? == 0 {
         return Ok(());
     }
-    if header.len() < 100 || !header.starts_with(b"SQLite format 3\0") {
-        return Err(OpenError::Foreign(path.to_owned()));
+    let mut header = [0; 100];
+    let is_whole = file.read_header(&mut header).map_err(unreadable)?;
+    if !is_whole || !header.starts_with(b"SQLite format 3\0") {
+        return Err(OpenError::Foreign(path.to_path_buf()));
     }
     // "Database file format", sections 1.3.12 and 1.3.14: big-endian at 60 and 68.
     let number = |at: usize| header[at..at + 4].iter().fold(0_u32, |sum, byte| sum << 8 | u32::from(*byte));
     if number(68) != APPLICATION_ID {
-        return Err(OpenError::Foreign(path.to_owned()));
+        return Err(OpenError::Foreign(path.to_path_buf()));
     }
     if number(60) > SCHEMA_VERSION {
-        return Err(OpenError::Newer { path: path.to_owned(), found: number(60) });
+        return Err(OpenError::Newer { path: path.to_path_buf(), found: number(60) });
     }
     Ok(())
 }
@@ -291,6 +290,15 @@ fn drop_build(tx: &Transaction<'_>, definition: &Definition, suffix: &str) -> ru
 /// Why a read database cannot be opened. Nothing was changed.
 #[derive(Debug)]
 pub enum OpenError {
+    /// No database can be at that path, or the system refuses to open it. The text says what to do.
+    Path(PathError),
+    /// Another process has the database. Stop that one, or give another path.
+    InUse {
+        /// The file.
+        path: PathBuf,
+        /// The process that has it, where the system tells.
+        process: Option<u32>,
+    },
     /// The SQLite that is linked has a bug that corrupts databases. Link 3.51.3 or later.
     OldSqlite,
     /// The file is something else. Give another path.
@@ -309,6 +317,18 @@ pub enum OpenError {
     Sqlite(rusqlite::Error),
 }
 
+impl OpenError {
+    pub(super) fn in_use(path: &DatabasePath, holder: Option<Holder>) -> Self {
+        Self::InUse { path: path.to_path_buf(), process: holder.map(|holder| holder.process) }
+    }
+}
+
+impl From<PathError> for OpenError {
+    fn from(error: PathError) -> Self {
+        Self::Path(error)
+    }
+}
+
 impl From<rusqlite::Error> for OpenError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sqlite(error)
@@ -318,6 +338,16 @@ impl From<rusqlite::Error> for OpenError {
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Path(error) => error.fmt(f),
+            Self::InUse { path, process } => {
+                let which = process.map(|process| format!(" (process {process})")).unwrap_or_default();
+                write!(
+                    f,
+                    "{} is the read database of another process{which}: stop that one first, or give another \
+                     path with --db",
+                    path.display()
+                )
+            }
             Self::OldSqlite => {
                 write!(f, "SQLite {} can corrupt databases; 3.51.3 or later is needed", rusqlite::version())
             }

@@ -8,9 +8,10 @@ use std::fmt;
 use std::path::Path;
 
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OpenFlags, Row};
+use rusqlite::{Connection, Row};
 use uuid::Uuid;
 
+use super::database_file::{Access, DatabaseFile, PathError};
 use super::projection::Definition;
 use super::projection_notice::CatchUpError;
 use super::projection_store::{self as store, Checkpoint, OpenError};
@@ -55,17 +56,16 @@ pub fn verify_projection(
     definition: &Definition,
     feed: &mut dyn Feed,
 ) -> Result<Verified, VerifyError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    store::check_file(live).map_err(VerifyError::Open)?;
-    let live =
-        Connection::open_with_flags(live, flags).map_err(OpenError::from).map_err(VerifyError::Open)?;
+    let file = DatabaseFile::existing(live)?;
+    store::check_file(&file).map_err(VerifyError::Open)?;
+    let live = file.connect(Access::Read).map_err(OpenError::from).map_err(VerifyError::Open)?;
     let mut replay = Projector::open(scratch, std::slice::from_ref(definition)).map_err(VerifyError::Open)?;
     // The long way first, without a snapshot of the live rows.
     replay_to(&mut replay, feed, checkpoint(&live, definition)?.position)?;
     let snapshot = live.unchecked_transaction()?;
     let checkpoint = checkpoint(&snapshot, definition)?;
     replay_to(&mut replay, feed, checkpoint.position)?;
-    let replayed = Connection::open_with_flags(scratch, flags)?;
+    let replayed = replay.file().connect(Access::Read)?;
     compare(&snapshot, &replayed, definition, checkpoint)
 }
 
@@ -222,6 +222,12 @@ pub enum VerifyError {
     },
     /// A database cannot be read.
     Database(rusqlite::Error),
+}
+
+impl From<PathError> for VerifyError {
+    fn from(error: PathError) -> Self {
+        Self::Open(error.into())
+    }
 }
 
 impl From<CatchUpError> for VerifyError {

@@ -35,6 +35,7 @@ use rusqlite::Connection;
 use uuid::Uuid;
 
 use super::Feed;
+use super::database_file::{DatabaseFile, DatabasePath, FileLock};
 use super::projection::{Definition, MAX_PAGE, NEAR};
 use super::projection_build::{Build, Failure};
 use super::projection_notice::{CatchUpError, Notice};
@@ -49,6 +50,9 @@ const REMEDY: &str = "Start the right event store, or delete this database to fo
 /// follow a feed on threads of its own with [`Projector::start`].
 pub struct Projector {
     db: Connection,
+    // Dropped in this order: the descriptor of the file goes after SQLite's.
+    _lock: FileLock,
+    file: Arc<DatabaseFile>,
     log_id: Option<Uuid>,
     /// One for each definition, in order.
     live: Vec<Build>,
@@ -71,6 +75,9 @@ enum Footprint {
     Small,
     Large,
 }
+
+/// How long the lock on the database is waited for: a verification has it for the moment of a look.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// A page with so many events is a part of a replay, not of following.
 const LARGE_PAGE: usize = 1_000;
@@ -105,7 +112,23 @@ impl Projector {
     /// # Errors
     /// See [`OpenError`]; the file is not changed then.
     pub fn open(path: &Path, definitions: &[Definition]) -> Result<Self, OpenError> {
-        let mut db = store::open(path)?;
+        Self::open_within(LOOK, path, definitions)
+    }
+
+    /// As [`Projector::open`], and waits for `patience` at most while another process has the database.
+    ///
+    /// # Errors
+    /// See [`OpenError`]; the file is not changed then.
+    pub fn open_within(
+        patience: Duration,
+        path: &Path,
+        definitions: &[Definition],
+    ) -> Result<Self, OpenError> {
+        let file = DatabaseFile::existing_or_new(DatabasePath::resolve(path)?)?;
+        let lock = file.lock(patience).map_err(|refused| OpenError::in_use(file.path(), refused.holder))?;
+        // The process that had it may have taken the name along.
+        file.check().map_err(rusqlite::Error::from)?;
+        let mut db = store::open(&file)?;
         let mut live = Vec::new();
         let mut next = Vec::new();
         let mut outdated = Vec::new();
@@ -127,6 +150,8 @@ impl Projector {
         Ok(Self {
             log_id: store::log_id(&db)?,
             db,
+            _lock: lock,
+            file: Arc::new(file),
             live,
             next,
             proof: proof::Proof::default(),
@@ -161,6 +186,11 @@ impl Projector {
     pub fn with_rests_of(mut self, rest: Duration) -> Self {
         self.rest = rest;
         self
+    }
+
+    /// The database, for connections that read it.
+    pub fn file(&self) -> &Arc<DatabaseFile> {
+        &self.file
     }
 
     /// How each projection stands, in the order of the definitions.
@@ -274,6 +304,7 @@ impl Projector {
 
     /// Commits what was taken, and tells of it.
     pub(super) fn commit(&mut self) -> Result<(), CatchUpError> {
+        self.check_file()?;
         if self.is_open() {
             self.try_commit().or_else(|failure| self.roll_back(failure))?;
             self.goes_well();
@@ -281,6 +312,12 @@ impl Projector {
         self.publish();
         self.stop_the_poisoned()?;
         Ok(self.swap_what_is_complete()?)
+    }
+
+    /// Nothing is committed to a file that has lost its name: queries would never see it.
+    fn check_file(&mut self) -> Result<(), CatchUpError> {
+        let checked = self.file.check();
+        checked.or_else(|displaced| self.roll_back(Failure::Database(displaced.into())))
     }
 
     /// What stood in the way is over. Said only when nothing is left that could still be refused: a full

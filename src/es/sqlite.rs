@@ -4,21 +4,23 @@
 //! wait for the writer nor the writer for them. `synchronous=FULL` makes a commit durable with one
 //! sync. The rules of the log itself are in `schema.sql`, where every client meets them.
 //!
-//! **Invariant:** one process writes. The writer holds a lock on a file beside the database for as
-//! long as it lives; SQLite alone would let a second one in between two transactions.
+//! **Invariant:** one process writes. The writer holds a lock on the database file for as long as it
+//! lives; SQLite alone would let a second one in between two transactions. And no receipt is given for a
+//! file that has lost its name: see [`DatabaseFile::check`].
 //!
 //! Read next: `sqlite_file.rs`, how the file is opened; `sqlite_checkpoint.rs`, the thread beside the
 //! writer; then `executor.rs`.
 
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{CachedStatement, Connection, OpenFlags, OptionalExtension, Row, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
+use super::database_file::{Access, DatabaseFile};
 use super::sqlite_checkpoint::{Checkpointer, LONGEST_WAL};
 use super::sqlite_file::{self, BUSY_TIMEOUT, WriterLock};
 use super::store::{Database, EventReader, EventStore, Fingerprint, Head, Receipt, Snapshot, Visitor};
@@ -41,10 +43,8 @@ pub(super) const EVENT_COLUMNS: &str = "position, event_id, stream_id, stream_ty
 /// A SQLite file that holds a log. Opening it creates it where there is none.
 #[derive(Debug)]
 pub struct SqliteDatabase {
-    path: PathBuf,
+    file: Arc<DatabaseFile>,
     log_id: Uuid,
-    /// Held from the first `writer()` on.
-    lock: Mutex<Option<WriterLock>>,
 }
 
 impl SqliteDatabase {
@@ -54,9 +54,8 @@ impl SqliteDatabase {
     /// [`Error::Unusable`] when the file is not a log of this version, or is damaged as far as a
     /// look at its ends can tell; it is left as it is.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
-        let path = path.as_ref().to_owned();
-        let log_id = sqlite_file::open(&path)?;
-        Ok(Self { path, log_id, lock: Mutex::new(None) })
+        let (file, log_id) = sqlite_file::open(path.as_ref())?;
+        Ok(Self { file: Arc::new(file), log_id })
     }
 }
 
@@ -66,31 +65,32 @@ impl Database for SqliteDatabase {
     }
 
     fn writer(&self) -> Result<Box<dyn EventStore>, Error> {
-        let lock = WriterLock::take(&self.path, self.log_id)?;
-        *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = Some(lock);
-        let connection = connect(&self.path, Access::Write)?;
-        let checkpointer = Checkpointer::start(connect(&self.path, Access::Write)?)?;
-        Ok(Box::new(SqliteStore { path: self.path.clone(), connection, appended: 0, checkpointer }))
+        let lock = WriterLock::take(&self.file, self.log_id)?;
+        let connection = connect(&self.file, Access::Write)?;
+        // A first read, with which SQLite opens the write-ahead log.
+        connection.query_row("SELECT head FROM log", [], |_| Ok(()))?;
+        self.file.watch();
+        let checkpointer = Checkpointer::start(connect(&self.file, Access::Write)?)?;
+        let file = Arc::clone(&self.file);
+        Ok(Box::new(SqliteStore { connection, appended: 0, checkpointer, _lock: lock, file }))
     }
 
     fn reader(&self) -> Result<Box<dyn EventReader>, Error> {
-        Ok(Box::new(SqliteReader { connection: connect(&self.path, Access::Read)? }))
+        let connection = connect(&self.file, Access::Read)?;
+        Ok(Box::new(SqliteReader { connection, file: Arc::clone(&self.file) }))
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        Ok(self.file.check()?)
     }
 }
 
 // ---------------------------------------------------------------------------- connections
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Access {
-    Read,
-    Write,
-}
-
-fn connect(path: &Path, access: Access) -> Result<Connection, Error> {
+fn connect(file: &DatabaseFile, access: Access) -> Result<Connection, Error> {
     // Readers may write too, as far as SQLite is concerned: the first reader of a WAL must be able to
     // recover it. `query_only` keeps them from writing rows.
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
+    let connection = file.connect(Access::Write)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
     // Where SQLite has statistics compiled in, it would plan a statement anew for each value bound.
@@ -104,6 +104,8 @@ fn connect(path: &Path, access: Access) -> Result<Connection, Error> {
             connection.pragma_update(None, "wal_autocheckpoint", LONGEST_WAL)?;
             // INSERT OR REPLACE then fires delete triggers too; the schema holds without it.
             connection.pragma_update(None, "recursive_triggers", "ON")?;
+            // The schema has no foreign keys; those of another program's tables must not refuse our rows.
+            connection.pragma_update(None, "foreign_keys", "OFF")?;
         }
     }
     Ok(connection)
@@ -112,16 +114,29 @@ fn connect(path: &Path, access: Access) -> Result<Connection, Error> {
 // --------------------------------------------------------------------------------- writing
 
 struct SqliteStore {
-    path: PathBuf,
     connection: Connection,
     /// Events in the transaction that is open.
     appended: usize,
     checkpointer: Checkpointer,
+    // Dropped in this order: the descriptor of the file goes after SQLite's.
+    _lock: WriterLock,
+    file: Arc<DatabaseFile>,
 }
 
 impl SqliteStore {
     fn prepare(&self, sql: &str) -> Result<CachedStatement<'_>, Error> {
         Ok(self.connection.prepare_cached(sql)?)
+    }
+
+    /// Moves what the write-ahead log holds into the database, when the file may not be found under its name
+    /// again: a restart would miss a write-ahead log that was removed, but not the database.
+    fn save(&self) {
+        if !self.connection.is_autocommit() {
+            // The transaction is given up anyway.
+            drop(self.connection.execute_batch("ROLLBACK"));
+        }
+        // The error that led here is told; an orderly stop moves what this could not.
+        drop(self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())));
     }
 
     /// Writes as much as commands do, to the disk, in the one table whose rows mean nothing.
@@ -219,14 +234,17 @@ impl EventStore for SqliteStore {
     }
 
     fn commit(&mut self) -> Result<(), Error> {
+        self.file.check()?;
         self.prepare("COMMIT")?.execute([])?;
+        // The events are in a file. Whether it will be found again is not known if it has lost its name.
+        self.file.check().map_err(|_| Error::OutcomeUnknown)?;
         self.checkpointer.committed(self.appended);
         Ok(())
     }
 
     fn recover(&mut self) -> Result<(), Error> {
         // Dropping the old connection gives up its transaction.
-        self.connection = connect(&self.path, Access::Write)?;
+        self.connection = connect(&self.file, Access::Write).inspect_err(|_| self.save())?;
         // On a full disk, the write-ahead log may be used from its beginning again once it is moved into
         // the database. It keeps its size: what it gave back, somebody else might take. A reader may
         // be in the way; then the next call tries again.
@@ -241,6 +259,7 @@ impl EventStore for SqliteStore {
 
 struct SqliteReader {
     connection: Connection,
+    file: Arc<DatabaseFile>,
 }
 
 impl EventReader for SqliteReader {
@@ -250,6 +269,7 @@ impl EventReader for SqliteReader {
     }
 
     fn read(&mut self, after: u64, limit: u32, visit: &mut Visitor<'_>) -> Result<(), Error> {
+        self.file.check()?;
         let sql =
             format!("SELECT {EVENT_COLUMNS} FROM events WHERE position > ?1 ORDER BY position LIMIT ?2");
         let mut statement = self.connection.prepare_cached(&sql)?;
@@ -265,6 +285,7 @@ impl EventReader for SqliteReader {
         limit: u32,
         visit: &mut Visitor<'_>,
     ) -> Result<(), Error> {
+        self.file.check()?;
         read_stream(&self.connection, stream_id, after, limit, visit)
     }
 }

@@ -9,16 +9,18 @@
 //!
 //! Read next: `sqlite_wal.rs`, the part of it that SQLite itself does not tell.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{Connection, TransactionBehavior};
 use uuid::Uuid;
 
+use super::database_file::{Access, DatabaseFile, DatabasePath};
 use super::sqlite::{EVENT_COLUMNS, event_of};
+use super::sqlite_lock::{LOCK_SUFFIX, LogName};
 use super::{Error, Hash, chain, sqlite_wal};
+
+pub(super) use super::sqlite_lock::WriterLock;
 
 /// The schema that runs.
 pub const SCHEMA: &str = include_str!("../../schema.sql");
@@ -36,28 +38,59 @@ pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// file, well below a millisecond.
 const CHECKED_AT_OPEN: i64 = 100;
 
-/// Opens the database at `path` and creates it where there is none. Returns the log's identity.
+/// Opens the database at `path` and creates it where there is none. Returns the file and the log's
+/// identity.
 ///
 /// # Errors
 /// [`Error::Unusable`], with what the operator can do.
-pub(super) fn open(path: &Path) -> Result<Uuid, Error> {
+pub(super) fn open(path: &Path) -> Result<(DatabaseFile, Uuid), Error> {
     if rusqlite::version_number() < OLDEST_SQLITE {
         return Err(Error::Unusable(format!(
             "SQLite {} can corrupt databases in WAL mode: use 3.51.3 or later",
             rusqlite::version()
         )));
     }
-    check_unopened(path)?;
+    let file = open_unread(path)?;
+    let path = file.path();
     let refuse = |error: rusqlite::Error| unreadable(path, &error);
-    let mut connection = Connection::open(path).map_err(refuse)?;
+    let mut connection = file.connect(Access::Write).map_err(refuse)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    match kind_of(&connection).map_err(refuse)? {
+    let log_id = match kind_of(&connection).map_err(refuse)? {
         FileKind::Empty => create(&mut connection).map_err(|error| refused(path, error)),
         FileKind::Log { version: SCHEMA_VERSION } => {
             check_log(&connection, path).map_err(|error| refused(path, error))
         }
         FileKind::Log { version } => Err(other_version(path, version)),
         FileKind::Foreign => Err(foreign(path)),
+    }?;
+    drop(connection);
+    Ok((file, log_id))
+}
+
+/// The file, after the checks that must come before SQLite opens it, because SQLite settles in silence
+/// what they are about: of a write-ahead log it takes what it can read, it deletes that of an empty
+/// file, and it makes a new file where there was a log.
+fn open_unread(path: &Path) -> Result<DatabaseFile, Error> {
+    let path = DatabasePath::resolve(path)?;
+    let name = LogName::look(&path);
+    let file = DatabaseFile::if_there(&path)?;
+    let length = file.as_ref().map_or(Ok(0), DatabaseFile::length);
+    let is_empty = length.map_err(|error| unusable(&path, &error.to_string()))? == 0;
+    match name {
+        LogName::InUse(_) if !is_empty => {}
+        LogName::InUse(refusal) => return Err(refusal),
+        LogName::Free(log_id) => {
+            if file.as_ref().is_none_or(DatabaseFile::is_idle) {
+                sqlite_wal::check(&path, file.as_ref())?;
+            }
+            if let Some(log_id) = log_id.filter(|_| is_empty) {
+                return Err(lost(&path, file.is_some(), log_id));
+            }
+        }
+    }
+    match file {
+        Some(file) => Ok(file),
+        None => Ok(DatabaseFile::existing_or_new(path)?),
     }
 }
 
@@ -80,6 +113,17 @@ pub(super) fn foreign(path: &Path) -> Error {
 
 fn damaged(path: &Path, what: &str) -> Error {
     unusable(path, &format!("it is damaged ({what}): restore a backup; --verify tells more"))
+}
+
+/// The refusal of a database that is gone, or empty, where there was a log.
+fn lost(path: &DatabasePath, is_there: bool, log_id: Uuid) -> Error {
+    let lock = path.beside(LOCK_SUFFIX);
+    let is_lost = if is_there { "is empty" } else { "does not exist any more" };
+    let what = format!(
+        "it {is_lost}, but held log {log_id}: put it back or restore a backup; to begin another log, delete {}",
+        lock.display()
+    );
+    unusable(path, &what)
 }
 
 /// The refusal of a file that SQLite cannot read.
@@ -129,25 +173,6 @@ pub(super) fn kind_of(connection: &Connection) -> rusqlite::Result<FileKind> {
     })
 }
 
-/// What must be looked at before SQLite opens the file, because SQLite settles it in silence: of
-/// a write-ahead log it takes what it can read, and it deletes that of an empty file.
-fn check_unopened(path: &Path) -> Result<(), Error> {
-    let Ok(lock) = WriterLock::look(path) else {
-        // Somebody writes at this moment, or nobody can: both are told later, and better.
-        return Ok(());
-    };
-    let length = std::fs::metadata(path).map(|file| file.len());
-    if let (Ok(0), Some(log_id)) = (length, lock.log_id) {
-        let lock_path = with_suffix(path, LOCK_SUFFIX);
-        let what = format!(
-            "it is empty, but held log {log_id}: restore a backup; to begin another log, delete {}",
-            lock_path.display()
-        );
-        return Err(unusable(path, &what));
-    }
-    sqlite_wal::check(path)
-}
-
 /// Creates schema and log in one transaction: a crash leaves an empty file, never half a schema.
 fn create(connection: &mut Connection) -> Result<Uuid, Error> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -169,8 +194,8 @@ fn read_log_id(connection: &Connection) -> Result<Uuid, Error> {
 
 fn check_log(connection: &Connection, path: &Path) -> Result<Uuid, Error> {
     // The schema is what defends history, so a database without one of its triggers is refused.
-    if !schema_is_intact(connection)? {
-        return Err(unusable(path, "its tables and triggers are not those of schema.sql: restore a backup"));
+    if let Some(what) = schema_fault(connection)? {
+        return Err(unusable(path, &what));
     }
     if connection.is_readonly(rusqlite::MAIN_DB)? {
         let what = "it is read-only: allow this process to write to the file and its directory";
@@ -182,18 +207,44 @@ fn check_log(connection: &Connection, path: &Path) -> Result<Uuid, Error> {
     read_log_id(connection)
 }
 
-pub(super) fn schema_is_intact(connection: &Connection) -> Result<bool, Error> {
-    let intended = Connection::open_in_memory()?;
-    intended.execute_batch(SCHEMA)?;
-    Ok(objects(connection)? == objects(&intended)?)
+/// What is wrong with the schema, and what to do: an object of `schema.sql` that is missing or says
+/// something else, or a trigger or an index of another program on one of our tables, which could change or
+/// refuse what is recorded. Tables, views and their indexes that touch none of ours are left alone:
+/// Litestream has two, for example.
+pub(super) fn schema_fault(connection: &Connection) -> Result<Option<String>, Error> {
+    let ours = Connection::open_in_memory()?;
+    ours.execute_batch(SCHEMA)?;
+    let (intended, found) = (objects(&ours)?, objects(connection)?);
+    if !intended.iter().all(|object| found.contains(object)) {
+        let what = "its tables and triggers are not those of schema.sql: restore a backup";
+        return Ok(Some(what.to_owned()));
+    }
+    let is_ours = |table: &str| intended.iter().any(|object| object.table.eq_ignore_ascii_case(table));
+    let meddles = |object: &&Object| !intended.contains(object) && is_ours(&object.table);
+    Ok(found.iter().find(meddles).map(|Object { kind, name, table, .. }| {
+        let verb = kind.to_uppercase();
+        format!("its {kind} {name} on {table} is not in schema.sql: remove it with DROP {verb} \"{name}\"")
+    }))
 }
 
-/// Tables, indexes and triggers by name, and what each says.
-fn objects(connection: &Connection) -> rusqlite::Result<Vec<(String, String)>> {
-    connection
-        .prepare("SELECT name, coalesce(sql, '') FROM sqlite_schema WHERE name NOT LIKE 'sqlite_stat%' ORDER BY name")?
-        .query_map([], |row| Ok((row.get(0)?, without_comments(row.get_ref(1)?.as_str()?))))?
-        .collect()
+/// A table, index, trigger or view.
+#[derive(PartialEq, Eq)]
+struct Object {
+    kind: String,
+    name: String,
+    /// The table that it belongs to; of a table, itself.
+    table: String,
+    sql: String,
+}
+
+fn objects(connection: &Connection) -> rusqlite::Result<Vec<Object>> {
+    let sql = "SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_schema
+               WHERE name NOT LIKE 'sqlite_stat%' ORDER BY name";
+    let object = |row: &rusqlite::Row<'_>| {
+        let sql = without_comments(row.get_ref(3)?.as_str()?);
+        Ok(Object { kind: row.get(0)?, name: row.get(1)?, table: row.get(2)?, sql })
+    };
+    connection.prepare(sql)?.query_map([], object)?.collect()
 }
 
 /// SQL without its comments and line breaks: SQLite keeps both, and a comment that is worded anew must
@@ -237,79 +288,6 @@ fn check_end(connection: &Connection) -> Result<(), Error> {
         previous = Some(event.hash);
     }
     Ok(())
-}
-
-// ------------------------------------------------------------------------------- one writer
-
-const LOCK_SUFFIX: &str = "-lock";
-
-/// The right to write to a log, held through a lock on a file beside it. The file stays and names
-/// the log, so that an empty database in its place is known for what it is: a loss.
-#[derive(Debug)]
-pub(super) struct WriterLock {
-    file: File,
-    /// The log that was written here last.
-    log_id: Option<Uuid>,
-}
-
-impl WriterLock {
-    /// Takes the lock for as long as the value lives.
-    pub(super) fn take(path: &Path, log_id: Uuid) -> Result<Self, Error> {
-        let lock_path = with_suffix(path, LOCK_SUFFIX);
-        let refuse = |error: std::io::Error| unusable(&lock_path, &error.to_string());
-        let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&lock_path);
-        let mut lock = Self { file: file.map_err(refuse)?, log_id: None };
-        match lock.file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(unusable(path, "another process writes to it: stop that one first"));
-            }
-            Err(TryLockError::Error(error)) => return Err(refuse(error)),
-        }
-        if lock.named().map_err(refuse)? != Some(log_id) {
-            lock.name(log_id).map_err(refuse)?;
-        }
-        Ok(lock)
-    }
-
-    /// The lock for a moment, where nobody holds it, without writing anything.
-    fn look(path: &Path) -> Result<Self, std::io::Error> {
-        let file = OpenOptions::new().read(true).open(with_suffix(path, LOCK_SUFFIX));
-        let mut lock = match file {
-            Ok(file) => Self { file, log_id: None },
-            // Never written to, or copied without it. The check is needed nevertheless.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(Self { file: File::open(path)?, log_id: None });
-            }
-            Err(error) => return Err(error),
-        };
-        lock.file.try_lock()?;
-        lock.log_id = lock.named()?;
-        Ok(lock)
-    }
-
-    fn named(&mut self) -> std::io::Result<Option<Uuid>> {
-        let mut text = [0; 36];
-        self.file.seek(SeekFrom::Start(0))?;
-        match self.file.read_exact(&mut text) {
-            Ok(()) => Ok(Uuid::try_parse_ascii(&text).ok()),
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn name(&mut self, log_id: Uuid) -> std::io::Result<()> {
-        self.file.set_len(0)?;
-        self.file.seek(SeekFrom::Start(0))?;
-        writeln!(self.file, "{log_id}")?;
-        self.file.sync_all()
-    }
-}
-
-pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
 }
 
 #[cfg(test)]

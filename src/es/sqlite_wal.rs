@@ -19,7 +19,8 @@ use std::io::{self, BufReader, ErrorKind, Read};
 use std::path::Path;
 
 use super::Error;
-use super::sqlite_file::{unusable, with_suffix};
+use super::database_file::{DatabaseFile, DatabasePath};
+use super::sqlite_file::unusable;
 
 const WAL_HEADER: usize = 32;
 const FRAME_HEADER: usize = 24;
@@ -28,22 +29,23 @@ const WAL_MAGIC: u32 = 0x377f_0682;
 const FORMAT: u32 = 3_007_000;
 const PAGE_SIZES: std::ops::RangeInclusive<usize> = 512..=65_536;
 
-/// Checks the write-ahead log of the database at `path`, which no process has open.
+/// Checks the write-ahead log of the database at `path`, which no process has open; `file` is none where
+/// there is only the write-ahead log.
 ///
 /// # Errors
 /// [`Error::Unusable`] when commits are missing.
-pub(super) fn check(path: &Path) -> Result<(), Error> {
-    let wal_path = with_suffix(path, "-wal");
+pub(super) fn check(path: &DatabasePath, file: Option<&DatabaseFile>) -> Result<(), Error> {
+    let wal_path = path.beside("-wal");
     let cannot_read = |error: io::Error| unusable(&wal_path, &format!("it cannot be read: {error}"));
     let wal = Wal::read(&wal_path).map_err(cannot_read)?;
-    let database = DatabaseFile::read(path).map_err(cannot_read)?;
+    let database = Header::read(file).map_err(cannot_read)?;
     match database {
-        DatabaseFile::Empty if wal != Wal::Nothing => {
+        Header::Empty if wal != Wal::Nothing => {
             let what = "it is empty or missing, but its write-ahead log is there, and would be deleted: \
                         put the database back, or restore a backup";
             return Err(unusable(path, what));
         }
-        DatabaseFile::WithoutWal if wal != Wal::Nothing => {
+        Header::WithoutWal if wal != Wal::Nothing => {
             let what = format!(
                 "the write-ahead log beside it belongs to another database, and would be mixed into this one; \
                  if this is a restored backup, delete {} and the -shm file",
@@ -51,10 +53,10 @@ pub(super) fn check(path: &Path) -> Result<(), Error> {
             );
             return Err(unusable(path, &what));
         }
-        DatabaseFile::Empty | DatabaseFile::WithoutWal | DatabaseFile::WithWal => {}
+        Header::Empty | Header::WithoutWal | Header::WithWal => {}
     }
     let refuse = |what: &str| {
-        let shm = with_suffix(path, "-shm");
+        let shm = path.beside("-shm");
         let what = format!(
             "commits that were acknowledged are missing from {} ({what}): put it back as it was, or restore a \
              backup; to go on without them, delete {}",
@@ -63,7 +65,7 @@ pub(super) fn check(path: &Path) -> Result<(), Error> {
         );
         Err(unusable(path, &what))
     };
-    let witness = Witness::read(&with_suffix(path, "-shm"));
+    let witness = Witness::read(&path.beside("-shm"));
     match (wal, witness) {
         (Wal::Damaged, _) => refuse("its head is overwritten"),
         (_, None) => Ok(()),
@@ -80,24 +82,19 @@ pub(super) fn check(path: &Path) -> Result<(), Error> {
 }
 
 /// The database file, as far as its header tells about a write-ahead log.
-enum DatabaseFile {
+enum Header {
     Empty,
     /// In another journal mode, as backups are: SQLite would take whatever is beside it for its WAL.
     WithoutWal,
     WithWal,
 }
 
-impl DatabaseFile {
-    fn read(path: &Path) -> io::Result<Self> {
+impl Header {
+    fn read(file: Option<&DatabaseFile>) -> io::Result<Self> {
         let mut header = [0; 19];
-        match File::open(path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::Empty),
-            Err(error) => return Err(error),
-            Ok(mut file) => {
-                if !fill(&mut file, &mut header)? {
-                    return Ok(Self::Empty);
-                }
-            }
+        let is_whole = file.map_or(Ok(false), |file| file.read_header(&mut header))?;
+        if !is_whole {
+            return Ok(Self::Empty);
         }
         // "Database file format", section 1.3.3: 1 is a rollback journal, 2 a write-ahead log.
         Ok(if header[18] == 1 { Self::WithoutWal } else { Self::WithWal })

@@ -163,4 +163,13 @@ pub trait Database: Send + Sync {
     /// # Errors
     /// When the storage fails.
     fn reader(&self) -> Result<Box<dyn EventReader>, Error>;
+
+    /// Whether what was opened is still where it was: a file under its name, for example. Quick enough
+    /// for each health report.
+    ///
+    /// # Errors
+    /// Why commands cannot be recorded and events not be read.
+    fn check(&self) -> Result<(), Error> {
+        Ok(())
+    }
 }

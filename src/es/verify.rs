@@ -18,13 +18,14 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::database_file::{Access, DatabaseFile};
 use super::known_kinds::{KnownKinds, Replay, Taken, unknown};
 use super::sqlite::{EVENT_COLUMNS, event_of};
-use super::sqlite_file::{self as file, BUSY_TIMEOUT, FileKind, SCHEMA_VERSION, unreadable, unusable};
+use super::sqlite_file::{self, BUSY_TIMEOUT, FileKind, SCHEMA_VERSION, unreadable, unusable};
 use super::{Error, Hash, RecordedEvent, chain};
 use crate::time::Timestamp;
 
@@ -121,7 +122,8 @@ impl fmt::Display for Report {
 /// [`Error::Storage`] when it cannot be read. What is wrong with a log is no error: see
 /// [`Report::findings`].
 pub fn verify(path: &Path, kinds: &KnownKinds) -> Result<Report, Error> {
-    let connection = open(path)?;
+    let file = DatabaseFile::existing(path)?;
+    let connection = open(&file)?;
     let report = Report {
         log_id: None,
         head: 0,
@@ -145,16 +147,16 @@ pub fn verify(path: &Path, kinds: &KnownKinds) -> Result<Report, Error> {
 }
 
 /// Read-only: not even the write-ahead log is moved into the database.
-fn open(path: &Path) -> Result<Connection, Error> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+fn open(file: &DatabaseFile) -> Result<Connection, Error> {
+    let path = file.path();
     let refuse = |error: rusqlite::Error| unreadable(path, &error);
-    let connection = Connection::open_with_flags(path, flags).map_err(refuse)?;
+    let connection = file.connect(Access::Read).map_err(refuse)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    match file::kind_of(&connection).map_err(refuse)? {
+    match sqlite_file::kind_of(&connection).map_err(refuse)? {
         FileKind::Log { version: SCHEMA_VERSION } => Ok(connection),
-        FileKind::Log { version } => Err(file::other_version(path, version)),
+        FileKind::Log { version } => Err(sqlite_file::other_version(path, version)),
         FileKind::Empty => Err(unusable(path, "it is empty: there is no log in it")),
-        FileKind::Foreign => Err(file::foreign(path)),
+        FileKind::Foreign => Err(sqlite_file::foreign(path)),
     }
 }
 
@@ -214,8 +216,8 @@ impl Audit<'_> {
     }
 
     fn schema(&mut self) -> Result<(), Error> {
-        if !file::schema_is_intact(self.connection)? {
-            self.report.found("tables and triggers are not those of schema.sql: history was not defended");
+        if let Some(what) = sqlite_file::schema_fault(self.connection)? {
+            self.report.found(format!("history was not defended: {what}"));
         }
         Ok(())
     }

@@ -10,15 +10,16 @@
 //! **Invariant:** what a query sees contains every commit that [`Database::committed`] was told of
 //! before the query began; and a connection that lies idle holds no snapshot older than that.
 
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use rusqlite::Connection;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
 
+use super::place::Place;
 use super::problems::{RETRY_AFTER, STORAGE_FAILED};
+use crate::es::{DatabaseFile, Displaced};
 use crate::http::{Problem, problems};
 
 /// Queries at once for each core. They wait for the processor, not for anything else, so a few
@@ -39,8 +40,8 @@ const QUIET: Duration = Duration::from_millis(50);
 /// The read database, for queries.
 #[derive(Debug)]
 pub(super) struct Database {
-    path: PathBuf,
     pool: Mutex<Pool>,
+    place: Place,
     returned: Condvar,
     /// Counts the commits that were told of.
     commits: AtomicU64,
@@ -75,12 +76,12 @@ impl Reader {
 }
 
 impl Database {
-    /// The database at `path`, which a projector holds open.
-    pub(super) fn new(path: &Path) -> Self {
+    /// The database in `file`, which a projector holds open.
+    pub(super) fn new(file: Arc<DatabaseFile>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let places = (cores * READERS_PER_CORE).min(MOST_READERS);
         Self {
-            path: path.to_owned(),
+            place: Place::of(file),
             pool: Mutex::new(Pool { idle: Vec::new(), places, waiting: 0 }),
             returned: Condvar::new(),
             commits: AtomicU64::new(0),
@@ -123,8 +124,7 @@ impl Database {
 
     /// Is told by the projector that it has committed, before anybody else is.
     pub(super) fn committed(&self) {
-        let micros = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.last_commit_micros.store(micros, Ordering::Relaxed);
+        self.last_commit_micros.store(self.micros(), Ordering::Relaxed);
         // Raised before the pool is locked: a reader that comes back later sees it then.
         self.commits.fetch_add(1, Ordering::SeqCst);
         self.lock().idle.retain_mut(|reader| reader.release().is_ok());
@@ -153,6 +153,7 @@ impl Database {
     }
 
     fn with_reader<T>(&self, read: impl FnOnce(&mut Reader) -> rusqlite::Result<T>) -> Result<T, Problem> {
+        self.place.check_now_and_then().map_err(|displaced| problem_of(&displaced))?;
         let mut place = self.enter()?;
         let mut reader = match place.reader.take() {
             Some(reader) => reader,
@@ -164,8 +165,20 @@ impl Database {
         result
     }
 
+    /// Whether the path of the database still names the file whose rows are shown.
+    ///
+    /// # Errors
+    /// What was found instead, and what to do.
+    pub(super) fn check(&self) -> Result<(), Displaced> {
+        self.place.check()
+    }
+
+    fn micros(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
     /// Takes a place among the readers, with the connection of an earlier one if there is any.
-    fn enter(&self) -> Result<Place<'_>, Problem> {
+    fn enter(&self) -> Result<Seat<'_>, Problem> {
         let mut pool = self.lock();
         if pool.places == 0 {
             let full = |pool: &mut Pool| pool.places == 0;
@@ -182,12 +195,11 @@ impl Database {
             return Err(problem.with_header("Retry-After", RETRY_AFTER));
         }
         pool.places -= 1;
-        Ok(Place { database: self, reader: pool.idle.pop() })
+        Ok(Seat { database: self, reader: pool.idle.pop() })
     }
 
     fn open(&self) -> rusqlite::Result<Reader> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let db = Connection::open_with_flags(&self.path, flags)?;
+        let db = self.place.file().reader()?;
         db.set_prepared_statement_cache_capacity(STATEMENTS);
         // A statement is planned once, not again for each value that is bound to it.
         db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
@@ -202,12 +214,12 @@ impl Database {
 }
 
 /// A place among the readers; it is given back when dropped, after a panic too.
-struct Place<'a> {
+struct Seat<'a> {
     database: &'a Database,
     reader: Option<Reader>,
 }
 
-impl Drop for Place<'_> {
+impl Drop for Seat<'_> {
     fn drop(&mut self) {
         let mut pool = self.database.lock();
         if let Some(mut reader) = self.reader.take() {
@@ -227,6 +239,11 @@ impl Drop for Place<'_> {
     }
 }
 
+/// The thread that watches the file logs it, once.
+fn problem_of(displaced: &Displaced) -> Problem {
+    Problem::new(&STORAGE_FAILED, displaced.to_string()).with_header("Retry-After", RETRY_AFTER)
+}
+
 fn failed(error: &rusqlite::Error) -> Problem {
     log::error!("a query failed: {error}");
     Problem::new(&STORAGE_FAILED, "the read database cannot be read").with_header("Retry-After", RETRY_AFTER)
@@ -243,7 +260,7 @@ mod tests {
         let writer = Connection::open(&*path).unwrap();
         writer.pragma_update(None, "journal_mode", "WAL").unwrap();
         writer.execute_batch("CREATE TABLE number (n); INSERT INTO number VALUES (0)").unwrap();
-        let mut database = Database::new(&path);
+        let mut database = Database::new(Arc::new(DatabaseFile::existing(&path).unwrap()));
         // Long ago: it is quiet from the start.
         database.started = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
         (path, writer, database)

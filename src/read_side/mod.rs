@@ -20,6 +20,7 @@ mod history;
 mod queries;
 mod views;
 
+mod place;
 mod preconditions;
 pub mod problems;
 mod routes;

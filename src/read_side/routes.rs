@@ -246,11 +246,12 @@ fn rebuild(service: &ReadSide, request: &Request, params: &Params<'_>) -> Result
 /// that an event has stopped needs a person.
 fn health(service: &ReadSide, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
     Query::of(request, &[])?;
+    service.check_file().map_err(|what| unhealthy(&what))?;
     let statuses = service.projector.status();
     if let Some(status) = statuses.iter().find(|status| status.state == ProjectionState::Stalled) {
         let error = status.error.as_deref().unwrap_or("the reason is not known");
-        let problem = Problem::new(&UNHEALTHY, format!("projection {} is stalled: {error}", status.name));
-        return Err(problem.with("projection", status.name).with_header("Retry-After", RETRY_AFTER));
+        let problem = unhealthy(&format!("projection {} is stalled: {error}", status.name));
+        return Err(problem.with("projection", status.name));
     }
     // The rows must be readable, or no query is answered.
     let position = service.database.read(queries::position_of_all)?;
@@ -268,6 +269,10 @@ fn health(service: &ReadSide, request: &Request, _: &Params<'_>) -> Result<Respo
             "write_side": contact(&service.upstream.contact()),
         }),
     ))
+}
+
+fn unhealthy(why: &str) -> Problem {
+    Problem::new(&UNHEALTHY, why).with_header("Retry-After", RETRY_AFTER)
 }
 
 fn contact(contact: &Contact) -> Value {

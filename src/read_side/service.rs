@@ -1,7 +1,7 @@
 //! The read side at work: the database, the projector that fills it, and who waits for it.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -16,6 +16,10 @@ use crate::http::LongPolls;
 /// How often a rebuild before serving looks how far it is.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
+/// How long a start waits for another read service that has the database: a restart that overlaps with the
+/// end of the service before it, which may take so long to finish its requests.
+const OVERLAP: Duration = Duration::from_secs(10);
+
 /// How much older the rows of a service that nobody asks may be while commands come fast. Read
 /// services that stand by then cost the write side a tenth of what they cost it in a hurry.
 const REST_WHILE_UNASKED: Duration = Duration::from_millis(100);
@@ -23,8 +27,6 @@ const REST_WHILE_UNASKED: Duration = Duration::from_millis(100);
 /// What the read side is told.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Its database; created when it is not there.
-    pub db: PathBuf,
     /// Where to look for the write side.
     pub registries: Vec<BaseUrl>,
     /// The longest pause between two looks at the feed, 30 s at most.
@@ -43,14 +45,20 @@ pub struct ReadSide {
 }
 
 impl ReadSide {
-    /// Opens the database and begins to follow the write side, wherever the registries say it is,
-    /// now or later.
+    /// Opens the read database, and waits until another read service that has it is gone.
     ///
     /// # Errors
-    /// When the database cannot be opened, or the system has no threads.
-    pub fn start(options: Options) -> Result<Self, StartError> {
-        // The database first: when it is refused, nothing has begun.
-        let projector = Projector::open(&options.db, &projections())?;
+    /// When the database cannot be opened, or another service still has it after ten seconds.
+    pub fn open(db: &Path) -> Result<Projector, StartError> {
+        Ok(Projector::open_within(OVERLAP, db, &projections())?)
+    }
+
+    /// Begins to follow the write side, wherever the registries say it is, now or later, with the database
+    /// from [`ReadSide::open`].
+    ///
+    /// # Errors
+    /// When the system has no threads.
+    pub fn start(projector: Projector, options: Options) -> Result<Self, StartError> {
         let upstream = Upstream::start(options.registries.clone())?;
         let feed = HttpFeed::new(Arc::clone(&upstream));
         Self::follow(projector, upstream, feed, &options)
@@ -62,7 +70,7 @@ impl ReadSide {
         feed: impl Feed + Clone + 'static,
         options: &Options,
     ) -> Result<Self, StartError> {
-        let database = Arc::new(Database::new(&options.db));
+        let database = Arc::new(Database::new(Arc::clone(projector.file())));
         let pool = Arc::clone(&database);
         let source = Arc::clone(&upstream);
         let projector = projector.with_notice(move |notice| take_notice(&source, &notice));
@@ -74,13 +82,9 @@ impl ReadSide {
 
     /// The service over another feed than a write side's, for tests.
     #[cfg(test)]
-    pub(super) fn over(db: &std::path::Path, feed: impl Feed + Clone + 'static) -> Result<Self, StartError> {
-        let options = Options {
-            db: db.to_owned(),
-            registries: Vec::new(),
-            poll_interval: Duration::from_millis(20),
-            max_waits: 1,
-        };
+    pub(super) fn over(db: &Path, feed: impl Feed + Clone + 'static) -> Result<Self, StartError> {
+        let options =
+            Options { registries: Vec::new(), poll_interval: Duration::from_millis(20), max_waits: 1 };
         let projector = Projector::open(db, &projections())?;
         Self::follow(projector, Upstream::start(Vec::new())?, feed, &options)
     }
@@ -103,6 +107,14 @@ impl ReadSide {
             }
             thread::sleep(PROGRESS_EVERY);
         }
+    }
+
+    /// Whether the database's path still names the file that is open.
+    ///
+    /// # Errors
+    /// What was found instead, and what to do.
+    pub fn check_file(&self) -> Result<(), String> {
+        self.database.check().map_err(|displaced| displaced.to_string())
     }
 
     /// How each projection stands.

@@ -1,7 +1,7 @@
 //! `read-service --verify`: are the read models what the log says?
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use super::projections;
 use super::upstream::{HttpFeed, Upstream};
 use crate::discovery::BaseUrl;
-use crate::es::{Feed, FeedError, MAX_PAGE, Page, Verified, VerifyError, verify_projection};
+use crate::es::{
+    DatabasePath, Feed, FeedError, MAX_PAGE, Page, Scratch, Verified, VerifyError, verify_projection,
+};
 
 /// How long the write side may be away before this is given up.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -30,11 +32,14 @@ pub fn verify(db: &Path, registries: Vec<BaseUrl>) -> Result<Vec<Verified>, Veri
 }
 
 fn verify_with(db: &Path, feed: &mut dyn Feed) -> Result<Vec<Verified>, VerifyFailed> {
+    let db = &DatabasePath::resolve(db).map_err(|error| VerifyFailed::Projection(error.into()))?;
     let verified = |definition| {
-        let scratch = Scratch::beside(db);
-        verify_projection(db, &scratch.0, definition, feed)
+        // In the same directory, where there is room for a database of that size if anywhere.
+        let scratch = Scratch::beside(db).map_err(VerifyFailed::Scratch)?;
+        verify_projection(db, &scratch.file("replay.sqlite3"), definition, feed)
+            .map_err(VerifyFailed::Projection)
     };
-    projections().iter().map(verified).collect::<Result<_, _>>().map_err(VerifyFailed::Projection)
+    projections().iter().map(verified).collect()
 }
 
 /// A feed that is asked again for a while before its failure counts.
@@ -52,40 +57,13 @@ impl<F: Feed> Feed for Patient<F> {
     }
 }
 
-/// A database file that goes when it is no longer needed, as do SQLite's files beside it.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    /// In the same directory, where there is room for a database of that size if anywhere.
-    fn beside(db: &Path) -> Self {
-        let mut name = db.as_os_str().to_owned();
-        name.push(format!(".verify-{}", std::process::id()));
-        let scratch = Self(name.into());
-        scratch.remove();
-        scratch
-    }
-
-    fn remove(&self) {
-        for suffix in ["", "-wal", "-shm", "-journal"] {
-            let mut name = self.0.clone().into_os_string();
-            name.push(suffix);
-            // Most of them are not there.
-            let _ = std::fs::remove_file(name);
-        }
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        self.remove();
-    }
-}
-
 /// Why the read models could not be verified.
 #[derive(Debug)]
 pub enum VerifyFailed {
     /// A database or the log cannot be read.
     Projection(VerifyError),
+    /// There is no room for the replay.
+    Scratch(std::io::Error),
     /// The system gives no thread.
     Thread(std::io::Error),
 }
@@ -94,6 +72,9 @@ impl fmt::Display for VerifyFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Projection(error) => error.fmt(f),
+            Self::Scratch(error) => {
+                write!(f, "the log cannot be replayed beside the read database: {error}; check the directory")
+            }
             Self::Thread(error) => write!(f, "the system gives no thread: {error}"),
         }
     }
@@ -123,7 +104,7 @@ mod tests {
             "account_id=00000000-0000-0000-0000-000000000001: balance is 5000, a replay of the log says 500";
         assert!(found.contains(expected), "{found}");
         let left = std::fs::read_dir(path.parent().unwrap()).unwrap();
-        let scratch = format!("{}.verify", path.file_name().unwrap().to_str().unwrap());
+        let scratch = format!("{}-scratch", path.file_name().unwrap().to_str().unwrap());
         assert!(!left.flatten().any(|file| file.file_name().to_str().unwrap().starts_with(&scratch)));
     }
 }

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::{Served, WAITING, register, serve};
+use super::file_watch::FileWatch;
+use super::{Served, WAITING, database_or_new, register, serve};
 use crate::about;
 use crate::config::{ReadConfig, ReadTask};
 use crate::discovery::Registration;
@@ -18,6 +19,7 @@ use crate::read_side::{self, Patience, ReadSide};
 pub struct ReadService {
     registration: Registration,
     served: Served<ReadSide>,
+    _file_watch: FileWatch,
 }
 
 impl ReadService {
@@ -30,14 +32,16 @@ impl ReadService {
         config: &ReadConfig,
         progress: impl FnMut(&[ProjectionStatus]) -> Patience,
     ) -> Result<Self, StartError> {
+        let failed = |error: read_side::StartError| StartError::new(error.to_string());
+        // Before the address is taken: the service that has the database may listen on the same one.
+        let projector = ReadSide::open(&database_or_new(&config.db)?).map_err(failed)?;
         let listener = listen(&config.service.listen)?;
         let options = read_side::Options {
-            db: config.db.clone(),
             registries: config.registries.clone(),
             poll_interval: config.poll_interval,
             max_waits: LongPolls::DEFAULT_MAX,
         };
-        let side = ReadSide::start(options).map_err(|error| StartError::new(error.to_string()))?;
+        let side = ReadSide::start(projector, options).map_err(failed)?;
         match config.task {
             ReadTask::Serve | ReadTask::Verify => {}
             ReadTask::RebuildThenServe => side.rebuild_all(progress),
@@ -48,7 +52,9 @@ impl ReadService {
         show_projections(&metrics, &served.router);
         let registration =
             register("read", &config.service, &config.registries, &served.server, config.heartbeat_interval)?;
-        Ok(Self { registration, served })
+        let watched = Arc::clone(&served.router);
+        let file_watch = FileWatch::start(move || watched.state().check_file())?;
+        Ok(Self { registration, served, _file_watch: file_watch })
     }
 
     /// Where it listens.

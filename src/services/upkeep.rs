@@ -6,15 +6,19 @@
 use std::io::Write;
 use std::path::Path;
 
+use super::database_at;
 use crate::account;
-use crate::es::{self, Report};
+use crate::es::{self, Report, Scratch};
 use crate::process::StartError;
+use crate::shutdown::Shutdown;
 
-/// Checks the log in that database and prints the report.
+/// Checks the log in that database and prints the report. A signal ends it at once.
 ///
 /// # Errors
 /// When it is not sound, or there is none.
-pub fn verify_log(db: &Path) -> Result<(), StartError> {
+pub fn verify_log(db: &Path, shutdown: Shutdown) -> Result<(), StartError> {
+    database_at(db)?;
+    shutdown.end_at_once(Scratch::end_all)?;
     let report =
         es::verify(db, &account::known_kinds()).map_err(|error| StartError::new(error.to_string()))?;
     print(&report)?;
@@ -24,11 +28,14 @@ pub fn verify_log(db: &Path) -> Result<(), StartError> {
     Err(StartError::new(format!("{} is not sound: keep the file, and restore a backup", db.display())))
 }
 
-/// Copies the log in that database to a new file, verifies the copy, and prints the report.
+/// Copies the log in that database to a new file, verifies the copy, and prints the report. A signal ends it
+/// at once; what was copied is removed then.
 ///
 /// # Errors
 /// When there is no copy now.
-pub fn back_up_log(db: &Path, to: &Path) -> Result<(), StartError> {
+pub fn back_up_log(db: &Path, to: &Path, shutdown: Shutdown) -> Result<(), StartError> {
+    database_at(db)?;
+    shutdown.end_at_once(Scratch::end_all)?;
     let report =
         es::backup(db, to, &account::known_kinds()).map_err(|error| StartError::new(error.to_string()))?;
     print(&report)?;

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{Served, WAITING, register, serve};
+use super::file_watch::FileWatch;
+use super::{Served, WAITING, database_or_new, register, serve};
 use crate::about;
 use crate::config::WriteConfig;
 use crate::discovery::Registration;
@@ -20,6 +21,7 @@ pub struct WriteService {
     registration: Registration,
     log: Arc<EventLog>,
     served: Served<WriteSide>,
+    _file_watch: FileWatch,
 }
 
 impl WriteService {
@@ -28,10 +30,11 @@ impl WriteService {
     /// # Errors
     /// When its database cannot be opened, it cannot listen, or the system has no thread for it.
     pub fn start(config: &WriteConfig) -> Result<Self, StartError> {
+        let db = database_or_new(&config.db)?;
         let listener = listen(&config.service.listen)?;
         let failed =
             |error| StartError::new(format!("cannot open the event store {}: {error}", config.db.display()));
-        let log = EventLog::open(SqliteDatabase::open(&config.db).map_err(failed)?).map_err(failed)?;
+        let log = EventLog::open(SqliteDatabase::open(&*db).map_err(failed)?).map_err(failed)?;
         let metrics = Arc::new(metrics::Registry::default());
         // Commits before the service serves are its own housekeeping, and not counted.
         let is_serving = Arc::new(AtomicBool::new(false));
@@ -39,6 +42,8 @@ impl WriteService {
         let bank = Executor::start(Arc::clone(&log), on_commit).map_err(failed)?;
         write_side::name_past_transfers(&bank, &log).map_err(failed)?;
         is_serving.store(true, Ordering::Relaxed);
+        let watched = Arc::clone(&log);
+        let file_watch = FileWatch::start(move || watched.check().map_err(|error| error.to_string()))?;
         let side = WriteSide::new(bank, Arc::clone(&log), LongPolls::new(LongPolls::DEFAULT_MAX));
         let served =
             serve(listener, &config.service, side, write_side::ROUTES, &about::WRITE, Arc::clone(&metrics))?;
@@ -50,7 +55,7 @@ impl WriteService {
             &served.server,
             config.heartbeat_interval,
         )?;
-        Ok(Self { registration, log, served })
+        Ok(Self { registration, log, served, _file_watch: file_watch })
     }
 
     /// Where it listens.

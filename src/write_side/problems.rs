@@ -32,7 +32,7 @@ problem_types! {
     OUTCOME_UNKNOWN = 503 "outcome-unknown", "The outcome is not known",
         "The storage did not answer in time, and the command may or may not have been carried out. Send it again with the same `Idempotency-Key`, which finds out.";
     STORAGE_FAILED = 503 "storage-failed", "The storage fails",
-        "The disk is full or fails. Nothing was recorded, or its receipt can be had with the same `Idempotency-Key`. Try again later.";
+        "The disk is full or fails, or the database file is not in its place. Nothing was recorded, or its receipt can be had with the same `Idempotency-Key`. Try again later.";
     LOG_DAMAGED = 500 "log-damaged", "The account's history cannot be read",
         "The recorded history of the account is damaged or was written by a newer version of the service. Nothing was changed. The operator finds out more with `write-service --verify`.";
     UNHEALTHY = 503 "unhealthy", "The service cannot do its job",

@@ -177,7 +177,7 @@ fn page_response(request: &Request, page: Page) -> Result<Response, Problem> {
 
 fn health(service: &WriteSide, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
     no_query(request)?;
-    if let Err(error) = service.bank.check() {
+    if let Err(error) = service.log.check().and_then(|()| service.bank.check()) {
         let problem = Problem::new(&UNHEALTHY, format!("commands cannot be recorded: {error}"));
         return Err(problem.with_header("Retry-After", problems::RETRY_AFTER));
     }

@@ -1,11 +1,12 @@
 //! `write-service --backup PATH`: a copy of a log in use, and what a restored one still knows.
 
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
 
-use crate::bank::Bank;
-use crate::support::{Binary, Directory, Ended, Launch, System, wait_until};
+use crate::bank::{Bank, fill};
+use crate::support::{Binary, Directory, Ended, Launch, Process, System, wait_until};
 
 fn back_up(directory: &Directory, to: &str) -> Ended {
     Launch::of(Binary::Write, directory).flag("--backup", to).run()
@@ -70,12 +71,122 @@ fn a_backup_overwrites_nothing() {
 }
 
 #[test]
-fn a_backup_that_was_interrupted_does_not_stand_in_the_way() {
+fn a_backup_touches_no_file_that_it_has_not_made() {
     let bank = Bank::start();
     bank.open();
-    std::fs::write(bank.directory().join("copy-partial"), "half of a file").unwrap();
+    let others =
+        ["copy-partial", "copy-wal", "copy-shm", "copy-partial-journal", "copy-scratch-1/copy.sqlite3"];
+    std::fs::create_dir(bank.directory().join("copy-scratch-1")).unwrap();
+    for name in others {
+        std::fs::write(bank.directory().join(name), "mine").unwrap();
+    }
+    // A database whose name is what a copy was called before it was complete.
+    let log = Directory::fresh();
+    let named = Launch::on_free_port(Binary::Write, &log).flag("--db", "copy-partial").start();
+    named.client().post("/accounts", &json!({"owner": "Ada"})).expect(201);
+    let ended = Launch::of(Binary::Write, &log).flag("--db", "copy-partial").flag("--backup", "copy").run();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    named.client().post("/accounts", &json!({"owner": "Ada"})).expect(201);
+
     assert_eq!(back_up(bank.directory(), "copy").status.code(), Some(0));
-    assert!(!bank.directory().join("copy-partial").exists());
+    for name in others {
+        assert_eq!(std::fs::read(bank.directory().join(name)).unwrap(), b"mine", "{name}");
+    }
+}
+
+#[test]
+fn of_overlapping_backups_to_one_name_one_is_made_and_the_others_say_that_it_exists() {
+    let bank = Bank::start();
+    bank.open_holding(5);
+    let launch = Launch::of(Binary::Write, bank.directory()).flag("--backup", "copy");
+    let backups: Vec<_> = (0..6).map(|_| launch.spawn()).collect();
+    let ended: Vec<_> = backups.into_iter().map(Process::ended).collect();
+    let (made, refused): (Vec<_>, Vec<_>) = ended.iter().partition(|ended| ended.status.success());
+    assert_eq!(made.len(), 1, "{ended:?}");
+    for ended in refused {
+        assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+        assert!(ended.stderr.contains("overwrites nothing") && ended.stdout.is_empty(), "{ended:?}");
+    }
+    let verified =
+        Launch::of(Binary::Write, bank.directory()).flag("--db", "copy").argument("--verify").run();
+    assert_eq!(verified.status.code(), Some(0), "{verified:?}");
+    assert_no_scratch(bank.directory());
+}
+
+#[test]
+fn a_backup_is_readable_by_those_who_may_read_the_log_and_private_until_it_is_complete() {
+    let directory = Bank::start().stopped();
+    let log = directory.join("write_db.sqlite3");
+    for mode in [0o600, 0o640] {
+        std::fs::set_permissions(&log, std::fs::Permissions::from_mode(mode)).unwrap();
+        let name = format!("copy-{mode}");
+        assert_eq!(back_up(&directory, &name).status.code(), Some(0));
+        let copy = std::fs::metadata(directory.join(&name)).unwrap();
+        assert_eq!((copy.permissions().mode() & 0o777, copy.nlink()), (mode, 1));
+    }
+}
+
+pub(crate) fn assert_no_scratch(directory: &Directory) {
+    let names = std::fs::read_dir(directory.path()).unwrap().flatten();
+    let left: Vec<_> = names.map(|entry| entry.file_name().into_string().unwrap()).collect();
+    assert!(!left.iter().any(|name| name.contains("-scratch-")), "{left:?}");
+}
+
+/// A log that takes a while to verify and to copy: checking its events alone takes some tenths of a second.
+fn long_log() -> Directory {
+    let directory = Directory::fresh();
+    fill(&directory, 20_000);
+    directory
+}
+
+#[test]
+fn a_signal_ends_a_verification_and_a_backup_at_once_and_leaves_nothing_behind() {
+    let directory = long_log();
+    for (signal, status) in [("TERM", 143), ("INT", 130)] {
+        for flags in [&["--verify"][..], &["--backup", "copy"]] {
+            let launch = Launch::of(Binary::Write, &directory);
+            let running = flags.iter().fold(launch, |launch, flag| launch.argument(flag)).spawn();
+            // The handlers are in place when the log is open.
+            wait_until("the log is open", || running.has_open("write_db.sqlite3"));
+            if flags.len() == 2 {
+                wait_until("the copy is begun", || running.has_open("copy.sqlite3"));
+            }
+            running.signal(signal);
+            let ended = running.ended();
+            assert_eq!((ended.status.code(), ended.stdout.len()), (Some(status), 0), "{ended:?}");
+            assert!(ended.stderr.contains(signal) && ended.stderr.lines().count() == 1, "{ended:?}");
+            assert!(!directory.join("copy").exists());
+            assert_no_scratch(&directory);
+        }
+    }
+    assert_eq!(back_up(&directory, "copy").status.code(), Some(0));
+}
+
+#[test]
+fn a_backup_that_was_killed_does_not_stand_in_the_way() {
+    let directory = long_log();
+    let running = Launch::of(Binary::Write, &directory).flag("--backup", "copy").spawn();
+    wait_until("the copy is begun", || running.has_open("copy.sqlite3"));
+    running.kill();
+    assert!(!directory.join("copy").exists());
+    assert_eq!(back_up(&directory, "copy").status.code(), Some(0));
+}
+
+#[test]
+fn a_signal_ends_the_verification_of_read_models_while_the_log_is_away() {
+    let system = System::start();
+    system.commands().post("/accounts", &json!({"owner": "Ada"})).expect(201);
+    wait_until("the rows are there", || system.queries().get("/position").json()["position"] == 1);
+    let System { read, write, registry, directory } = system;
+    write.kill();
+    let verifying = System::read(&directory, &registry.url()).argument("--verify").spawn();
+    // It asks for the log for ten seconds before it gives up.
+    wait_until("the replay is begun", || verifying.has_open("replay.sqlite3"));
+    verifying.signal("TERM");
+    let ended = verifying.ended();
+    assert_eq!(ended.status.code(), Some(143), "{ended:?}");
+    assert_no_scratch(&directory);
+    drop(read);
 }
 
 #[test]
@@ -88,7 +199,8 @@ fn there_is_no_backup_of_a_log_that_is_not_sound() {
     let ended = back_up(&directory, "copy");
     assert_eq!(ended.status.code(), Some(1), "{ended:?}");
     assert!(ended.stdout.iter().any(|line| line.contains("WRONG")), "{ended:?}");
-    assert!(!directory.join("copy").exists() && !directory.join("copy-partial").exists());
+    assert!(!directory.join("copy").exists());
+    assert_no_scratch(&directory);
 }
 
 /// Stops the write side of `system`, puts `copy` in its place, and starts it again on the same

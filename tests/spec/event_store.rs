@@ -1,6 +1,8 @@
 //! What every store of events must do, and what the SQLite schema refuses from any client.
 
 use std::ops::ControlFlow;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use rusqlite::Connection;
 use tally::es::{Database, Error, EventStore, Hash, Receipt, RecordedEvent, Snapshot, SqliteDatabase, chain};
@@ -248,7 +250,8 @@ fn a_file_that_is_no_log_is_refused_and_left_alone() {
         (text, "not a database"),
         (newer, "version 99"),
         (stripped, "schema.sql"),
-        (directory.join("no/such/folder.sqlite3"), "unable to open"),
+        (directory.join("no/such/folder.sqlite3"), "its directory cannot be used"),
+        (directory.path().to_owned(), "a directory"),
     ] {
         let before = std::fs::read(&path).ok();
         let Err(Error::Unusable(what)) = SqliteDatabase::open(&path) else {
@@ -264,12 +267,48 @@ fn a_log_has_one_writer() {
     let directory = Directory::fresh();
     let path = directory.join("write_db.sqlite3");
     let first = SqliteDatabase::open(&path).unwrap();
-    let _writer = first.writer().unwrap();
+    let writer = first.writer().unwrap();
     let second = SqliteDatabase::open(&path).unwrap();
     let Err(Error::Unusable(what)) = second.writer() else { panic!("two writers") };
     assert!(what.contains("another process"), "{what}");
     drop(first);
+    assert!(second.writer().is_err(), "the writer has the log as long as it lives");
+    drop(writer);
     second.writer().expect("the first has gone");
+}
+
+/// Locks of SQLite on the database and its shared memory, held by this process.
+fn sqlite_locks(path: &Path) -> Vec<String> {
+    let inode = |suffix: &str| {
+        let file = std::fs::metadata(format!("{}{suffix}", path.display())).unwrap();
+        format!(":{}", file.ino())
+    };
+    let (inodes, process) = (["", "-shm"].map(inode), std::process::id().to_string());
+    let locks = std::fs::read_to_string("/proc/locks").unwrap();
+    let words = locks.lines().map(|line| line.split_whitespace().skip(1).collect::<Vec<_>>());
+    let ours = words.filter(|words| {
+        words[0] == "POSIX" && words[3] == process && inodes.iter().any(|inode| words[4].ends_with(inode))
+    });
+    ours.map(|words| words.join(" ")).collect()
+}
+
+#[test]
+fn a_second_use_of_a_log_in_one_process_leaves_sqlite_its_locks() {
+    let directory = Directory::fresh();
+    let path = directory.join("write_db.sqlite3");
+    std::os::unix::fs::symlink(&path, directory.join("link")).unwrap();
+    let first = SqliteDatabase::open(&path).unwrap();
+    let mut reader = first.reader().unwrap();
+    reader.head().unwrap();
+    let before = sqlite_locks(&path);
+    assert!(!before.is_empty(), "SQLite holds a shared lock while a connection is open");
+    for path in [&path, &directory.join("link")] {
+        drop(SqliteDatabase::open(path).unwrap());
+        tally::es::verify(path, &tally::account::known_kinds()).unwrap();
+    }
+    tally::es::backup(&path, &directory.join("copy"), &tally::account::known_kinds()).unwrap();
+    assert_eq!(sqlite_locks(&path), before);
+    assert_eq!(reader.head().unwrap(), 0);
 }
 
 #[test]

@@ -17,8 +17,11 @@ mod write_side;
 
 mod backup;
 mod damage;
+mod database_file;
+mod database_names;
 mod disk_faults;
 mod golden_databases;
+mod tools_of_the_trade;
 mod verify;
 
 mod discovery_client;

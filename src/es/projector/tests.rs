@@ -221,16 +221,17 @@ fn an_event_that_was_altered_is_found_and_located() {
 #[test]
 fn a_log_that_came_to_the_same_position_by_other_events_is_refused_before_the_next_one() {
     let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&["1", "2"])));
-    let mut projector = caught_up(&path, &mut feed);
+    caught_up(&path, &mut feed);
     restored(&feed, &["1", "20"]);
-    for other_process in [open(&path), open(&path)].iter_mut() {
+    for _ in 0..2 {
+        let mut restarted = open(&path);
         for _ in 0..2 {
-            let error = refusal(other_process, &mut feed);
+            let error = refusal(&mut restarted, &mut feed);
             assert!(error.contains("event 2 of the feed is not the one that was read"), "{error}");
         }
     }
     restored(&feed, &["1", "2"]);
-    projector.catch_up(&mut feed, u64::MAX).unwrap();
+    open(&path).catch_up(&mut feed, u64::MAX).unwrap();
 }
 
 #[test]
@@ -388,10 +389,27 @@ fn foreign_and_newer_files_are_refused_and_not_touched() {
 }
 
 #[test]
-fn two_projectors_on_one_file_do_not_apply_an_event_twice() {
-    let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&["1", "2"])));
-    let mut late = open(&path);
-    caught_up(&path, &mut feed);
-    assert!(late.catch_up(&mut feed, u64::MAX).is_err());
-    assert_eq!((sum(&path), count(&path)), (3, 2));
+fn a_second_projector_on_one_file_is_refused() {
+    let path = TempPath::new();
+    let first = open(&path);
+    let error = Projector::open(&path, &definitions()).unwrap_err().to_string();
+    assert!(error.contains("the read database of another process"), "{error}");
+    drop(first);
+    open(&path);
+}
+
+#[test]
+fn nothing_is_committed_to_a_file_that_has_lost_its_name() {
+    let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&["1"])));
+    let mut projector = caught_up(&path, &mut feed);
+    let elsewhere = TempPath::new();
+    std::fs::rename(&*path, &*elsewhere).unwrap();
+    feed.append(7, "Added", "2");
+    let error = projector.catch_up(&mut feed, u64::MAX).unwrap_err().to_string();
+    assert!(error.contains("was removed or renamed"), "{error}");
+    assert!(projector.begin_rebuild(0).is_err());
+    assert_eq!(projector.status()[0].position, 1);
+    std::fs::rename(&*elsewhere, &*path).unwrap();
+    projector.catch_up(&mut feed, u64::MAX).unwrap();
+    assert_eq!(sum(&path), 3);
 }

@@ -217,6 +217,14 @@ impl Process {
         self.child.id()
     }
 
+    /// Whether it has a file of that name open.
+    pub(crate) fn has_open(&self, name: &str) -> bool {
+        // It may have ended meanwhile.
+        let descriptors = std::fs::read_dir(format!("/proc/{}/fd", self.id()));
+        let paths = descriptors.into_iter().flatten().flatten();
+        paths.filter_map(|entry| std::fs::read_link(entry.path()).ok()).any(|path| path.ends_with(name))
+    }
+
     /// What it has logged so far.
     pub(crate) fn stderr(&self) -> String {
         self.stderr.lock().unwrap().clone()

@@ -1,0 +1,232 @@
+//! A path at which a database is, or can be made.
+//!
+//! SQLite takes a name such as `file:log?mode=memory` for a URI, `:memory:` and the empty name for a
+//! database without a file, and it reads from whatever a path names, a pipe included. A [`DatabasePath`]
+//! names a regular file, or none yet, in a directory that exists; everything else is refused before it is
+//! opened.
+//!
+//! **Invariant:** the path is absolute and no part of it was a symbolic link when it was resolved, so that
+//! the `-wal`, `-shm` and `-lock` files lie beside the database itself, whatever link led there.
+
+use std::fmt;
+use std::fs::{FileType, Metadata};
+use std::io::{self, ErrorKind};
+use std::ops::Deref;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use super::with_suffix;
+
+/// The name that SQLite takes for a database in memory.
+const IN_MEMORY: &str = ":memory:";
+
+/// What may lie beside a database, and must be a regular file then as well.
+const FILES_BESIDE: [&str; 4] = ["-wal", "-shm", "-lock", "-journal"];
+
+/// The resolved path of a database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatabasePath(PathBuf);
+
+impl DatabasePath {
+    /// Resolves `path`. The file need not exist; its directory must.
+    ///
+    /// # Errors
+    /// [`PathError::NotADatabase`] for a path that no database can have, [`PathError::Unusable`] where
+    /// the system refuses to look.
+    pub fn resolve(path: &Path) -> Result<Self, PathError> {
+        if path.as_os_str().is_empty() {
+            return Err(PathError::NotADatabase("the path is empty: give the path of a file".into()));
+        }
+        if path.as_os_str() == IN_MEMORY {
+            return Err(PathError::not_a_database(
+                path,
+                "it stands for a database without a file: give the path of a file",
+            ));
+        }
+        let resolved = match std::fs::canonicalize(path) {
+            Ok(real) => Self(real),
+            Err(error) if error.kind() == ErrorKind::NotFound => Self::of_new(path)?,
+            Err(error) => return Err(PathError::unusable(path, &error.to_string())),
+        };
+        resolved.refuse_what_is_no_file(path)?;
+        Ok(resolved)
+    }
+
+    /// The path of a file that does not exist.
+    fn of_new(path: &Path) -> Result<Self, PathError> {
+        if std::fs::symlink_metadata(path).is_ok() {
+            return Err(PathError::not_a_database(
+                path,
+                "it is a symbolic link to a file that does not exist: make that file, or remove the link",
+            ));
+        }
+        let names_directory = path.as_os_str().as_encoded_bytes().ends_with(b"/");
+        let Some(name) = path.file_name().filter(|_| !names_directory) else {
+            return Err(PathError::not_a_database(path, "it names a directory: give the path of a file"));
+        };
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let real = std::fs::canonicalize(directory.unwrap_or(Path::new("."))).map_err(|error| {
+            let what = format!("its directory cannot be used ({error}): make it first");
+            PathError::unusable(path, &what)
+        })?;
+        Ok(Self(real.join(name)))
+    }
+
+    /// `given` is the path in the words of the user.
+    fn refuse_what_is_no_file(&self, given: &Path) -> Result<(), PathError> {
+        if let Some(file) = metadata(&self.0)? {
+            if !file.is_file() {
+                let what = format!("it is {}: give the path of a regular file", kind(file.file_type()));
+                return Err(PathError::not_a_database(given, &what));
+            }
+            refuse_several_names(given, &file)?;
+        }
+        for suffix in FILES_BESIDE {
+            let beside = self.beside(suffix);
+            if let Some(file) = metadata(&beside)?.filter(|file| !file.is_file()) {
+                let what = format!(
+                    "{} is {}, where SQLite keeps a file of its own: remove it, or choose another path",
+                    beside.display(),
+                    kind(file.file_type())
+                );
+                return Err(PathError::not_a_database(given, &what));
+            }
+        }
+        Ok(())
+    }
+
+    /// The file of that suffix beside the database.
+    pub(in crate::es) fn beside(&self, suffix: &str) -> PathBuf {
+        with_suffix(&self.0, suffix)
+    }
+
+    pub(super) fn exists(&self) -> Result<bool, PathError> {
+        metadata(&self.0).map(|file| file.is_some())
+    }
+}
+
+impl Deref for DatabasePath {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+/// With a second name, the file would have a second write-ahead log, which SQLite warns of.
+pub(super) fn refuse_several_names(path: &Path, file: &Metadata) -> Result<(), PathError> {
+    if file.nlink() <= 1 {
+        return Ok(());
+    }
+    let what = format!(
+        "the file has {} names (hard links), and SQLite keeps a write-ahead log for each: leave one name, or \
+         copy the file",
+        file.nlink()
+    );
+    Err(PathError::not_a_database(path, &what))
+}
+
+fn metadata(path: &Path) -> Result<Option<Metadata>, PathError> {
+    match std::fs::symlink_metadata(path) {
+        Ok(metadata) => Ok(Some(metadata)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(PathError::unusable(path, &error.to_string())),
+    }
+}
+
+fn kind(file: FileType) -> &'static str {
+    if file.is_dir() {
+        "a directory"
+    } else if file.is_fifo() {
+        "a named pipe"
+    } else if file.is_socket() {
+        "a socket"
+    } else if file.is_symlink() {
+        "a symbolic link"
+    } else {
+        "a device"
+    }
+}
+
+/// Why a path cannot be used for a database. Nothing was opened or changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PathError {
+    /// No database can have this path, now or later. Give another one.
+    NotADatabase(String),
+    /// The system refuses, or another process has the file. The text says what to do.
+    Unusable(String),
+}
+
+impl PathError {
+    fn not_a_database(path: &Path, what: &str) -> Self {
+        Self::NotADatabase(Self::text(path, what))
+    }
+
+    pub(in crate::es) fn unusable(path: &Path, what: &str) -> Self {
+        Self::Unusable(Self::text(path, what))
+    }
+
+    pub(super) fn io(path: &Path, error: &io::Error) -> Self {
+        Self::unusable(
+            path,
+            &format!("{error}: check the path and the permissions of the file and its directory"),
+        )
+    }
+
+    fn text(path: &Path, what: &str) -> String {
+        format!("{} cannot be used: {what}", path.display())
+    }
+}
+
+impl fmt::Display for PathError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotADatabase(what) | Self::Unusable(what) => f.write_str(what),
+        }
+    }
+}
+
+impl std::error::Error for PathError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::es::tests::TempPath;
+
+    fn refusal(path: &Path) -> String {
+        match DatabasePath::resolve(path) {
+            Err(PathError::NotADatabase(what)) => what,
+            other => panic!("{}: {other:?}", path.display()),
+        }
+    }
+
+    #[test]
+    fn a_name_that_stands_for_memory_or_for_no_file_is_refused() {
+        for (name, why) in [("", "is empty"), (":memory:", "without a file"), ("/no-such-file/..", "names a")]
+        {
+            let what = refusal(Path::new(name));
+            assert!(what.contains(why), "{name:?}: {what}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_a_path_whatever_sqlite_would_make_of_it() {
+        let here = std::fs::canonicalize(".").unwrap();
+        for name in ["file:x.sqlite3", "file::memory:?cache=shared", "x?mode=memory", "a%20b"] {
+            let resolved = DatabasePath::resolve(Path::new(name)).unwrap();
+            assert_eq!(&*resolved, here.join(name));
+        }
+    }
+
+    #[test]
+    fn a_link_is_resolved_and_a_second_name_is_refused() {
+        let (file, link) = (TempPath::new(), TempPath::new());
+        std::os::unix::fs::symlink(&*file, &*link).unwrap();
+        assert!(refusal(&link).contains("does not exist"), "a link that dangles");
+        std::fs::write(&*file, "").unwrap();
+        assert_eq!(DatabasePath::resolve(&link).unwrap(), DatabasePath::resolve(&file).unwrap());
+        let second = TempPath::new();
+        std::fs::hard_link(&*file, &*second).unwrap();
+        assert!(refusal(&link).contains("2 names"));
+    }
+}

@@ -1,0 +1,74 @@
+//! Whether the path of the read database still names the file whose rows are shown.
+//!
+//! Where it does not, queries are refused: rows that no query will find after a restart are not shown, and
+//! those of another file that took the name never.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::es::{DatabaseFile, Displaced};
+
+/// How often queries compare the path of the database with the file that is open. For each query it would
+/// be a fiftieth of its cost.
+const CHECK_EVERY: Duration = Duration::from_millis(50);
+
+/// The database file of the read side, and what was found when its path was looked at last.
+#[derive(Debug)]
+pub(super) struct Place {
+    file: Arc<DatabaseFile>,
+    /// What was found, unless it was the file.
+    displaced: Mutex<Option<Displaced>>,
+    is_displaced: AtomicBool,
+    started: Instant,
+    /// When the path is looked at again, in microseconds after `started`.
+    due_micros: AtomicU64,
+}
+
+impl Place {
+    pub(super) fn of(file: Arc<DatabaseFile>) -> Self {
+        Self {
+            file,
+            displaced: Mutex::new(None),
+            is_displaced: AtomicBool::new(false),
+            started: Instant::now(),
+            due_micros: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn file(&self) -> &DatabaseFile {
+        &self.file
+    }
+
+    /// Looks now.
+    ///
+    /// # Errors
+    /// What was found instead of the file.
+    pub(super) fn check(&self) -> Result<(), Displaced> {
+        let found = self.file.check();
+        *self.displaced() = found.clone().err();
+        self.is_displaced.store(found.is_err(), Ordering::Release);
+        found
+    }
+
+    /// Looks now, or says what was found [`CHECK_EVERY`] ago at most.
+    ///
+    /// # Errors
+    /// As [`Place::check`].
+    pub(super) fn check_now_and_then(&self) -> Result<(), Displaced> {
+        let now = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        if now >= self.due_micros.load(Ordering::Relaxed) {
+            self.due_micros.store(now + CHECK_EVERY.as_micros() as u64, Ordering::Relaxed);
+            return self.check();
+        }
+        // No lock while all is well: queries run side by side.
+        if !self.is_displaced.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.displaced().clone().map_or(Ok(()), Err)
+    }
+
+    fn displaced(&self) -> MutexGuard<'_, Option<Displaced>> {
+        self.displaced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
