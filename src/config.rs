@@ -213,11 +213,11 @@ fn poll_interval(given: &Given) -> Result<Duration, UsageError> {
 }
 
 fn registries(given: &Given) -> Result<Vec<BaseUrl>, UsageError> {
-    let registries = given.several("registry", values::registry_url)?;
+    let registries = given.several("registry", values::url)?;
     if !registries.is_empty() {
         return Ok(registries);
     }
-    let local = values::registry_url(REGISTRY.default).map_err(|why| given.refuse("registry", &why))?;
+    let local = values::url(REGISTRY.default).map_err(|why| given.refuse("registry", &why))?;
     Ok(vec![local])
 }
 

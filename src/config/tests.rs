@@ -200,6 +200,8 @@ fn a_registry_is_a_plain_http_address() {
         "http://u@a:1",
         "http://a:1,",
         "http://a?b",
+        "http://127.1:7000",
+        "http://0.0.0.0:7000",
         "",
     ];
     for text in cases {
@@ -307,7 +309,20 @@ fn what_is_advertised_is_an_address_that_others_can_connect_to() {
     assert_eq!(advertised("[::]:7", &[]), "::1 7");
     assert_eq!(advertised("0.0.0.0:7", &["--advertise", "write.example"]), "write.example 7");
     assert_eq!(advertised("0.0.0.0:7", &["--advertise", "[::2]:8"]), "::2 8");
-    for text in ["a:0", "0.0.0.0", "[::]:1", "", ":1", "a:b"] {
+    for text in [
+        "a:0",
+        "0.0.0.0",
+        "[::]:1",
+        "",
+        ":1",
+        "a:b",
+        "224.0.0.1",
+        "255.255.255.255:1",
+        "::1",
+        "127.1",
+        "..",
+        "a.",
+    ] {
         refusal::<WriteConfig>(&["--advertise", text], &[]);
     }
 }
