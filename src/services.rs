@@ -15,11 +15,10 @@ mod write;
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::about::{self, Profile};
 use crate::config::{self, AllConfig, Config, Reachable, ReadConfig, RegistryConfig, WriteConfig};
-use crate::discovery::{Advertised, BaseUrl, Registration};
+use crate::discovery::{Advertised, BaseUrl};
 use crate::http::{self, Route, Router, Server};
 use crate::metrics;
 use crate::process::{StartError, announce, http_options};
@@ -66,17 +65,10 @@ fn serve<S: Send + Sync + 'static>(
     Ok(Served { router, server })
 }
 
-/// Registers a service that serves already: whoever finds it is answered.
-fn register(
-    name: &str,
-    service: &config::Service,
-    registries: &[BaseUrl],
-    server: &Server,
-    heartbeat_interval: Duration,
-) -> Result<Registration, StartError> {
+/// Returns where other services reach a service that serves already: what finds it is answered.
+fn advertised(name: &str, service: &config::Service, server: &Server) -> Advertised {
     let Reachable { host, port } = Reachable::of(server.local_addr(), service.advertise.as_ref());
-    let advertised = Advertised { name: name.to_owned(), host, port, metadata: BTreeMap::new() };
-    Ok(Registration::start(registries.to_vec(), advertised, heartbeat_interval)?)
+    Advertised { name: name.to_owned(), host, port, metadata: BTreeMap::new() }
 }
 
 /// All three services in one process. They still speak to each other over HTTP and through the

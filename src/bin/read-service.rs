@@ -30,7 +30,7 @@ fn serve(config: &ReadConfig, shutdown: &Shutdown) -> Result<(), StartError> {
 
 /// Says on stdout how each read model compares with the log.
 fn verify(config: &ReadConfig) -> Result<(), StartError> {
-    let verified = read_side::verify(&config.db, config.registries.clone());
+    let verified = read_side::verify(&config.db, config.registries.clone(), config.write_side.clone());
     let verified = verified.map_err(|error| StartError::new(error.to_string()))?;
     for verified in &verified {
         writeln!(std::io::stdout(), "{verified}")?;

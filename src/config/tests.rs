@@ -210,6 +210,32 @@ fn a_registry_is_a_plain_http_address() {
 }
 
 #[test]
+fn a_write_side_to_follow_is_one_plain_http_address() {
+    let pinned = |arguments: &[&str], variables: &[(&str, &str)]| {
+        config::<ReadConfig>(arguments, variables).write_side.map(|url| url.to_string())
+    };
+    assert_eq!(pinned(&[], &[]), None);
+    assert_eq!(pinned(&["--write-side", "http://a:1/"], &[]).as_deref(), Some("http://a:1"));
+    assert_eq!(pinned(&[], &[("TALLY_WRITE_SIDE", "http://[::1]:2")]).as_deref(), Some("http://[::1]:2"));
+    for text in ["a:1", "http://0.0.0.0:1", "http://a:1,http://b:1", ""] {
+        assert!(refusal::<ReadConfig>(&["--write-side", text], &[]).contains("http://HOST:PORT"), "{text}");
+    }
+}
+
+#[test]
+fn a_copy_is_allowed_by_a_flag_or_a_variable_that_says_yes() {
+    let copies =
+        |arguments: &[&str], variables: &[(&str, &str)]| config::<WriteConfig>(arguments, variables).copies;
+    assert_eq!(copies(&[], &[]), Copies::Refused);
+    assert_eq!(copies(&["--allow-copy"], &[]), Copies::Allowed);
+    assert_eq!(copies(&[], &[("TALLY_ALLOW_COPY", "yes")]), Copies::Allowed);
+    assert_eq!(copies(&[], &[("TALLY_ALLOW_COPY", "0")]), Copies::Refused);
+    assert!(refusal::<WriteConfig>(&[], &[("TALLY_ALLOW_COPY", "maybe")]).contains("yes or no"));
+    refusal::<WriteConfig>(&["--allow-copy=yes"], &[]);
+    refusal::<WriteConfig>(&["--allow-copy", "--allow-copy"], &[]);
+}
+
+#[test]
 fn more_values_than_anyone_means_are_refused() {
     let many = ["http://a:1"; 17].join(",");
     assert!(refusal::<ReadConfig>(&["--registry", &many], &[]).contains("more than 16"));

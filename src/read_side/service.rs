@@ -1,7 +1,7 @@
 //! The read side at work: the database, the projector that fills it, and who waits for it.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -10,8 +10,11 @@ use super::database::Database;
 use super::projections;
 use super::upstream::{HttpFeed, Upstream};
 use crate::discovery::BaseUrl;
-use crate::es::{Feed, Notice, OpenError, ProjectionState, ProjectionStatus, Projector, RunningProjector};
+use crate::es::{
+    self, Feed, Notice, OpenError, ProjectionState, ProjectionStatus, Projector, RunningProjector,
+};
 use crate::http::LongPolls;
+use uuid::Uuid;
 
 /// How often a rebuild before serving looks how far it is.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
@@ -27,6 +30,8 @@ pub struct Options {
     pub db: PathBuf,
     /// Where to look for the write side.
     pub registries: Vec<BaseUrl>,
+    /// The only write side to follow, whatever registries say.
+    pub write_side: Option<BaseUrl>,
     /// The longest pause between two looks at the feed, 30 s at most.
     pub poll_interval: Duration,
     /// How many requests may wait for a position at once.
@@ -51,7 +56,11 @@ impl ReadSide {
     pub fn start(options: Options) -> Result<Self, StartError> {
         // The database first: when it is refused, nothing has begun.
         let projector = Projector::open(&options.db, &projections())?;
-        let upstream = Upstream::start(options.registries.clone())?;
+        let upstream = Upstream::start(
+            options.registries.clone(),
+            options.write_side.clone(),
+            followed_log(&options.db),
+        )?;
         let feed = HttpFeed::new(Arc::clone(&upstream));
         Self::follow(projector, upstream, feed, &options)
     }
@@ -78,11 +87,12 @@ impl ReadSide {
         let options = Options {
             db: db.to_owned(),
             registries: Vec::new(),
+            write_side: None,
             poll_interval: Duration::from_millis(20),
             max_waits: 1,
         };
         let projector = Projector::open(db, &projections())?;
-        Self::follow(projector, Upstream::start(Vec::new())?, feed, &options)
+        Self::follow(projector, Upstream::start(Vec::new(), None, || None)?, feed, &options)
     }
 
     /// Rebuilds all read models from the first event and returns when they are live, or an event has
@@ -128,6 +138,13 @@ impl ReadSide {
         self.database.close();
         self.projector.stop();
     }
+}
+
+/// Returns what reads the log that the rows in that database follow, anew each time.
+pub(super) fn followed_log(db: &Path) -> impl Fn() -> Option<Uuid> + Send + 'static {
+    let database = Database::new(db);
+    // A database that cannot be read is reported by the queries.
+    move || database.read(es::followed_log).ok().flatten()
 }
 
 /// Whether to go on waiting.

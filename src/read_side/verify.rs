@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::projections;
+use super::service::followed_log;
 use super::upstream::{HttpFeed, Upstream};
 use crate::discovery::BaseUrl;
 use crate::es::{Feed, FeedError, MAX_PAGE, Page, Verified, VerifyError, verify_projection};
@@ -21,8 +22,12 @@ const PAUSE: Duration = Duration::from_millis(50);
 ///
 /// # Errors
 /// When a database or the log cannot be read.
-pub fn verify(db: &Path, registries: Vec<BaseUrl>) -> Result<Vec<Verified>, VerifyFailed> {
-    let upstream = Upstream::start(registries).map_err(VerifyFailed::Thread)?;
+pub fn verify(
+    db: &Path,
+    registries: Vec<BaseUrl>,
+    write_side: Option<BaseUrl>,
+) -> Result<Vec<Verified>, VerifyFailed> {
+    let upstream = Upstream::start(registries, write_side, followed_log(db)).map_err(VerifyFailed::Thread)?;
     let mut feed = Patient(HttpFeed::new(Arc::clone(&upstream)));
     let verified = verify_with(db, &mut feed);
     upstream.close();

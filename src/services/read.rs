@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::{Served, WAITING, register, serve};
+use super::{Served, WAITING, advertised, serve};
 use crate::about;
 use crate::config::{ReadConfig, ReadTask};
 use crate::discovery::Registration;
@@ -34,6 +34,7 @@ impl ReadService {
         let options = read_side::Options {
             db: config.db.clone(),
             registries: config.registries.clone(),
+            write_side: config.write_side.clone(),
             poll_interval: config.poll_interval,
             max_waits: LongPolls::DEFAULT_MAX,
         };
@@ -46,8 +47,9 @@ impl ReadService {
         let served =
             serve(listener, &config.service, side, read_side::ROUTES, &about::READ, Arc::clone(&metrics))?;
         show_projections(&metrics, &served.router);
+        let address = advertised("read", &config.service, &served.server);
         let registration =
-            register("read", &config.service, &config.registries, &served.server, config.heartbeat_interval)?;
+            Registration::start(config.registries.clone(), address, config.heartbeat_interval)?;
         Ok(Self { registration, served })
     }
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::{Served, WAITING, register, serve};
+use super::{Served, WAITING, advertised, serve};
 use crate::about;
 use crate::account::Account;
 use crate::config::WriteConfig;
@@ -12,7 +12,7 @@ use crate::es::{Commit, EventLog, Executor, SqliteDatabase};
 use crate::http::{LongPolls, Router};
 use crate::metrics::{self, Buckets};
 use crate::process::{StartError, listen};
-use crate::write_side::{self, WriteSide};
+use crate::write_side::{self, Standing, WriteSide, Writer};
 
 /// A running write service.
 #[derive(Debug)]
@@ -35,17 +35,14 @@ impl WriteService {
         let metrics = Arc::new(metrics::Registry::default());
         let on_commit = commit_metrics(&metrics, &log);
         let bank = Executor::<Account>::start(Arc::clone(&log), on_commit).map_err(failed)?;
+        let standing = Arc::new(Standing::new(Arc::clone(&log), &config.db, config.copies)?);
         let side = WriteSide::new(bank, Arc::clone(&log), LongPolls::new(LongPolls::DEFAULT_MAX));
+        let side = side.with_standing(Arc::clone(&standing));
         let served =
             serve(listener, &config.service, side, write_side::ROUTES, &about::WRITE, Arc::clone(&metrics))?;
         show_waiting(&metrics, &served.router);
-        let registration = register(
-            "write",
-            &config.service,
-            &config.registries,
-            &served.server,
-            config.heartbeat_interval,
-        )?;
+        let writer = Writer::at(advertised("write", &config.service, &served.server), standing);
+        let registration = Registration::start(config.registries.clone(), writer, config.heartbeat_interval)?;
         Ok(Self { registration, log, served })
     }
 

@@ -14,5 +14,7 @@ mod context;
 mod precondition;
 pub mod problems;
 mod routes;
+mod standing;
 
 pub use routes::{ROUTES, WriteSide};
+pub use standing::{Standing, Writer};

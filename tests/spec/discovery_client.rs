@@ -35,7 +35,7 @@ fn what_registers_is_found() {
     let registration = register(&[registry.url()]);
     let discovered = Discovered::new(urls(&[registry.url()]), "write");
     assert_eq!(discovered.address(), None);
-    let address = eventually("it is found", || discovered.refresh());
+    let address = eventually("it is found", || discovered.refresh(None));
     assert_eq!(address, "http://127.0.0.1:7001");
     let instances = RegistryClient::new(urls(&[registry.url()])).instances("write").unwrap();
     assert_eq!(instances[0].instance_id, registration.instance_id());
@@ -67,14 +67,14 @@ fn a_restarted_registry_is_filled_again_and_meanwhile_the_last_address_is_kept()
     let url = registry.url();
     let registration = register(std::slice::from_ref(&url));
     let discovered = Discovered::new(urls(&[url]), "write");
-    let address = eventually("it is found", || discovered.refresh());
+    let address = eventually("it is found", || discovered.refresh(None));
 
     let place = registry.stop();
-    assert_eq!(discovered.refresh().as_ref(), Some(&address));
+    assert_eq!(discovered.refresh(None).as_ref(), Some(&address));
 
     let registry = LiveRegistry::start_at(place);
     until("it is registered again", || registry.live("write") == 1);
-    assert_eq!(discovered.refresh(), Some(address));
+    assert_eq!(discovered.refresh(None), Some(address));
     registration.stop();
     assert_eq!(registry.live("write"), 0);
 }
@@ -98,7 +98,7 @@ fn a_service_registers_with_every_registry_and_a_dead_one_is_no_obstacle() {
     let _registration = register(&registries);
     until("both know it", || one.live("write") == 1 && other.live("write") == 1);
     let discovered = Discovered::new(urls(&registries), "write");
-    assert_eq!(discovered.refresh().as_deref(), Some("http://127.0.0.1:7001"));
+    assert_eq!(discovered.refresh(None).as_deref(), Some("http://127.0.0.1:7001"));
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn when_one_instance_fails_another_is_used() {
         .into();
     assert!(registrations[0].instance_id() < registrations[1].instance_id());
     let discovered = Discovered::new(urls(&[registry.url()]), "write");
-    assert_eq!(discovered.refresh().as_deref(), Some("http://127.0.0.1:7002"), "the newest is best");
+    assert_eq!(discovered.refresh(None).as_deref(), Some("http://127.0.0.1:7002"), "the newest is best");
     discovered.failed("http://127.0.0.1:7002");
-    assert_eq!(discovered.refresh().as_deref(), Some("http://127.0.0.1:7001"));
+    assert_eq!(discovered.refresh(None).as_deref(), Some("http://127.0.0.1:7001"));
 }
