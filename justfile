@@ -74,3 +74,7 @@ fuzz seconds="30":
 # Send the write service four times more than it can take, for half a minute
 overload-test:
     cargo test --release --test spec overload -- --ignored --nocapture --test-threads=1
+
+# Follow a write side over a line of 20 kB/s: half a minute
+slow-line-test:
+    cargo test --release --test spec slow_line -- --ignored --nocapture

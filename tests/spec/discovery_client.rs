@@ -195,6 +195,29 @@ fn what_answers_but_is_no_registry_is_told_apart() {
 }
 
 #[test]
+fn an_answer_that_is_too_long_is_called_that_and_not_an_absence() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let answer = |_: &_| Response::new(200, "application/json", vec![b' '; 5 << 20]);
+    let server = serve(listener, Default::default(), answer).unwrap();
+    let url = format!("http://{}", server.local_addr());
+    let error = RegistryClient::new(urls(&[url])).instances("write").unwrap_err();
+    assert!(matches!(error, DiscoveryError::TooLong { .. }), "{error:?}");
+    assert!(error.to_string().contains("longer than 4194304 bytes"), "{error}");
+}
+
+#[test]
+fn an_instance_at_an_address_that_no_client_can_connect_to_is_passed_over() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let instance = |host: &str| serde_json::json!({"instance_id": uuid::Uuid::now_v7(), "name": "write", "host": host, "port": 7001});
+    let instances: Vec<_> = ["good", "evil.example/x?", "0.0.0.0", "u@h"].map(instance).into();
+    let body = serde_json::json!({"instances": instances}).to_string();
+    let answer = move |_: &_| Response::new(200, "application/json", body.clone().into_bytes());
+    let server = serve(listener, Default::default(), answer).unwrap();
+    let discovered = Discovered::new(urls(&[format!("http://{}", server.local_addr())]), "write");
+    assert_eq!(discovered.refresh(None).as_deref(), Some("http://good:7001"));
+}
+
+#[test]
 fn when_one_instance_fails_another_is_used() {
     let registry = LiveRegistry::start();
     let registrations: Vec<_> = [7001, 7002]

@@ -20,10 +20,12 @@ mod disk_faults;
 mod golden_databases;
 mod verify;
 
+mod copies;
 mod discovery_client;
 mod discovery_faults;
 mod registry;
 mod registry_peer;
+mod slow_line;
 
 mod http_attacks;
 mod http_engine;
