@@ -75,6 +75,10 @@ fuzz seconds="30":
 overload-test:
     cargo test --release --test spec overload -- --ignored --nocapture --test-threads=1
 
-# what people point at SQLite files, with the waits that take seconds
+# Try what people point at SQLite files, with the waits that take seconds
 tools-test:
     cargo test --release --test spec tools_of_the_trade -- --include-ignored
+
+# Follow a write side over a line of 20 kB/s: half a minute
+slow-line-test:
+    cargo test --release --test spec slow_line -- --ignored --nocapture

@@ -122,8 +122,20 @@ pub struct WriteConfig {
     pub registries: Vec<BaseUrl>,
     /// Pause between two heartbeats.
     pub heartbeat_interval: Duration,
+    /// Whether to register beside another write service of the same log.
+    pub copies: Copies,
     /// What to do.
     pub task: WriteTask,
+}
+
+/// What to do while another live write service serves the same log from another database: one of the
+/// two is a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Copies {
+    /// Serve, but do not register.
+    Refused,
+    /// Register all the same.
+    Allowed,
 }
 
 /// What `write-service` is to do.
@@ -146,6 +158,8 @@ pub struct ReadConfig {
     pub db: PathBuf,
     /// The registries to register with and to look for the write side: at least one.
     pub registries: Vec<BaseUrl>,
+    /// The only write side to follow, whatever the registries name.
+    pub write_side: Option<BaseUrl>,
     /// Pause between two heartbeats.
     pub heartbeat_interval: Duration,
     /// The longest pause between two looks at the event feed.
@@ -216,11 +230,11 @@ fn poll_interval(given: &Given) -> Result<Duration, UsageError> {
 }
 
 fn registries(given: &Given) -> Result<Vec<BaseUrl>, UsageError> {
-    let registries = given.several("registry", values::registry_url)?;
+    let registries = given.several("registry", values::url)?;
     if !registries.is_empty() {
         return Ok(registries);
     }
-    let local = values::registry_url(REGISTRY.default).map_err(|why| given.refuse("registry", &why))?;
+    let local = values::url(REGISTRY.default).map_err(|why| given.refuse("registry", &why))?;
     Ok(vec![local])
 }
 
@@ -291,6 +305,7 @@ impl Config for WriteConfig {
         db(WRITE_DB),
         EVENT_STORE,
         REGISTRY,
+        ALLOW_COPY,
         HEARTBEAT_INTERVAL,
         HTTP_ENGINE,
         ALLOW_ORIGIN,
@@ -317,6 +332,7 @@ impl Config for WriteConfig {
             db: write_db(given, PathBuf::from(WRITE_DB))?,
             registries: registries(given)?,
             heartbeat_interval: heartbeat_interval(given)?,
+            copies: if given.is_on("allow-copy")? { Copies::Allowed } else { Copies::Refused },
             task,
         })
     }
@@ -330,6 +346,7 @@ impl Config for ReadConfig {
         ADVERTISE,
         db(READ_DB),
         REGISTRY,
+        WRITE_SIDE,
         HEARTBEAT_INTERVAL,
         POLL_INTERVAL,
         HTTP_ENGINE,
@@ -355,6 +372,7 @@ impl Config for ReadConfig {
             service: service(given, "listen", READ_PORT)?,
             db: database(given, "db")?.unwrap_or_else(|| PathBuf::from(READ_DB)),
             registries: registries(given)?,
+            write_side: given.one("write-side", values::url)?,
             heartbeat_interval: heartbeat_interval(given)?,
             poll_interval: poll_interval(given)?,
             task,
@@ -397,12 +415,14 @@ impl Config for AllConfig {
             db: data_dir.join(Path::new(WRITE_DB)),
             registries: Vec::new(),
             heartbeat_interval,
+            copies: Copies::Refused,
             task: WriteTask::Serve,
         };
         let read = ReadConfig {
             service: service(given, "read-listen", READ_PORT)?,
             db: data_dir.join(Path::new(READ_DB)),
             registries: Vec::new(),
+            write_side: None,
             heartbeat_interval,
             poll_interval: poll_interval(given)?,
             task: ReadTask::Serve,

@@ -14,10 +14,14 @@ mod backoff;
 mod base_url;
 mod client;
 mod discovered;
+mod log_tip;
+mod ranking;
 mod registration;
 
 pub use backoff::{Backoff, jittered};
 pub use base_url::{BaseUrl, InvalidUrl};
 pub use client::{DiscoveryError, Instance, RegistryClient};
 pub use discovered::Discovered;
-pub use registration::{Advertised, Registration};
+pub use log_tip::{LogTip, log_tips};
+pub use ranking::LOG_ID;
+pub use registration::{Advertised, Candidate, Permission, Registration};

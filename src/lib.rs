@@ -70,7 +70,7 @@
 //! | [`registry`] | who is alive, and where: leases |
 //! | [`discovery`] | its client: register, heartbeat, find |
 //! | [`http`] | a service is a function from request to response; the engine under it |
-//! | [`watch`], [`time`] | a number to wait on; timestamps |
+//! | [`watch`], [`time`], [`host`] | a number to wait on; timestamps; names and addresses |
 //! | [`openapi`], [`about`] | what a service says about itself |
 //! | [`metrics`], [`telemetry`], [`logger`] | what operators see |
 //! | [`config`], [`shutdown`], [`process`] | flags, signals, exit codes |
@@ -101,6 +101,9 @@ pub mod discovery;
 pub mod http;
 
 pub mod watch;
+
+#[cfg(feature = "services")]
+pub mod host;
 
 pub mod time;
 

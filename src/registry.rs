@@ -16,10 +16,10 @@ mod registration;
 mod routes;
 mod service;
 
-pub use leases::{Full, Instance, Leases, NotRegistered, Registration};
+pub use leases::{Full, Instance, Leases, Limits, NotRegistered, Registration};
 pub use registration::{
-    MAX_HOST_LENGTH, MAX_KEY_LENGTH, MAX_METADATA_ENTRIES, MAX_NAME_LENGTH, MAX_VALUE_LENGTH, is_host,
+    MAX_KEY_BYTES, MAX_METADATA_BYTES, MAX_METADATA_ENTRIES, MAX_NAME_LENGTH, MAX_VALUE_BYTES,
     is_service_name,
 };
 pub use routes::{INSTANCE_NOT_FOUND, PROBLEMS, ROUTES, router};
-pub use service::{Gauges, Options, Registry, TTL_SECONDS};
+pub use service::{Gauges, LIMITS, Options, Registry, TTL_SECONDS};

@@ -17,11 +17,10 @@ use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::about::{self, Profile};
 use crate::config::{self, AllConfig, Config, Reachable, ReadConfig, RegistryConfig, WriteConfig};
-use crate::discovery::{Advertised, BaseUrl, Registration};
+use crate::discovery::{Advertised, BaseUrl};
 use crate::es::{DatabasePath, PathError};
 use crate::http::{self, Admission, Route, Router, Server};
 use crate::metrics;
@@ -80,17 +79,10 @@ fn admission(service: &config::Service) -> Admission {
     Admission::to(own.chain(service.allow_hosts.iter().cloned()))
 }
 
-/// Registers a service that serves already: whoever finds it is answered.
-fn register(
-    name: &str,
-    service: &config::Service,
-    registries: &[BaseUrl],
-    server: &Server,
-    heartbeat_interval: Duration,
-) -> Result<Registration, StartError> {
+/// Returns where other services reach a service that serves already: what finds it is answered.
+fn advertised(name: &str, service: &config::Service, server: &Server) -> Advertised {
     let Reachable { host, port } = Reachable::of(server.local_addr(), service.advertise.as_ref());
-    let advertised = Advertised { name: name.to_owned(), host, port, metadata: BTreeMap::new() };
-    Ok(Registration::start(registries.to_vec(), advertised, heartbeat_interval)?)
+    Advertised { name: name.to_owned(), host, port, metadata: BTreeMap::new() }
 }
 
 /// The resolved path of the database at `db`.

@@ -30,6 +30,8 @@ pub(super) enum Kind {
     Action,
     /// A value, for something that is done once.
     ActionOn(&'static str),
+    /// Nothing as a flag: it is given or not. The variable takes `yes` or `no`.
+    Switch,
     /// One value.
     One(&'static str),
     /// Values, by repetition or behind commas.
@@ -40,7 +42,7 @@ impl Flag {
     fn variable(&self) -> Option<String> {
         match self.kind {
             Kind::Action | Kind::ActionOn(_) => None,
-            Kind::One(_) | Kind::Several(_) => {
+            Kind::Switch | Kind::One(_) | Kind::Several(_) => {
                 Some(format!("TALLY_{}", self.name.to_ascii_uppercase().replace('-', "_")))
             }
         }
@@ -48,7 +50,7 @@ impl Flag {
 
     fn value_name(&self) -> Option<&'static str> {
         match self.kind {
-            Kind::Action => None,
+            Kind::Action | Kind::Switch => None,
             Kind::ActionOn(name) | Kind::One(name) | Kind::Several(name) => Some(name),
         }
     }
@@ -157,8 +159,10 @@ impl Given {
         values.texts.push(text);
         match flag.kind {
             Kind::Several(_) => Ok(()),
-            Kind::Action | Kind::ActionOn(_) | Kind::One(_) if values.texts.len() == 1 => Ok(()),
-            Kind::Action | Kind::ActionOn(_) | Kind::One(_) => {
+            Kind::Action | Kind::ActionOn(_) | Kind::Switch | Kind::One(_) if values.texts.len() == 1 => {
+                Ok(())
+            }
+            Kind::Action | Kind::ActionOn(_) | Kind::Switch | Kind::One(_) => {
                 Err(UsageError::new(format!("{}: given twice", values.source)))
             }
         }
@@ -175,6 +179,19 @@ impl Given {
 
     pub(super) fn has(&self, flag: &str) -> bool {
         self.values.contains_key(flag)
+    }
+
+    /// Whether a switch is on: its flag is given, or its variable says `yes`.
+    pub(super) fn is_on(&self, flag: &str) -> Result<bool, UsageError> {
+        if self.by_flag(flag) {
+            return Ok(true);
+        }
+        let is_on = self.one(flag, |text| match text {
+            "yes" | "true" | "1" => Ok(true),
+            "no" | "false" | "0" => Ok(false),
+            _ => Err(format!("expected yes or no, got {text:?}")),
+        })?;
+        Ok(is_on.unwrap_or(false))
     }
 
     pub(super) fn by_flag(&self, flag: &str) -> bool {

@@ -30,6 +30,18 @@ pub(super) const REGISTRY: Flag = Flag {
     default: "http://127.0.0.1:7000",
     help: "A service registry, http://HOST:PORT. Register with each, ask each in turn.",
 };
+pub(super) const WRITE_SIDE: Flag = Flag {
+    name: "write-side",
+    kind: Kind::One("URL"),
+    default: "the one that the registries name",
+    help: "The write side to follow, http://HOST:PORT, whatever the registries name.",
+};
+pub(super) const ALLOW_COPY: Flag = Flag {
+    name: "allow-copy",
+    kind: Kind::Switch,
+    default: "no",
+    help: "Register also while another write service serves a copy of the same log.",
+};
 pub(super) const HEARTBEAT_INTERVAL: Flag = Flag {
     name: "heartbeat-interval",
     kind: Kind::One("SECONDS"),

@@ -200,11 +200,39 @@ fn a_registry_is_a_plain_http_address() {
         "http://u@a:1",
         "http://a:1,",
         "http://a?b",
+        "http://127.1:7000",
+        "http://0.0.0.0:7000",
         "",
     ];
     for text in cases {
         assert!(refusal::<ReadConfig>(&["--registry", text], &[]).contains("http://HOST:PORT"), "{text}");
     }
+}
+
+#[test]
+fn a_write_side_to_follow_is_one_plain_http_address() {
+    let pinned = |arguments: &[&str], variables: &[(&str, &str)]| {
+        config::<ReadConfig>(arguments, variables).write_side.map(|url| url.to_string())
+    };
+    assert_eq!(pinned(&[], &[]), None);
+    assert_eq!(pinned(&["--write-side", "http://a:1/"], &[]).as_deref(), Some("http://a:1"));
+    assert_eq!(pinned(&[], &[("TALLY_WRITE_SIDE", "http://[::1]:2")]).as_deref(), Some("http://[::1]:2"));
+    for text in ["a:1", "http://0.0.0.0:1", "http://a:1,http://b:1", ""] {
+        assert!(refusal::<ReadConfig>(&["--write-side", text], &[]).contains("http://HOST:PORT"), "{text}");
+    }
+}
+
+#[test]
+fn a_copy_is_allowed_by_a_flag_or_a_variable_that_says_yes() {
+    let copies =
+        |arguments: &[&str], variables: &[(&str, &str)]| config::<WriteConfig>(arguments, variables).copies;
+    assert_eq!(copies(&[], &[]), Copies::Refused);
+    assert_eq!(copies(&["--allow-copy"], &[]), Copies::Allowed);
+    assert_eq!(copies(&[], &[("TALLY_ALLOW_COPY", "yes")]), Copies::Allowed);
+    assert_eq!(copies(&[], &[("TALLY_ALLOW_COPY", "0")]), Copies::Refused);
+    assert!(refusal::<WriteConfig>(&[], &[("TALLY_ALLOW_COPY", "maybe")]).contains("yes or no"));
+    refusal::<WriteConfig>(&["--allow-copy=yes"], &[]);
+    refusal::<WriteConfig>(&["--allow-copy", "--allow-copy"], &[]);
 }
 
 #[test]
@@ -307,7 +335,20 @@ fn what_is_advertised_is_an_address_that_others_can_connect_to() {
     assert_eq!(advertised("[::]:7", &[]), "::1 7");
     assert_eq!(advertised("0.0.0.0:7", &["--advertise", "write.example"]), "write.example 7");
     assert_eq!(advertised("0.0.0.0:7", &["--advertise", "[::2]:8"]), "::2 8");
-    for text in ["a:0", "0.0.0.0", "[::]:1", "", ":1", "a:b"] {
+    for text in [
+        "a:0",
+        "0.0.0.0",
+        "[::]:1",
+        "",
+        ":1",
+        "a:b",
+        "224.0.0.1",
+        "255.255.255.255:1",
+        "::1",
+        "127.1",
+        "..",
+        "a.",
+    ] {
         refusal::<WriteConfig>(&["--advertise", text], &[]);
     }
 }

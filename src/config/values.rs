@@ -11,11 +11,9 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
-use crate::discovery::BaseUrl;
+use crate::discovery::{BaseUrl, InvalidUrl};
+use crate::host::host_and_port;
 use crate::http::Engine;
-
-/// A host name's greatest length in DNS.
-const MAX_HOST_LENGTH: usize = 253;
 
 /// Where to listen: a host name or an address, and a port; port 0 takes a free one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,63 +116,26 @@ impl Origin {
 
 pub(super) fn listen(text: &str) -> Result<ListenAddress, String> {
     match host_and_port(text) {
-        Some((host, Some(port))) => Ok(ListenAddress { host, port }),
+        Some((host, Some(port))) => Ok(ListenAddress { host: host.to_string(), port }),
         _ => Err(format!("{text:?} is no HOST:PORT, such as 127.0.0.1:7001")),
     }
 }
 
 pub(super) fn advertise(text: &str) -> Result<Advertise, String> {
-    let (host, port) = host_and_port(text)
-        .filter(|(_, port)| *port != Some(0))
-        .ok_or_else(|| format!("{text:?} is no HOST or HOST:PORT that others could connect to"))?;
-    if host.parse().is_ok_and(|ip: IpAddr| ip.is_unspecified()) {
-        return Err(format!("{text:?} is no address that others could connect to"));
-    }
-    Ok(Advertise { host, port })
+    let (host, port) = host_and_port(text).filter(|(_, port)| *port != Some(0)).unzip();
+    let host = host.and_then(|host| host.for_clients().ok());
+    let host = host
+        .ok_or_else(|| format!("expected a HOST or HOST:PORT that clients can connect to, got {text:?}"))?;
+    Ok(Advertise { host: host.to_string(), port: port.flatten() })
 }
 
-pub(super) fn registry_url(text: &str) -> Result<BaseUrl, String> {
-    let malformed = || format!("{text:?} is no http://HOST:PORT");
-    let authority = text.strip_prefix("http://").ok_or_else(malformed)?;
-    let (host, port) = host_and_port(authority.strip_suffix('/').unwrap_or(authority))
-        .filter(|(_, port)| *port != Some(0))
-        .ok_or_else(malformed)?;
-    let url = format!("http://{}", Reachable { host, port: port.unwrap_or(80) });
-    url.parse().map_err(|_| malformed())
-}
-
-/// `HOST`, `HOST:PORT`, or the same with an IPv6 address in brackets.
-fn host_and_port(text: &str) -> Option<(String, Option<u16>)> {
-    let (host, rest) = match text.strip_prefix('[') {
-        Some(bracketed) => {
-            let (address, rest) = bracketed.split_once(']')?;
-            (address.parse::<Ipv6Addr>().ok()?.to_string(), rest)
-        }
-        None => {
-            let end = text.find(':').unwrap_or(text.len());
-            (host_name(&text[..end])?.to_owned(), &text[end..])
-        }
-    };
-    match rest.strip_prefix(':') {
-        None if rest.is_empty() => Some((host, None)),
-        None => None,
-        // Digits alone: the number parser would also take "+80".
-        Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
-            Some((host, Some(port.parse().ok()?)))
-        }
-        Some(_) => None,
-    }
-}
-
-fn host_name(text: &str) -> Option<&str> {
-    let good = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
-    let possible = (1..=MAX_HOST_LENGTH).contains(&text.len()) && text.bytes().all(good);
-    possible.then_some(text)
+pub(super) fn url(text: &str) -> Result<BaseUrl, String> {
+    text.parse().map_err(|error: InvalidUrl| error.to_string())
 }
 
 /// A host name that a service answers to, or `*`: every one.
 pub(super) fn allowed_host(text: &str) -> Result<String, String> {
-    let is_allowed = text == "*" || host_name(text).is_some();
+    let is_allowed = text == "*" || matches!(host_and_port(text), Some((_, None)));
     is_allowed
         .then(|| text.to_owned())
         .ok_or_else(|| format!("{text:?}: expected a host name without a port, or *"))

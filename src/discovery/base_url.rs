@@ -3,10 +3,13 @@
 use std::fmt;
 use std::str::FromStr;
 
-use ureq::http::Uri;
-use ureq::http::uri::Authority;
+use crate::host::{Host, host_and_port};
 
-/// The address of a service, such as `http://127.0.0.1:7000`: `http`, a host, and no path.
+/// The port of HTTP, where a URL names none.
+const HTTP_PORT: u16 = 80;
+
+/// The address of a service, such as `http://127.0.0.1:7000`: `http`, a host that clients can connect
+/// to, a port that is not 0, and no path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BaseUrl(String);
 
@@ -14,25 +17,26 @@ pub struct BaseUrl(String);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidUrl(String);
 
-impl FromStr for BaseUrl {
-    type Err = InvalidUrl;
-
-    fn from_str(text: &str) -> Result<Self, InvalidUrl> {
-        let text = text.trim().trim_end_matches('/');
-        let uri: Uri = text.parse().map_err(|_| InvalidUrl(text.to_owned()))?;
-        let is_base = uri.scheme_str() == Some("http")
-            && uri.authority().is_some_and(is_host_and_port)
-            && uri.path() == "/"
-            && uri.query().is_none();
-        if is_base { Ok(Self(text.to_owned())) } else { Err(InvalidUrl(text.to_owned())) }
+impl BaseUrl {
+    /// Returns the address of that port on that host, or nothing if no client could connect to it.
+    pub fn of(host: Host, port: u16) -> Option<Self> {
+        let host = host.for_clients().ok()?;
+        (port != 0).then(|| Self(format!("http://{}:{port}", host.in_url())))
     }
 }
 
-/// Neither a user name nor a port that is none, both of which [`Uri`] lets through.
-fn is_host_and_port(authority: &Authority) -> bool {
-    let host = authority.host();
-    let with_port = authority.port_u16().map(|port| format!("{host}:{port}"));
-    !host.is_empty() && (authority == host || with_port.is_some_and(|with_port| authority == &*with_port))
+impl FromStr for BaseUrl {
+    type Err = InvalidUrl;
+
+    /// Reads `http://HOST` or `http://HOST:PORT`, with or without a final slash.
+    fn from_str(text: &str) -> Result<Self, InvalidUrl> {
+        let text = text.trim();
+        let authority = text.strip_prefix("http://").map(|rest| rest.strip_suffix('/').unwrap_or(rest));
+        let url = authority
+            .and_then(host_and_port)
+            .and_then(|(host, port)| Self::of(host, port.unwrap_or(HTTP_PORT)));
+        url.ok_or_else(|| InvalidUrl(text.to_owned()))
+    }
 }
 
 impl fmt::Display for BaseUrl {
@@ -43,7 +47,7 @@ impl fmt::Display for BaseUrl {
 
 impl fmt::Display for InvalidUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} is no address like http://127.0.0.1:7000", self.0)
+        write!(f, "expected http://HOST:PORT that clients can connect to, got {:?}", self.0)
     }
 }
 
@@ -54,10 +58,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_base_url_is_http_with_a_host_and_nothing_more() {
-        for good in ["http://127.0.0.1:7000", "http://localhost", "http://[::1]:7000/", " http://a:1 "] {
-            let url: BaseUrl = good.parse().unwrap();
-            assert_eq!(url.to_string(), good.trim().trim_end_matches('/'));
+    fn a_base_url_is_http_with_a_host_and_a_port_and_nothing_more() {
+        for (text, url) in [
+            ("http://127.0.0.1:7000", "http://127.0.0.1:7000"),
+            ("http://localhost", "http://localhost:80"),
+            (" http://[::1]:7000/ ", "http://[::1]:7000"),
+        ] {
+            assert_eq!(text.parse::<BaseUrl>().unwrap().to_string(), url);
         }
         for bad in [
             "",
@@ -65,10 +72,15 @@ mod tests {
             "https://a",
             "http://",
             "http://a/b",
+            "http://a//",
             "http://a?b",
             "a b",
             "http://a:x",
+            "http://a:0",
             "http://u@a:1",
+            "http://127.1:1",
+            "http://0.0.0.0:1",
+            "http://::1:1",
         ] {
             assert!(bad.parse::<BaseUrl>().is_err(), "{bad}");
         }

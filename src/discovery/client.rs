@@ -13,14 +13,17 @@ use uuid::Uuid;
 
 use super::{Advertised, BaseUrl};
 
-/// How long one call may take in all. Below a third of the default TTL, so that one hanging call
-/// does not cost a lease.
+/// How long one call may take in all, and a look-up without a byte of its answer. Below a third of the default TTL, so that one
+/// hanging call does not cost a lease.
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the answer to a look-up may take to arrive once it has begun: [`MAX_ANSWER_BYTES`] on a
+/// line of 150 kB/s. Nothing waits for it but the thread that looks services up.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a connection may take to be made: registries are near.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a farewell may take: the lease runs out anyway.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
-/// The longest answer that is read, in bytes: thousands of instances of one service.
+/// The longest answer that is read, in bytes: twice what a registry keeps of one name.
 const MAX_ANSWER_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Why a registry gave no answer that could be used. The caller goes on with what it knows, asks
@@ -41,6 +44,13 @@ pub enum DiscoveryError {
         /// What it answered, for a person.
         answer: String,
     },
+    /// A registry answered with more than is read of any answer.
+    TooLong {
+        /// The registry.
+        url: BaseUrl,
+        /// The longest answer that is read, in bytes.
+        max_bytes: u64,
+    },
     /// There is no registry to ask.
     NoRegistry,
 }
@@ -52,6 +62,11 @@ impl fmt::Display for DiscoveryError {
             Self::Unexpected { url, answer } => {
                 write!(f, "the registry at {url} answered what was not expected: {answer}")
             }
+            Self::TooLong { url, max_bytes } => write!(
+                f,
+                "the answer of the registry at {url} is longer than {max_bytes} bytes, which is the most \
+                 that is read: too many instances have the name"
+            ),
             Self::NoRegistry => f.write_str("no registry is configured"),
         }
     }
@@ -76,14 +91,10 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// Its address, such as `http://127.0.0.1:7001` or `http://[::1]:7001`.
-    pub fn base_url(&self) -> String {
-        let Self { host, port, .. } = self;
-        if host.contains(':') && !host.starts_with('[') {
-            format!("http://[{host}]:{port}")
-        } else {
-            format!("http://{host}:{port}")
-        }
+    /// Returns its address, such as `http://127.0.0.1:7001` or `http://[::1]:7001`, or nothing if no
+    /// client could connect to it: another registry than ours may not check what it is told.
+    pub fn base_url(&self) -> Option<BaseUrl> {
+        BaseUrl::of(self.host.parse().ok()?, self.port)
     }
 }
 
@@ -159,13 +170,18 @@ impl Endpoint {
         &self.url
     }
 
-    fn instances(&self, name: &str) -> Result<Vec<Instance>, DiscoveryError> {
+    pub(super) fn instances(&self, name: &str) -> Result<Vec<Instance>, DiscoveryError> {
         #[derive(Deserialize)]
         struct Answer {
             instances: Vec<Instance>,
         }
         let url = format!("{}/services/{name}", self.url);
-        let response = self.twice_if_cut_off(|| self.agent.get(&url).call())?;
+        let response = self.twice_if_cut_off(|| {
+            let request = self.agent.get(&url).config().timeout_global(None);
+            let request = request.timeout_recv_response(Some(CALL_TIMEOUT));
+            let request = request.timeout_per_read(Some(CALL_TIMEOUT));
+            request.timeout_recv_body(Some(ANSWER_TIMEOUT)).build().call()
+        })?;
         self.read::<Answer>(response, StatusCode::OK).map(|answer| answer.instances)
     }
 
@@ -228,7 +244,12 @@ impl Endpoint {
             return Err(self.unexpected(status));
         }
         let body = response.into_body().into_with_config().limit(MAX_ANSWER_BYTES).read_to_vec();
-        let body = body.map_err(|error| self.unreachable(&error))?;
+        let body = body.map_err(|error| match error {
+            ureq::Error::BodyExceedsLimit(max_bytes) => {
+                DiscoveryError::TooLong { url: self.url.clone(), max_bytes }
+            }
+            error => self.unreachable(&error),
+        })?;
         serde_json::from_slice(&body).map_err(|error| self.unexpected(error))
     }
 
@@ -251,7 +272,7 @@ fn is_cut_off(error: &ureq::Error) -> bool {
 }
 
 /// ureq waits for ever, follows redirects and takes a proxy from the environment unless told.
-fn agent() -> Agent {
+pub(super) fn agent() -> Agent {
     Agent::config_builder()
         .timeout_global(Some(CALL_TIMEOUT))
         .timeout_connect(Some(CONNECT_TIMEOUT))
@@ -276,9 +297,13 @@ mod tests {
             port: 7001,
             metadata: BTreeMap::new(),
         };
-        assert_eq!(at("::1").base_url(), "http://[::1]:7001");
-        assert_eq!(at("[::1]").base_url(), "http://[::1]:7001");
-        assert_eq!(at("host").base_url(), "http://host:7001");
+        let url = |host: &str| at(host).base_url().map(|url| url.to_string());
+        assert_eq!(url("::1").as_deref(), Some("http://[::1]:7001"));
+        assert_eq!(url("[::1]").as_deref(), Some("http://[::1]:7001"));
+        assert_eq!(url("host").as_deref(), Some("http://host:7001"));
+        for host in ["evil.example/x", "u@host", "0.0.0.0", "host:80", ""] {
+            assert_eq!(url(host), None, "{host}");
+        }
     }
 
     #[test]

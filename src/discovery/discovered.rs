@@ -2,7 +2,10 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{BaseUrl, Instance, RegistryClient};
+use uuid::Uuid;
+
+use super::ranking::{Ranked, Standing, rank};
+use super::{BaseUrl, DiscoveryError, RegistryClient, log_tips};
 
 /// Finds one service, and keeps its last known address while no registry answers or knows any.
 ///
@@ -13,28 +16,51 @@ pub struct Discovered {
     name: String,
     client: RegistryClient,
     choice: Mutex<Choice>,
+    /// The only address, whatever registries say.
+    pinned: Option<BaseUrl>,
 }
 
 impl Discovered {
     /// Will find the service `name`; asks nobody yet.
     pub fn new(urls: Vec<BaseUrl>, name: &str) -> Self {
-        Self { name: name.to_owned(), client: RegistryClient::new(urls), choice: Mutex::default() }
+        let client = RegistryClient::new(urls);
+        Self { name: name.to_owned(), client, choice: Mutex::default(), pinned: None }
+    }
+
+    /// Returns the service `name` at that address for ever, and asks no registry.
+    pub fn pinned(address: BaseUrl, name: &str) -> Self {
+        Self { pinned: Some(address), ..Self::new(Vec::new(), name) }
     }
 
     /// The address to use, such as `http://127.0.0.1:7001`; none until a look-up found one.
     pub fn address(&self) -> Option<String> {
-        self.lock().current.clone()
+        match &self.pinned {
+            Some(address) => Some(address.to_string()),
+            None => self.lock().current.clone(),
+        }
     }
 
     /// Looks the service up again and returns the address to use. Blocks for 2 s for every registry
-    /// at most. An address that still is live and has not failed is kept.
-    pub fn refresh(&self) -> Option<String> {
+    /// that is away or silent. An address that still is live and has not failed is kept.
+    ///
+    /// Several instances are asked which log they serve, for 4 s at most: the best serves the log
+    /// `followed`, and the longest. It is used instead of one that serves another or a shorter log.
+    pub fn refresh(&self, followed: Option<Uuid>) -> Option<String> {
+        if self.pinned.is_some() {
+            return self.address();
+        }
         let found = self.client.instances(&self.name);
+        let current = self.lock().current.clone();
+        let found = found.map(|instances| rank(&instances, followed, current.as_deref(), log_tips));
+        self.take(found)
+    }
+
+    fn take(&self, found: Result<Vec<Ranked>, DiscoveryError>) -> Option<String> {
         let mut choice = self.lock();
         let before = (choice.current.clone(), choice.away);
         choice.away = found.is_err();
         if let Ok(instances) = &found {
-            choice.update(instances.iter().map(Instance::base_url).collect());
+            choice.update(instances);
             if choice.leads_nowhere() {
                 self.client.ask_another_first();
             }
@@ -92,17 +118,22 @@ struct Choice {
 }
 
 impl Choice {
-    /// Takes over a look-up. An empty one changes nothing: a registry that was just restarted
-    /// knows nobody yet, and an address that is really gone will fail by itself.
-    fn update(&mut self, addresses: Vec<String>) {
-        if addresses.is_empty() {
+    /// Takes over a look-up, best first. An empty one changes nothing: a registry that was just
+    /// restarted knows nobody yet, and an address that is really gone will fail by itself.
+    fn update(&mut self, found: &[Ranked]) {
+        if found.is_empty() {
             return;
         }
-        self.known = addresses;
+        self.known = found.iter().map(|ranked| ranked.address.clone()).collect();
         self.failed.retain(|address| self.known.contains(address));
         self.refused.retain(|address| self.known.contains(address));
-        let keep = self.current.take().filter(|now| self.known.contains(now) && !self.failed.contains(now));
-        self.current = keep.or_else(|| self.next());
+        let best = found.iter().find(|ranked| !self.failed.contains(&ranked.address));
+        let kept = found.iter().find(|ranked| self.current.as_ref() == Some(&ranked.address));
+        let kept = kept.filter(|now| !self.failed.contains(&now.address));
+        let is_kept = kept.is_some_and(|now| best.is_none_or(|best| !is_better(best.standing, now.standing)));
+        if !is_kept {
+            self.current = self.next();
+        }
     }
 
     fn failed(&mut self, address: &str) {
@@ -149,6 +180,16 @@ impl Choice {
     }
 }
 
+/// Whether an instance is worth leaving one that works: it serves the right log, and the other one a
+/// shorter or another one. An instance that only did not answer this time is not left.
+fn is_better(best: Standing, now: Standing) -> bool {
+    match (best, now) {
+        (Standing::RightLog(longest), Standing::RightLog(length)) => longest > length,
+        (Standing::RightLog(_), Standing::OtherLog) => true,
+        (Standing::RightLog(_), Standing::Unknown) | (Standing::Unknown | Standing::OtherLog, _) => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,7 +201,49 @@ mod tests {
     }
 
     fn update(choice: &mut Choice, addresses: &[&str]) {
-        choice.update(addresses.iter().map(|&address| address.to_owned()).collect());
+        let unknown = |address: &&str| ranked(address, Standing::Unknown);
+        choice.update(&addresses.iter().map(unknown).collect::<Vec<_>>());
+    }
+
+    fn ranked(address: &str, standing: Standing) -> Ranked {
+        Ranked { address: address.to_owned(), standing }
+    }
+
+    #[test]
+    fn a_longer_log_is_worth_leaving_the_address_in_use_and_an_equal_one_is_not() {
+        let mut choice = choice(&["copy"]);
+        let log = |address, head| ranked(address, Standing::RightLog(head));
+        choice.update(&[log("copy", 3), log("original", 3)]);
+        assert_eq!(choice.current.as_deref(), Some("copy"));
+        choice.update(&[log("original", 4), log("copy", 3)]);
+        assert_eq!(choice.current.as_deref(), Some("original"));
+        choice.update(&[log("copy", 3), ranked("original", Standing::Unknown)]);
+        assert_eq!(choice.current.as_deref(), Some("original"), "it only did not answer in time");
+    }
+
+    #[test]
+    fn a_longer_log_that_was_refused_is_not_used_again_while_another_works() {
+        let mut choice = choice(&["liar", "right"]);
+        choice.refused("liar");
+        assert_eq!(choice.current.as_deref(), Some("right"));
+        let log = |address, head| ranked(address, Standing::RightLog(head));
+        choice.update(&[log("liar", 9), log("right", 3)]);
+        assert_eq!(choice.current.as_deref(), Some("right"));
+    }
+
+    #[test]
+    fn another_log_is_left_for_the_one_that_is_followed() {
+        let mut choice = choice(&["other"]);
+        choice.update(&[ranked("right", Standing::RightLog(0)), ranked("other", Standing::OtherLog)]);
+        assert_eq!(choice.current.as_deref(), Some("right"));
+    }
+
+    #[test]
+    fn a_pinned_address_is_used_whatever_happens() {
+        let pinned = Discovered::pinned("http://a:1".parse().unwrap(), "write");
+        pinned.failed("http://a:1");
+        pinned.refused("http://a:1");
+        assert_eq!(pinned.refresh(None).as_deref(), Some("http://a:1"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::client::{Endpoint, Lease};
-use super::{Backoff, BaseUrl, DiscoveryError, jittered};
+use super::{Backoff, BaseUrl, DiscoveryError, Instance, jittered};
 use crate::watch::Watch;
 
 /// The first pause after a registry did not answer.
@@ -33,6 +33,44 @@ pub struct Advertised {
     pub metadata: BTreeMap<String, String>,
 }
 
+/// A service that asks to be registered.
+pub trait Candidate: Send + Sync {
+    /// Returns what it says about itself now. The name is always the same.
+    fn advertised(&self) -> Advertised;
+
+    /// Decides whether it may register now; asked before each registration. `instances` looks up the
+    /// live instances of its name, itself among them where it is registered.
+    ///
+    /// # Errors
+    /// That of `instances`.
+    fn may_register(
+        &self,
+        instances: &dyn Fn() -> Result<Vec<Instance>, DiscoveryError>,
+    ) -> Result<Permission, DiscoveryError>;
+}
+
+/// Whether a service may register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Permission {
+    /// It may.
+    Granted,
+    /// Not now. It is asked again every second at the latest, and says itself what is wrong.
+    Withheld,
+}
+
+impl Candidate for Advertised {
+    fn advertised(&self) -> Advertised {
+        self.clone()
+    }
+
+    fn may_register(
+        &self,
+        _: &dyn Fn() -> Result<Vec<Instance>, DiscoveryError>,
+    ) -> Result<Permission, DiscoveryError> {
+        Ok(Permission::Granted)
+    }
+}
+
 /// A service that is being registered: one thread for each registry, so that one that is away or
 /// slow does not delay the heartbeats to the others.
 ///
@@ -51,14 +89,20 @@ impl Registration {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start(urls: Vec<BaseUrl>, service: Advertised, interval: Duration) -> io::Result<Self> {
+    pub fn start(
+        urls: Vec<BaseUrl>,
+        service: impl Candidate + 'static,
+        interval: Duration,
+    ) -> io::Result<Self> {
         let instance_id = Uuid::now_v7();
-        let service = Arc::new(service);
+        let name = service.advertised().name;
+        let service: Arc<dyn Candidate> = Arc::new(service);
         let mut registration =
             Self { instance_id, stopping: Arc::new(Watch::at(0)), threads: Vec::with_capacity(urls.len()) };
         for url in urls {
             let keeper = Keeper {
                 registry: Endpoint::new(url),
+                name: name.clone(),
                 service: Arc::clone(&service),
                 instance_id,
                 wished_interval: interval,
@@ -97,7 +141,8 @@ impl Drop for Registration {
 /// The lease with one registry.
 struct Keeper {
     registry: Endpoint,
-    service: Arc<Advertised>,
+    name: String,
+    service: Arc<dyn Candidate>,
     instance_id: Uuid,
     wished_interval: Duration,
     stopping: Arc<Watch>,
@@ -113,6 +158,8 @@ enum Link {
     /// It did not answer. It may still have the lease, so the next call is a heartbeat, unless
     /// there never was one.
     Away(Option<Duration>),
+    /// It answers, and the service may not register now.
+    Withheld,
 }
 
 impl Keeper {
@@ -120,10 +167,14 @@ impl Keeper {
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE.min(self.wished_interval));
         while !self.stopping.is_closed() {
             let pause = match self.keep() {
-                Ok(interval) => {
+                Ok(Some(interval)) => {
                     self.link = Link::Registered(interval);
                     backoff.reset();
                     jittered(interval)
+                }
+                Ok(None) => {
+                    self.link = Link::Withheld;
+                    jittered(LONGEST_PAUSE.min(self.wished_interval))
                 }
                 Err(error) => {
                     self.lose(&error);
@@ -135,30 +186,35 @@ impl Keeper {
         self.leave();
     }
 
-    /// Renews the lease, or makes a new one where there is none.
-    fn keep(&self) -> Result<Duration, DiscoveryError> {
+    /// Renews the lease, or makes a new one where there is none. Returns the interval of heartbeats, or
+    /// nothing when the service may not register now.
+    fn keep(&self) -> Result<Option<Duration>, DiscoveryError> {
         let url = self.registry.url();
         if let Link::Registered(interval) | Link::Away(Some(interval)) = self.link {
-            match self.registry.heartbeat(&self.service.name, self.instance_id)? {
+            match self.registry.heartbeat(&self.name, self.instance_id)? {
                 Lease::Renewed => {
                     if self.link != Link::Registered(interval) {
                         log::info!("the registry at {url} is back");
                     }
-                    return Ok(interval);
+                    return Ok(Some(interval));
                 }
                 Lease::Unknown => log::info!("the registry at {url} no longer knows this service"),
             }
         }
-        let interval = self.registry.register(&self.service, self.instance_id)?;
-        log::info!("registered as {} with the registry at {url}", self.service.name);
-        Ok(interval.min(self.wished_interval).max(SHORTEST_INTERVAL))
+        match self.service.may_register(&|| self.registry.instances(&self.name))? {
+            Permission::Granted => {}
+            Permission::Withheld => return Ok(None),
+        }
+        let interval = self.registry.register(&self.service.advertised(), self.instance_id)?;
+        log::info!("registered as {} with the registry at {url}", self.name);
+        Ok(Some(interval.min(self.wished_interval).max(SHORTEST_INTERVAL)))
     }
 
     /// Notes that the registry is away, and says so once, not at each try.
     fn lose(&mut self, error: &DiscoveryError) {
         self.link = match self.link {
             Link::Away(interval) => Link::Away(interval),
-            Link::Untried => self.away(None, error),
+            Link::Untried | Link::Withheld => self.away(None, error),
             Link::Registered(interval) => self.away(Some(interval), error),
         };
     }
@@ -170,10 +226,10 @@ impl Keeper {
 
     /// Deregisters, also where no answer ever came: a registration may have arrived without one.
     fn leave(&self) {
-        if self.link == Link::Untried {
+        if matches!(self.link, Link::Untried | Link::Withheld) {
             return;
         }
-        if let Err(error) = self.registry.deregister(&self.service.name, self.instance_id) {
+        if let Err(error) = self.registry.deregister(&self.name, self.instance_id) {
             log::debug!("{error}; the lease runs out by itself");
         }
     }

@@ -292,7 +292,7 @@ pub use projection::{Definition, Feed, FeedError, MAX_PAGE, Names, Projection, P
 pub use projection_loop::RunningProjector;
 pub use projection_notice::{CatchUpError, Notice};
 pub use projection_status::{ProjectionState, ProjectionStatus, RebuildProgress, RebuildRefused};
-pub use projection_store::OpenError;
+pub use projection_store::{OpenError, log_id as followed_log};
 pub use projection_verify::{Difference, Verified, VerifyError, verify_projection};
 pub use projector::Projector;
 pub use sqlite::SqliteDatabase;

@@ -154,8 +154,11 @@ fn create_schema(db: &mut Connection) -> rusqlite::Result<()> {
     tx.commit()
 }
 
-/// The log that the rows come from, once one has been seen.
-pub(super) fn log_id(db: &Connection) -> rusqlite::Result<Option<Uuid>> {
+/// Returns the log that the rows of a read database come from, once one has been seen.
+///
+/// # Errors
+/// Those of SQLite, also when the file is no read database.
+pub fn log_id(db: &Connection) -> rusqlite::Result<Option<Uuid>> {
     let id = db.query_row("SELECT log_id FROM feed", [], |row| row.get::<_, [u8; 16]>(0)).optional()?;
     Ok(id.map(Uuid::from_bytes))
 }

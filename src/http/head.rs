@@ -12,7 +12,7 @@ use std::mem::MaybeUninit;
 
 use httparse::Status;
 
-use super::admission::is_host_and_port;
+use super::admission;
 use super::{Method, Options, Problem, Request, problems};
 
 /// More header slots than [`Options::max_headers`] can use; they live on the stack.
@@ -153,7 +153,7 @@ pub(super) fn target<'a>(method: &Method, target: &'a str) -> Result<Target<'a>,
     let (scheme, rest) = target.split_once("://").unwrap_or(("", ""));
     let is_http = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
     let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-    if !is_http || !is_host_and_port(authority.as_bytes()) {
+    if !is_http || admission::host(authority).is_none() {
         return Err(invalid("the request target is neither a path nor an http address"));
     }
     let path_and_query = match path {
@@ -241,7 +241,8 @@ impl Fields {
 
     fn note_host(&mut self, value: &[u8]) -> Result<(), Problem> {
         self.hosts += 1;
-        if is_host_and_port(value) { Ok(()) } else { Err(invalid("the Host header is malformed")) }
+        let host = std::str::from_utf8(value).ok().and_then(admission::host);
+        host.map(drop).ok_or_else(|| invalid("the Host header is malformed"))
     }
 
     fn note_connection(&mut self, value: &[u8]) {

@@ -12,6 +12,7 @@ mod summary;
 mod transactions;
 
 mod memory;
+mod page_size;
 mod step;
 
 mod cursor;

@@ -10,8 +10,12 @@ use super::database::Database;
 use super::projections;
 use super::upstream::{HttpFeed, Upstream};
 use crate::discovery::BaseUrl;
-use crate::es::{Feed, Notice, OpenError, ProjectionState, ProjectionStatus, Projector, RunningProjector};
+use crate::es::{
+    self, DatabaseFile, Feed, Notice, OpenError, ProjectionState, ProjectionStatus, Projector,
+    RunningProjector,
+};
 use crate::http::LongPolls;
+use uuid::Uuid;
 
 /// How often a rebuild before serving looks how far it is.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
@@ -29,6 +33,8 @@ const REST_WHILE_UNASKED: Duration = Duration::from_millis(100);
 pub struct Options {
     /// Where to look for the write side.
     pub registries: Vec<BaseUrl>,
+    /// The only write side to follow, whatever registries say.
+    pub write_side: Option<BaseUrl>,
     /// The longest pause between two looks at the feed, 30 s at most.
     pub poll_interval: Duration,
     /// How many requests may wait for a position at once.
@@ -59,7 +65,8 @@ impl ReadSide {
     /// # Errors
     /// When the system has no threads.
     pub fn start(projector: Projector, options: Options) -> Result<Self, StartError> {
-        let upstream = Upstream::start(options.registries.clone())?;
+        let followed = followed_log(projector.file());
+        let upstream = Upstream::start(options.registries.clone(), options.write_side.clone(), followed)?;
         let feed = HttpFeed::new(Arc::clone(&upstream));
         Self::follow(projector, upstream, feed, &options)
     }
@@ -83,10 +90,14 @@ impl ReadSide {
     /// The service over another feed than a write side's, for tests.
     #[cfg(test)]
     pub(super) fn over(db: &Path, feed: impl Feed + Clone + 'static) -> Result<Self, StartError> {
-        let options =
-            Options { registries: Vec::new(), poll_interval: Duration::from_millis(20), max_waits: 1 };
+        let options = Options {
+            registries: Vec::new(),
+            write_side: None,
+            poll_interval: Duration::from_millis(20),
+            max_waits: 1,
+        };
         let projector = Projector::open(db, &projections())?;
-        Self::follow(projector, Upstream::start(Vec::new())?, feed, &options)
+        Self::follow(projector, Upstream::start(Vec::new(), None, || None)?, feed, &options)
     }
 
     /// Rebuilds all read models from the first event and returns when they are live, or an event has
@@ -140,6 +151,13 @@ impl ReadSide {
         self.database.close();
         self.projector.stop();
     }
+}
+
+/// Returns what reads the log that the rows in that database follow, anew each time.
+pub(super) fn followed_log(file: &Arc<DatabaseFile>) -> impl Fn() -> Option<Uuid> + Send + 'static {
+    let database = Database::new(Arc::clone(file));
+    // A database that cannot be read is reported by the queries.
+    move || database.read(es::followed_log).ok().flatten()
 }
 
 /// Whether to go on waiting.

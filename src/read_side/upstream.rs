@@ -7,13 +7,15 @@
 //! **Invariant:** every call has a deadline, and no proxy, redirect or endless body is followed.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Read};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ureq::Agent;
+use uuid::Uuid;
 
+use super::page_size::{Pace, PageSize, Smaller};
 use crate::discovery::{BaseUrl, Discovered};
 use crate::es::{Feed, FeedError, Page};
 use crate::watch::Watch;
@@ -24,16 +26,36 @@ const SERVICE: &str = "write";
 const LOOK_UP_EVERY: Duration = Duration::from_secs(5);
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a page may take beyond the wait that was asked for: it has some megabytes at most.
-const PAGE_TIMEOUT: Duration = Duration::from_secs(8);
 /// The largest page, in bytes: far above what the write side sends, far below what a process has.
 const MAX_PAGE_BYTES: u64 = 64 << 20;
+/// How much of a page is read before its deadline is looked at, in bytes.
+const STEP_BYTES: usize = 64 << 10;
+
+/// How long the write side may take.
+#[derive(Clone, Copy, Debug)]
+struct Deadlines {
+    /// Without a byte of an answer, beyond the wait that was asked for.
+    silence: Duration,
+    /// For a page in all, from its first byte.
+    page: Duration,
+    /// For a page before it counts as too large for the line.
+    slow: Duration,
+}
+
+impl Deadlines {
+    /// A page has 1 MiB as a rule, which a line of 20 kB/s carries in a minute. More time would leave a
+    /// peer that sends a byte a second unnoticed for longer.
+    const OF_A_LINE: Self =
+        Self { silence: Duration::from_secs(8), page: Duration::from_secs(60), slow: Duration::from_secs(8) };
+}
 
 /// Shared by the feed, the look-up thread and the health route.
 #[derive(Debug)]
 pub(super) struct Upstream {
     discovered: Discovered,
     contact: Mutex<Contact>,
+    page_size: Mutex<PageSize>,
+    deadlines: Deadlines,
     /// Counts the look-ups that were asked for.
     look_ups: Watch,
 }
@@ -50,16 +72,32 @@ pub(super) enum Contact {
 }
 
 impl Upstream {
-    /// Looks for the write side in those registries, on a thread of its own.
-    pub(super) fn start(registries: Vec<BaseUrl>) -> io::Result<Arc<Self>> {
-        let upstream = Arc::new(Self {
-            discovered: Discovered::new(registries, SERVICE),
-            contact: Mutex::new(Contact::Never),
-            look_ups: Watch::at(0),
-        });
+    /// Finds the write side at `pinned`, or else in those registries, on a thread of its own.
+    /// `followed` returns the log that the read models have followed so far.
+    pub(super) fn start(
+        registries: Vec<BaseUrl>,
+        pinned: Option<BaseUrl>,
+        followed: impl Fn() -> Option<Uuid> + Send + 'static,
+    ) -> io::Result<Arc<Self>> {
+        let discovered = match pinned {
+            Some(address) => Discovered::pinned(address, SERVICE),
+            None => Discovered::new(registries, SERVICE),
+        };
+        let upstream = Arc::new(Self::over(discovered, Deadlines::OF_A_LINE));
         let looking = Arc::clone(&upstream);
-        thread::Builder::new().name("discovery".into()).spawn(move || looking.look_up_until_closed())?;
+        let look_up = move || looking.look_up_until_closed(followed);
+        thread::Builder::new().name("discovery".into()).spawn(look_up)?;
         Ok(upstream)
+    }
+
+    fn over(discovered: Discovered, deadlines: Deadlines) -> Self {
+        Self {
+            discovered,
+            contact: Mutex::new(Contact::Never),
+            page_size: Mutex::new(PageSize::new(deadlines.slow)),
+            deadlines,
+            look_ups: Watch::at(0),
+        }
     }
 
     /// Ends the look-ups.
@@ -71,10 +109,10 @@ impl Upstream {
         self.lock().clone()
     }
 
-    fn look_up_until_closed(&self) {
+    fn look_up_until_closed(&self, followed: impl Fn() -> Option<Uuid>) {
         let mut done = 0;
         while !self.look_ups.is_closed() {
-            self.discovered.refresh();
+            self.discovered.refresh(followed());
             done = self.look_ups.wait_for(done + 1, LOOK_UP_EVERY);
         }
     }
@@ -111,6 +149,23 @@ impl Upstream {
         *contact = now;
     }
 
+    /// Says in the log when the line becomes too slow for its pages, and when it no longer is.
+    fn note_pace(&self, pace: Pace, address: &str) {
+        match pace {
+            Pace::Same => {}
+            Pace::Slow => log::warn!(
+                "a page from the write side at {address} takes longer than {} s to arrive; asking for smaller pages",
+                self.deadlines.slow.as_secs_f64()
+            ),
+            Pace::Normal => log::info!("whole pages from the write side at {address} arrive in time again"),
+        }
+    }
+
+    /// Plain numbers: nothing can be half done.
+    fn page_size(&self) -> MutexGuard<'_, PageSize> {
+        self.page_size.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A contact is one value: nothing can be half done.
     fn lock(&self) -> MutexGuard<'_, Contact> {
         self.contact.lock().unwrap_or_else(PoisonError::into_inner)
@@ -138,24 +193,70 @@ impl HttpFeed {
     }
 
     fn fetch(&self, address: &str, after: u64, limit: u32, wait: Duration) -> Result<Page, CallError> {
+        let failed = |error: &dyn fmt::Display| CallError::Failed(format!("{address}: {error}"));
         let url = format!("{address}/events?after={after}&limit={limit}&wait={}", wait.as_secs_f64());
-        let request = self.agent.get(&url).config().timeout_global(Some(wait + PAGE_TIMEOUT)).build();
-        let response = request.call().map_err(|error| CallError(format!("{address}: {error}")))?;
+        let Deadlines { silence, page, .. } = self.upstream.deadlines;
+        let request = self.agent.get(&url).config().timeout_per_read(Some(wait + silence));
+        let request = request.timeout_send_request(Some(silence)).timeout_recv_response(Some(wait + silence));
+        let request = request.timeout_recv_body(Some(page)).build();
+        let response = request.call().map_err(|error| failed(&error))?;
         let status = response.status();
         if status != 200 {
-            return Err(CallError(format!("{address} answers the feed with {status}")));
+            return Err(CallError::Failed(format!("{address} answers the feed with {status}")));
         }
-        let body = response.into_body().into_with_config().limit(MAX_PAGE_BYTES).read_to_vec();
-        body.map(|json| Page { json }).map_err(|error| CallError(format!("{address}: {error}")))
+        self.receive(address, limit, response.into_body())
+    }
+
+    /// Reads a page as it arrives, and learns from it how large the next one may be.
+    fn receive(&self, address: &str, limit: u32, body: ureq::Body) -> Result<Page, CallError> {
+        let begun = Instant::now();
+        let expected = body.content_length().and_then(|length| usize::try_from(length).ok());
+        let mut body = body.into_with_config().limit(MAX_PAGE_BYTES).reader();
+        let (mut json, mut step) = (Vec::new(), vec![0; STEP_BYTES]);
+        loop {
+            match body.read(&mut step) {
+                Ok(0) => break,
+                Ok(bytes) => json.extend_from_slice(&step[..bytes]),
+                // A connection that breaks early says nothing about the line.
+                Err(error) if begun.elapsed() < self.upstream.deadlines.slow => {
+                    return Err(CallError::Failed(format!("{address}: {error}")));
+                }
+                Err(error) => return Err(self.cut_off(address, limit, json.len(), expected, &error)),
+            }
+            let pace = self.upstream.page_size().arriving(begun.elapsed());
+            self.upstream.note_pace(pace, address);
+        }
+        let pace = self.upstream.page_size().arrived(limit, json.len(), begun.elapsed());
+        self.upstream.note_pace(pace, address);
+        Ok(Page { json })
+    }
+
+    fn cut_off(
+        &self,
+        address: &str,
+        limit: u32,
+        received: usize,
+        expected: Option<usize>,
+        error: &io::Error,
+    ) -> CallError {
+        let slow = self.upstream.deadlines.slow;
+        let pace = self.upstream.page_size().arriving(slow);
+        self.upstream.note_pace(pace, address);
+        let all = expected.map_or_else(|| "an unknown number".to_owned(), |bytes| bytes.to_string());
+        let error = format!("{address}: {received} bytes of {all} of a page arrived: {error}");
+        match self.upstream.page_size().cut_off(limit, received, expected) {
+            Smaller::Possible => CallError::TooLarge(error),
+            Smaller::Impossible => CallError::Failed(error),
+        }
     }
 }
 
-struct CallError(String);
-
-impl fmt::Display for CallError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+/// Why there is no page.
+enum CallError {
+    /// The write side is away, or answers with something else.
+    Failed(String),
+    /// It answers, but more than the line carries in time. A smaller page is worth asking for at once.
+    TooLarge(String),
 }
 
 impl Feed for HttpFeed {
@@ -177,6 +278,7 @@ impl Feed for HttpFeed {
             Contact::Never | Contact::Lost(_) => false,
         };
         let wait = if known { wait } else { Duration::ZERO };
+        let limit = self.upstream.page_size().limit(limit);
         match self.fetch(&address, after, limit, wait) {
             Ok(page) => {
                 if !known {
@@ -185,12 +287,16 @@ impl Feed for HttpFeed {
                 self.upstream.note(Contact::Reached(address));
                 Ok(page)
             }
-            Err(error) => {
+            Err(CallError::TooLarge(error)) => Err(FeedError::new(error)),
+            Err(CallError::Failed(error)) => {
                 self.upstream.discovered.failed(&address);
                 self.upstream.look_up_now();
-                self.upstream.note(Contact::Lost(error.to_string()));
-                Err(FeedError::new(error.to_string()))
+                self.upstream.note(Contact::Lost(error.clone()));
+                Err(FeedError::new(error))
             }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

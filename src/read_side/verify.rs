@@ -7,10 +7,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::projections;
+use super::service::followed_log;
 use super::upstream::{HttpFeed, Upstream};
 use crate::discovery::BaseUrl;
 use crate::es::{
-    DatabasePath, Feed, FeedError, MAX_PAGE, Page, Scratch, Verified, VerifyError, verify_projection,
+    DatabaseFile, DatabasePath, Feed, FeedError, MAX_PAGE, Page, Scratch, Verified, VerifyError,
+    verify_projection,
 };
 
 /// How long the write side may be away before this is given up.
@@ -23,8 +25,14 @@ const PAUSE: Duration = Duration::from_millis(50);
 ///
 /// # Errors
 /// When a database or the log cannot be read.
-pub fn verify(db: &Path, registries: Vec<BaseUrl>) -> Result<Vec<Verified>, VerifyFailed> {
-    let upstream = Upstream::start(registries).map_err(VerifyFailed::Thread)?;
+pub fn verify(
+    db: &Path,
+    registries: Vec<BaseUrl>,
+    write_side: Option<BaseUrl>,
+) -> Result<Vec<Verified>, VerifyFailed> {
+    let file = DatabaseFile::existing(db).map_err(|error| VerifyFailed::Projection(error.into()))?;
+    let followed = followed_log(&Arc::new(file));
+    let upstream = Upstream::start(registries, write_side, followed).map_err(VerifyFailed::Thread)?;
     let mut feed = Patient(HttpFeed::new(Arc::clone(&upstream)));
     let verified = verify_with(db, &mut feed);
     upstream.close();

@@ -46,21 +46,41 @@ pub struct Instance {
     pub last_heartbeat_at: String,
 }
 
-/// Refused: the table holds as many instances as it may. Try again when leases have run out.
+/// How much a table takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full;
+pub struct Limits {
+    /// The number of instances.
+    pub instances: usize,
+    /// The bytes of all instances, in the form in which they are answered.
+    pub bytes: usize,
+    /// The bytes of all instances of one name.
+    pub bytes_of_one_name: usize,
+}
+
+/// A registration is refused because a limit is reached. Try again when leases have run out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// [`Limits::instances`] or [`Limits::bytes`] is reached.
+    Table,
+    /// [`Limits::bytes_of_one_name`] is reached.
+    Name,
+}
 
 /// There is no live lease of that name and id: the service has to register again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotRegistered;
 
 /// All leases. Every method takes the time, and first ends the leases that have run out by then.
+///
+/// Instances are shared with their readers, so that an answer is written after the lock on the table
+/// was released.
 #[derive(Debug)]
 pub struct Leases {
     ttl: Duration,
-    max_instances: usize,
+    limits: Limits,
     index: u64,
-    services: BTreeMap<Arc<str>, BTreeMap<Uuid, Lease>>,
+    bytes: usize,
+    services: BTreeMap<Arc<str>, Service>,
     /// Each lease once more, soonest end first: what has expired is found without a scan.
     ends: BTreeSet<End>,
 }
@@ -68,24 +88,33 @@ pub struct Leases {
 /// The first moment at which a lease is no longer live, and which lease.
 type End = (Instant, Arc<str>, Uuid);
 
+/// The leases of one name.
+#[derive(Debug, Default)]
+struct Service {
+    leases: BTreeMap<Uuid, Lease>,
+    bytes: usize,
+}
+
 #[derive(Debug)]
 struct Lease {
-    instance: Instance,
+    instance: Arc<Instance>,
+    /// The size of the instance as JSON. A heartbeat does not change it: all times are equally long.
+    bytes: usize,
     /// Its entry among the ends.
     end: End,
 }
 
 impl Leases {
-    /// An empty table, whose leases live for `ttl` after each sign of life. It takes
-    /// `max_instances` instances at most.
-    pub fn new(ttl: Duration, max_instances: usize) -> Self {
-        Self { ttl, max_instances, index: 0, services: BTreeMap::new(), ends: BTreeSet::new() }
+    /// Returns an empty table, whose leases live for `ttl` after each sign of life. Its index begins
+    /// at `first_index`.
+    pub fn new(ttl: Duration, limits: Limits, first_index: u64) -> Self {
+        Self { ttl, limits, index: first_index, bytes: 0, services: BTreeMap::new(), ends: BTreeSet::new() }
     }
 
     /// Registers an instance, or replaces the one of the same name and id.
     ///
     /// # Errors
-    /// [`Full`] when there is no room for one more.
+    /// [`Full`] when there is no room for it. An instance of the same name and id stays as it was.
     pub fn register(
         &mut self,
         registration: Registration,
@@ -93,13 +122,25 @@ impl Leases {
         wall_clock: Timestamp,
     ) -> Result<(), Full> {
         self.expire(now);
-        let replaced = self.remove(&registration.name, registration.instance_id);
-        if replaced.is_err() && self.ends.len() >= self.max_instances {
-            return Err(Full);
-        }
-        self.insert(registration, now + self.ttl, wall_clock.to_string());
+        let instance = registration.into_instance(wall_clock);
+        let bytes = serde_json::to_vec(&instance).map_or(0, |json| json.len());
+        self.check_room(&instance, bytes)?;
+        // An error means that there is nothing to replace.
+        let _ = self.remove(&instance.name, instance.instance_id);
+        self.insert(instance, bytes, now + self.ttl);
         self.index += 1;
         Ok(())
+    }
+
+    fn check_room(&self, instance: &Instance, bytes: usize) -> Result<(), Full> {
+        let service = self.services.get(instance.name.as_str());
+        let replaced = service.and_then(|service| service.leases.get(&instance.instance_id));
+        let more = bytes.saturating_sub(replaced.map_or(0, |lease| lease.bytes));
+        if service.map_or(0, |service| service.bytes) + more > self.limits.bytes_of_one_name {
+            return Err(Full::Name);
+        }
+        let no_place = replaced.is_none() && self.ends.len() >= self.limits.instances;
+        if no_place || self.bytes + more > self.limits.bytes { Err(Full::Table) } else { Ok(()) }
     }
 
     /// Renews a lease: it lives for one TTL from `now`, however much of the old one was left.
@@ -114,12 +155,13 @@ impl Leases {
         wall_clock: Timestamp,
     ) -> Result<(), NotRegistered> {
         self.expire(now);
-        let leases = self.services.get_mut(name).ok_or(NotRegistered)?;
-        let lease = leases.get_mut(&instance_id).ok_or(NotRegistered)?;
+        let service = self.services.get_mut(name).ok_or(NotRegistered)?;
+        let lease = service.leases.get_mut(&instance_id).ok_or(NotRegistered)?;
         self.ends.remove(&lease.end);
         lease.end.0 = now + self.ttl;
         self.ends.insert(lease.end.clone());
-        lease.instance.last_heartbeat_at = wall_clock.to_string();
+        // Copies the instance if an answer that is being written shares it.
+        Arc::make_mut(&mut lease.instance).last_heartbeat_at = wall_clock.to_string();
         Ok(())
     }
 
@@ -140,28 +182,40 @@ impl Leases {
         self.index
     }
 
-    /// How many instances are live.
+    /// The number of live instances.
     pub fn count(&mut self, now: Instant) -> usize {
         self.expire(now);
         self.ends.len()
     }
 
-    /// One live instance.
-    pub fn instance(&mut self, name: &str, instance_id: Uuid, now: Instant) -> Option<&Instance> {
+    /// The number of live instances of each name that has any.
+    pub fn counts(&mut self, now: Instant) -> impl Iterator<Item = (&str, usize)> {
         self.expire(now);
-        Some(&self.services.get(name)?.get(&instance_id)?.instance)
+        self.services.iter().map(|(name, service)| (name.as_ref(), service.leases.len()))
+    }
+
+    /// The bytes of all live instances, in the form in which they are answered.
+    pub fn bytes(&mut self, now: Instant) -> usize {
+        self.expire(now);
+        self.bytes
+    }
+
+    /// One live instance.
+    pub fn instance(&mut self, name: &str, instance_id: Uuid, now: Instant) -> Option<Arc<Instance>> {
+        self.expire(now);
+        Some(Arc::clone(&self.services.get(name)?.leases.get(&instance_id)?.instance))
     }
 
     /// The live instances of one service by id. Costs nothing for those of other services.
-    pub fn instances(&mut self, name: &str, now: Instant) -> Vec<&Instance> {
+    pub fn instances(&mut self, name: &str, now: Instant) -> Vec<Arc<Instance>> {
         self.expire(now);
-        self.services.get(name).map(live).unwrap_or_default()
+        self.services.get(name).map(Service::live).unwrap_or_default()
     }
 
     /// The live instances of all services by name; a name without any is not there.
-    pub fn services(&mut self, now: Instant) -> BTreeMap<&str, Vec<&Instance>> {
+    pub fn services(&mut self, now: Instant) -> BTreeMap<Arc<str>, Vec<Arc<Instance>>> {
         self.expire(now);
-        self.services.iter().map(|(name, leases)| (name.as_ref(), live(leases))).collect()
+        self.services.iter().map(|(name, service)| (Arc::clone(name), service.live())).collect()
     }
 
     /// When the next lease runs out unless it is renewed: until then the index can rise only by
@@ -183,26 +237,28 @@ impl Leases {
         }
     }
 
-    fn insert(&mut self, registration: Registration, ends_at: Instant, at: String) {
-        let Registration { instance_id, name, host, port, metadata } = registration;
-        let key: Arc<str> = match self.services.get_key_value(name.as_str()) {
+    fn insert(&mut self, instance: Instance, bytes: usize, ends_at: Instant) {
+        let key: Arc<str> = match self.services.get_key_value(instance.name.as_str()) {
             Some((key, _)) => Arc::clone(key),
-            None => Arc::from(name.as_str()),
+            None => Arc::from(instance.name.as_str()),
         };
-        let end = (ends_at, Arc::clone(&key), instance_id);
+        let end = (ends_at, Arc::clone(&key), instance.instance_id);
         self.ends.insert(end.clone());
-        let last_heartbeat_at = at.clone();
-        let instance =
-            Instance { instance_id, name, host, port, metadata, registered_at: at, last_heartbeat_at };
-        self.services.entry(key).or_default().insert(instance_id, Lease { instance, end });
+        self.bytes += bytes;
+        let service = self.services.entry(key).or_default();
+        service.bytes += bytes;
+        let id = instance.instance_id;
+        service.leases.insert(id, Lease { instance: Arc::new(instance), bytes, end });
     }
 
     /// Takes a lease out of both maps, and its name with the last one: names come from outside,
     /// so that remembering them would let the table grow without bound.
     fn remove(&mut self, name: &str, instance_id: Uuid) -> Result<(), NotRegistered> {
-        let leases = self.services.get_mut(name).ok_or(NotRegistered)?;
-        let lease = leases.remove(&instance_id).ok_or(NotRegistered)?;
-        let emptied = leases.is_empty();
+        let service = self.services.get_mut(name).ok_or(NotRegistered)?;
+        let lease = service.leases.remove(&instance_id).ok_or(NotRegistered)?;
+        service.bytes -= lease.bytes;
+        let emptied = service.leases.is_empty();
+        self.bytes -= lease.bytes;
         self.ends.remove(&lease.end);
         if emptied {
             self.services.remove(name);
@@ -211,8 +267,18 @@ impl Leases {
     }
 }
 
-fn live(leases: &BTreeMap<Uuid, Lease>) -> Vec<&Instance> {
-    leases.values().map(|lease| &lease.instance).collect()
+impl Service {
+    fn live(&self) -> Vec<Arc<Instance>> {
+        self.leases.values().map(|lease| Arc::clone(&lease.instance)).collect()
+    }
+}
+
+impl Registration {
+    fn into_instance(self, at: Timestamp) -> Instance {
+        let Self { instance_id, name, host, port, metadata } = self;
+        let (registered_at, last_heartbeat_at) = (at.to_string(), at.to_string());
+        Instance { instance_id, name, host, port, metadata, registered_at, last_heartbeat_at }
+    }
 }
 
 #[cfg(test)]
@@ -221,6 +287,14 @@ mod tests {
 
     const TTL: Duration = Duration::from_secs(6);
     const NOON: Timestamp = Timestamp::MIN;
+
+    const LIMITS: Limits = Limits { instances: 1_000, bytes: 1 << 20, bytes_of_one_name: 1 << 20 };
+    /// What the clock said when the registry started.
+    const FIRST: u64 = 1_000_000;
+
+    fn leases(limits: Limits) -> Leases {
+        Leases::new(TTL, limits, FIRST)
+    }
 
     struct Clock(Instant);
 
@@ -245,7 +319,7 @@ mod tests {
     }
 
     fn with_one(clock: &Clock) -> (Leases, Uuid) {
-        let mut leases = Leases::new(TTL, 100);
+        let mut leases = leases(LIMITS);
         leases.register(registration("write", 1), clock.at(0), NOON).unwrap();
         (leases, Uuid::from_u128(1))
     }
@@ -277,14 +351,14 @@ mod tests {
     fn the_index_rises_with_registration_removal_and_expiry_and_not_with_heartbeats() {
         let clock = Clock::start();
         let (mut leases, id) = with_one(&clock);
-        assert_eq!(leases.index(clock.at(0)), 1);
+        assert_eq!(leases.index(clock.at(0)), FIRST + 1);
         leases.heartbeat("write", id, clock.at(1), NOON).unwrap();
-        assert_eq!(leases.index(clock.at(1)), 1);
+        assert_eq!(leases.index(clock.at(1)), FIRST + 1);
         leases.register(registration("write", 2), clock.at(1), NOON).unwrap();
         leases.deregister("write", Uuid::from_u128(2), clock.at(2)).unwrap();
-        assert_eq!(leases.index(clock.at(2)), 3);
-        assert_eq!(leases.index(clock.at(6_001)), 4);
-        assert_eq!(leases.index(clock.at(60_000)), 4);
+        assert_eq!(leases.index(clock.at(2)), FIRST + 3);
+        assert_eq!(leases.index(clock.at(6_001)), FIRST + 4);
+        assert_eq!(leases.index(clock.at(60_000)), FIRST + 4);
     }
 
     #[test]
@@ -304,19 +378,63 @@ mod tests {
         let (mut leases, id) = with_one(&clock);
         leases.register(registration("read", 1), clock.at(0), NOON).unwrap();
         leases.deregister("write", id, clock.at(1)).unwrap();
-        assert_eq!(leases.services(clock.at(1)).keys().collect::<Vec<_>>(), [&"read"]);
+        assert_eq!(leases.counts(clock.at(1)).collect::<Vec<_>>(), [("read", 1)]);
     }
 
     #[test]
     fn a_full_table_refuses_newcomers_and_no_one_else_until_a_lease_runs_out() {
         let clock = Clock::start();
-        let mut leases = Leases::new(TTL, 2);
+        let mut leases = leases(Limits { instances: 2, ..LIMITS });
         leases.register(registration("write", 1), clock.at(0), NOON).unwrap();
         leases.register(registration("read", 2), clock.at(1), NOON).unwrap();
-        assert_eq!(leases.register(registration("read", 3), clock.at(2), NOON), Err(Full));
+        assert_eq!(leases.register(registration("read", 3), clock.at(2), NOON), Err(Full::Table));
         assert_eq!(leases.count(clock.at(2)), 2);
         leases.register(registration("read", 2), clock.at(3), NOON).unwrap();
         leases.register(registration("read", 3), clock.at(6_000), NOON).unwrap();
+    }
+
+    fn fat(name: &str, id: u128, bytes: usize) -> Registration {
+        let metadata = BTreeMap::from([("x".to_owned(), "x".repeat(bytes))]);
+        Registration { metadata, ..registration(name, id) }
+    }
+
+    #[test]
+    fn a_name_that_is_full_of_bytes_is_closed_to_newcomers_and_other_names_are_not() {
+        let clock = Clock::start();
+        let mut leases = leases(Limits { bytes_of_one_name: 3_000, ..LIMITS });
+        leases.register(fat("write", 1, 2_000), clock.at(0), NOON).unwrap();
+        assert_eq!(leases.register(fat("write", 2, 2_000), clock.at(0), NOON), Err(Full::Name));
+        leases.register(fat("read", 2, 2_000), clock.at(0), NOON).unwrap();
+        leases.register(fat("write", 1, 2_500), clock.at(0), NOON).unwrap();
+        assert_eq!(leases.register(fat("write", 1, 3_000), clock.at(1), NOON), Err(Full::Name));
+        assert_eq!(
+            leases.instance("write", Uuid::from_u128(1), clock.at(1)).unwrap().metadata["x"].len(),
+            2_500
+        );
+    }
+
+    #[test]
+    fn a_table_that_is_full_of_bytes_takes_no_more_until_a_lease_ends() {
+        let clock = Clock::start();
+        let mut leases = leases(Limits { bytes: 5_000, ..LIMITS });
+        leases.register(fat("a", 1, 2_000), clock.at(0), NOON).unwrap();
+        leases.register(fat("b", 1, 2_000), clock.at(0), NOON).unwrap();
+        assert_eq!(leases.register(fat("c", 1, 2_000), clock.at(0), NOON), Err(Full::Table));
+        leases.deregister("a", Uuid::from_u128(1), clock.at(1)).unwrap();
+        leases.register(fat("c", 1, 2_000), clock.at(1), NOON).unwrap();
+        let written = serde_json::to_vec(&*leases.instances("c", clock.at(1))[0]).unwrap().len();
+        assert_eq!(leases.bytes(clock.at(1)), 2 * written, "the bytes are those of the answer");
+    }
+
+    #[test]
+    fn an_answer_that_is_being_written_delays_no_heartbeat_and_does_not_change() {
+        let clock = Clock::start();
+        let (mut leases, id) = with_one(&clock);
+        let answer = leases.instances("write", clock.at(0));
+        let later = Timestamp::from_micros(NOON.as_micros() + 1).unwrap();
+        leases.heartbeat("write", id, clock.at(1), later).unwrap();
+        assert_eq!(answer[0].last_heartbeat_at, NOON.to_string());
+        assert_eq!(leases.instances("write", clock.at(1))[0].last_heartbeat_at, later.to_string());
     }
 
     #[test]
@@ -333,12 +451,12 @@ mod tests {
     #[test]
     fn what_ended_leaves_nothing_behind() {
         let clock = Clock::start();
-        let mut leases = Leases::new(TTL, 1_000);
+        let mut leases = leases(LIMITS);
         for id in 0..1_000 {
             leases.register(registration(&format!("service-{id}"), id), clock.at(0), NOON).unwrap();
         }
-        assert_eq!(leases.index(clock.at(6_000)), 2_000);
-        assert!(leases.services.is_empty() && leases.ends.is_empty());
+        assert_eq!(leases.index(clock.at(6_000)), FIRST + 2_000);
+        assert!(leases.services.is_empty() && leases.ends.is_empty() && leases.bytes == 0);
     }
 
     #[test]

@@ -6,33 +6,25 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::Registration;
+use crate::host::{self, Host, InvalidHost};
 use crate::http::{Fields, Problem, Request, required};
 
 /// The longest name of a service, in characters: one label of a DNS name.
 pub const MAX_NAME_LENGTH: usize = 63;
-/// The longest host, in characters: a DNS name.
-pub const MAX_HOST_LENGTH: usize = 253;
-/// How many metadata entries an instance may have: with the two limits below, an instance takes
-/// about 5 KiB at most.
+/// The largest number of metadata entries of an instance.
 pub const MAX_METADATA_ENTRIES: usize = 16;
-/// The longest key of a metadata entry, in characters; the shortest has one.
-pub const MAX_KEY_LENGTH: usize = 64;
-/// The longest value of a metadata entry, in characters.
-pub const MAX_VALUE_LENGTH: usize = 256;
+/// The longest key of a metadata entry, in bytes of UTF-8; the shortest has one.
+pub const MAX_KEY_BYTES: usize = 64;
+/// The longest value of a metadata entry, in bytes of UTF-8.
+pub const MAX_VALUE_BYTES: usize = 256;
+/// The largest metadata of an instance, in bytes of JSON without spaces: they are what an answer
+/// carries, and an escaped character takes up to six.
+pub const MAX_METADATA_BYTES: usize = 2048;
 
 /// Whether `text` can name a service: 1 to [`MAX_NAME_LENGTH`] of a-z, 0-9 and `-`.
 pub fn is_service_name(text: &str) -> bool {
     (1..=MAX_NAME_LENGTH).contains(&text.len())
         && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
-}
-
-/// Whether `text` can be a host: 1 to [`MAX_HOST_LENGTH`] letters, digits, `.`, `-`, `_`, and `:`,
-/// `[`, `]` for IPv6. Clients build URLs from it, so it must not hold a slash or an `@`.
-pub fn is_host(text: &str) -> bool {
-    (1..=MAX_HOST_LENGTH).contains(&text.len())
-        && text.bytes().all(|byte| {
-            byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']')
-        })
 }
 
 impl Registration {
@@ -43,8 +35,8 @@ impl Registration {
     pub(super) fn of(request: &Request) -> Result<Self, Problem> {
         let mut fields = Fields::of(request)?;
         let registration = Self {
-            name: checked(&mut fields, "name", is_service_name, "must be 1 to 63 of a-z, 0-9 and -")?,
-            host: checked(&mut fields, "host", is_host, "must be a host name or an IP address")?,
+            name: name(&mut fields)?,
+            host: host(&mut fields)?,
             port: port(&mut fields)?,
             instance_id: fields.uuid("instance_id")?.unwrap_or_else(Uuid::now_v7),
             metadata: metadata(&mut fields)?,
@@ -54,14 +46,19 @@ impl Registration {
     }
 }
 
-fn checked(
-    fields: &mut Fields,
-    field: &str,
-    is_valid: fn(&str) -> bool,
-    rule: &str,
-) -> Result<String, Problem> {
-    let text = required(field, fields.text(field)?)?;
-    if is_valid(&text) { Ok(text) } else { Err(Problem::invalid_field(field, rule)) }
+fn name(fields: &mut Fields) -> Result<String, Problem> {
+    let name = required("name", fields.text("name")?)?;
+    if is_service_name(&name) {
+        return Ok(name);
+    }
+    Err(Problem::invalid_field("name", "must be 1 to 63 of a-z, 0-9 and -"))
+}
+
+/// Returns the host in one form: an IPv6 address without brackets.
+fn host(fields: &mut Fields) -> Result<String, Problem> {
+    let text = required("host", fields.text("host")?)?;
+    let host = text.parse::<Host>().and_then(Host::for_clients);
+    host.map(|host| host.to_string()).map_err(|InvalidHost| Problem::invalid_field("host", host::RULE))
 }
 
 fn port(fields: &mut Fields) -> Result<u16, Problem> {
@@ -79,18 +76,25 @@ fn metadata(fields: &mut Fields) -> Result<BTreeMap<String, String>, Problem> {
     if entries.len() > MAX_METADATA_ENTRIES {
         return Err(refused(format!("must have {MAX_METADATA_ENTRIES} entries at most")));
     }
-    entries.into_iter().map(|(key, value)| entry(key, value).map_err(refused)).collect()
+    let metadata: Result<BTreeMap<_, _>, _> =
+        entries.into_iter().map(|(key, value)| entry(key, value)).collect();
+    let metadata = metadata.map_err(refused)?;
+    let bytes = serde_json::to_vec(&metadata).map_or(0, |json| json.len());
+    if bytes > MAX_METADATA_BYTES {
+        return Err(refused(format!("must have {MAX_METADATA_BYTES} bytes of JSON at most, has {bytes}")));
+    }
+    Ok(metadata)
 }
 
 fn entry(key: String, value: Value) -> Result<(String, String), String> {
     let Value::String(value) = value else {
         return Err("must have strings as values".to_owned());
     };
-    if !(1..=MAX_KEY_LENGTH).contains(&key.chars().count()) {
-        return Err(format!("must have keys of 1 to {MAX_KEY_LENGTH} characters"));
+    if !(1..=MAX_KEY_BYTES).contains(&key.len()) {
+        return Err(format!("must have keys of 1 to {MAX_KEY_BYTES} bytes of UTF-8"));
     }
-    if value.chars().count() > MAX_VALUE_LENGTH {
-        return Err(format!("must have values of {MAX_VALUE_LENGTH} characters at most"));
+    if value.len() > MAX_VALUE_BYTES {
+        return Err(format!("must have values of {MAX_VALUE_BYTES} bytes of UTF-8 at most"));
     }
     Ok((key, value))
 }
@@ -132,9 +136,9 @@ mod tests {
         for bad in [json!(""), json!("Write"), json!("a_b"), json!("é"), json!("a".repeat(64)), json!(1)] {
             assert_refused("name", bad);
         }
-        for bad in [json!(""), json!("a/b"), json!("a b"), json!("u@h"), json!("é"), json!("a".repeat(254))]
+        for bad in ["", "a/b", "u@h", "0.0.0.0", "[", "127.0.0.1:80", "..", "127.1", "::", "255.255.255.255"]
         {
-            assert_refused("host", bad);
+            assert_refused("host", json!(bad));
         }
         for bad in [json!(0), json!(65_536), json!(-1), json!(1.5), json!("80")] {
             assert_refused("port", bad);
@@ -149,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_is_bounded_text() {
+    fn metadata_is_text_bounded_in_bytes() {
         let many: BTreeMap<String, String> = (0..17).map(|i| (i.to_string(), String::new())).collect();
         for bad in [json!([]), json!("a"), json!({"a": 1}), json!({"": "a"}), json!({"a": null}), json!(many)]
         {
@@ -157,9 +161,24 @@ mod tests {
         }
         assert_refused("metadata", json!({"k".repeat(65): "v"}));
         assert_refused("metadata", json!({"k": "v".repeat(257)}));
+        assert_refused("metadata", json!({"k": "ä".repeat(129)}));
+        assert_refused("metadata", json!({"ä".repeat(33): "v"}));
 
         let mut body = body();
-        body["metadata"] = json!({"zone": "ä".repeat(256)});
-        assert_eq!(read(&body).unwrap().metadata["zone"].chars().count(), 256);
+        body["metadata"] = json!({"ä".repeat(32): "ä".repeat(128)});
+        assert_eq!(read(&body).unwrap().metadata.len(), 1);
+    }
+
+    #[test]
+    fn all_metadata_together_is_bounded_in_the_bytes_of_its_answer() {
+        let values = |text: &str, count: usize| -> BTreeMap<String, String> {
+            (0..count).map(|key| (key.to_string(), text.to_owned())).collect()
+        };
+        for bad in [values(&"v".repeat(256), 8), values(&"\u{1}".repeat(180), 2)] {
+            assert_refused("metadata", json!(bad));
+        }
+        let mut body = body();
+        body["metadata"] = json!(values(&"v".repeat(256), 7));
+        assert_eq!(read(&body).unwrap().metadata.len(), 7);
     }
 }

@@ -76,10 +76,8 @@ fn one_instance(
 ) -> Result<Response, Problem> {
     Query::of(request, &[])?;
     let (name, id) = (service_name(params)?, params.uuid(1)?);
-    registry.with_leases(|leases, now| {
-        let instance = leases.instance(name, id, now).ok_or(NotRegistered)?;
-        Ok(Response::json(200, instance))
-    })
+    let instance = registry.with_leases(|leases, now| leases.instance(name, id, now)).ok_or(NotRegistered)?;
+    Ok(Response::json(200, &*instance))
 }
 
 fn one_service(
@@ -95,10 +93,9 @@ fn one_service(
     }
     let name = service_name(params)?;
     registry.wait_as_asked(request)?;
-    Ok(registry.with_leases(|leases, now| {
-        let index = leases.index(now);
-        Response::json(200, &Answer { name, index, instances: leases.instances(name, now) })
-    }))
+    let (index, instances) =
+        registry.with_leases(|leases, now| (leases.index(now), leases.instances(name, now)));
+    Ok(Response::json(200, &Answer { name, index, instances: shown(&instances) }))
 }
 
 fn all_services(registry: &Arc<Registry>, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
@@ -108,10 +105,13 @@ fn all_services(registry: &Arc<Registry>, request: &Request, _: &Params<'_>) -> 
         services: BTreeMap<&'a str, Vec<&'a Instance>>,
     }
     registry.wait_as_asked(request)?;
-    Ok(registry.with_leases(|leases, now| {
-        let index = leases.index(now);
-        Response::json(200, &Answer { index, services: leases.services(now) })
-    }))
+    let (index, services) = registry.with_leases(|leases, now| (leases.index(now), leases.services(now)));
+    let services = services.iter().map(|(name, instances)| (name.as_ref(), shown(instances))).collect();
+    Ok(Response::json(200, &Answer { index, services }))
+}
+
+fn shown(instances: &[Arc<Instance>]) -> Vec<&Instance> {
+    instances.iter().map(AsRef::as_ref).collect()
 }
 
 fn health(registry: &Arc<Registry>, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
@@ -137,16 +137,20 @@ impl From<NotRegistered> for Problem {
     }
 }
 
-fn overloaded(Full: Full, ttl: Duration) -> Problem {
+fn overloaded(full: Full, ttl: Duration) -> Problem {
     let seconds = ttl.as_secs_f64().ceil();
-    Problem::new(&problems::OVERLOADED, "the registry takes no more instances until a lease runs out")
-        .with_header("Retry-After", seconds.to_string())
+    let reason = match full {
+        Full::Table => "the registry takes no more instances until a lease runs out",
+        Full::Name => "the registry takes no more instances of this name until a lease of it runs out",
+    };
+    Problem::new(&problems::OVERLOADED, reason).with_header("Retry-After", seconds.to_string())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::Options;
+    use crate::registry::service::MAX_INDEX;
+    use crate::registry::{LIMITS, Limits, Options};
     use serde_json::Value;
     use std::time::Instant;
     use uuid::Uuid;
@@ -188,13 +192,18 @@ mod tests {
         (response.status, slug)
     }
 
-    /// A request that waits, begun for sure.
-    fn waiting(service: &Arc<Router<Arc<Registry>>>, target: &'static str) -> std::thread::JoinHandle<Value> {
+    fn index(service: &Router<Arc<Registry>>) -> u64 {
+        service.state().gauges().index
+    }
+
+    /// A request that waits for the next change, begun for sure.
+    fn waiting(service: &Arc<Router<Arc<Registry>>>, path: &str) -> std::thread::JoinHandle<Value> {
+        let target = format!("{path}?index={}&wait=30", index(service));
         let waiter = std::thread::spawn({
             let service = Arc::clone(service);
             move || {
                 let begun = Instant::now();
-                let answer = get(&service, target);
+                let answer = get(&service, &target);
                 assert!(begun.elapsed() < Duration::from_secs(20), "woken by its own timeout only");
                 answer
             }
@@ -209,11 +218,12 @@ mod tests {
     #[test]
     fn one_wait_too_many_is_refused_and_other_requests_are_not() {
         let service = service(Options { ttl: TTL, max_waits: 1, ..Options::default() });
-        let waiter = waiting(&service, "/services?index=0&wait=30");
-        let refused = service.handle(&Request::get("/services/write?index=0&wait=30"));
+        let waiter = waiting(&service, "/services");
+        let before = index(&service);
+        let refused = service.handle(&Request::get(&format!("/services/write?index={before}&wait=30")));
         assert_eq!((refused.status, refused.header("Retry-After")), (503, Some("1")));
         assert_eq!(register(&service, "write").status, 201);
-        assert_eq!(waiter.join().unwrap()["index"], 1);
+        assert_eq!(waiter.join().unwrap()["index"], before + 1);
     }
 
     #[test]
@@ -232,10 +242,11 @@ mod tests {
     #[test]
     fn a_look_up_shows_the_live_instances_of_that_name_alone() {
         let service = lasting();
+        let before = index(&service);
         register(&service, "write");
         register(&service, "read");
         let answer = get(&service, "/services/write");
-        assert_eq!((&answer["name"], &answer["index"]), (&json!("write"), &json!(2)));
+        assert_eq!((&answer["name"], &answer["index"]), (&json!("write"), &json!(before + 2)));
         let instances = answer["instances"].as_array().unwrap();
         assert_eq!(instances.len(), 1);
         let mut keys: Vec<_> = instances[0].as_object().unwrap().keys().map(String::as_str).collect();
@@ -248,21 +259,23 @@ mod tests {
 
     #[test]
     fn a_name_that_nobody_has_is_no_error() {
-        let expected = json!({"name": "nobody", "index": 0, "instances": []});
-        assert_eq!(get(&lasting(), "/services/nobody"), expected);
+        let service = lasting();
+        let expected = json!({"name": "nobody", "index": index(&service), "instances": []});
+        assert_eq!(get(&service, "/services/nobody"), expected);
     }
 
     #[test]
     fn all_services_are_listed_by_name() {
         let service = lasting();
+        let before = index(&service);
         register(&service, "write");
         register(&service, "read");
         register(&service, "read");
         let answer = get(&service, "/services");
-        assert_eq!(answer["index"], 3);
+        assert_eq!(answer["index"], before + 3);
         assert_eq!(answer["services"]["read"].as_array().unwrap().len(), 2);
         let gauges = service.state().gauges();
-        assert_eq!((gauges.index, gauges.live["read"], gauges.live["write"]), (3, 2, 1));
+        assert_eq!((gauges.index, gauges.live["read"], gauges.live["write"]), (before + 3, 2, 1));
     }
 
     #[test]
@@ -307,7 +320,8 @@ mod tests {
 
     #[test]
     fn a_full_registry_says_when_to_come_back() {
-        let service = service(Options { ttl: TTL, max_instances: 1, ..Options::default() });
+        let service =
+            service(Options { ttl: TTL, limits: Limits { instances: 1, ..LIMITS }, ..Options::default() });
         register(&service, "write");
         let refused = register(&service, "write");
         assert_eq!((refused.status, refused.header("Retry-After")), (503, Some("3600")));
@@ -317,7 +331,7 @@ mod tests {
     fn a_registration_wakes_those_who_wait() {
         let service = lasting();
         register_as(&service, ID);
-        let waiter = waiting(&service, "/services/write?index=1&wait=30");
+        let waiter = waiting(&service, "/services/write");
         register(&service, "write");
         assert_eq!(waiter.join().unwrap()["instances"].as_array().unwrap().len(), 2);
     }
@@ -326,41 +340,51 @@ mod tests {
     fn a_removal_wakes_those_who_wait_and_a_heartbeat_does_not() {
         let service = lasting();
         register_as(&service, ID);
-        let waiter = waiting(&service, "/services?index=1&wait=30");
+        let before = index(&service);
+        let waiter = waiting(&service, "/services");
         service.handle(&Request::new(Method::Put, &format!("/services/write/{ID}/heartbeat")));
         service.handle(&Request::new(Method::Delete, &format!("/services/write/{ID}")));
-        assert_eq!(waiter.join().unwrap(), json!({"index": 2, "services": {}}));
+        assert_eq!(waiter.join().unwrap(), json!({"index": before + 1, "services": {}}));
     }
 
     #[test]
     fn a_lease_that_runs_out_wakes_those_who_wait() {
         let service = service(Options { ttl: Duration::from_millis(50), ..Options::default() });
+        let before = index(&service);
         register_as(&service, ID);
         let begun = Instant::now();
-        let answer = get(&service, "/services/write?index=1&wait=30");
-        assert_eq!(answer, json!({"name": "write", "index": 2, "instances": []}));
+        let answer = get(&service, &format!("/services/write?index={}&wait=30", before + 1));
+        assert_eq!(answer, json!({"name": "write", "index": before + 2, "instances": []}));
         assert!(begun.elapsed() < Duration::from_secs(20), "woken by its own timeout only");
     }
 
     #[test]
     fn a_wait_without_a_change_ends_with_what_there_is() {
-        let answer = get(&lasting(), "/services/write?index=0&wait=0.01");
-        assert_eq!(answer["index"], 0);
+        let service = lasting();
+        let before = index(&service);
+        let answer = get(&service, &format!("/services/write?index={before}&wait=0.01"));
+        assert_eq!(answer["index"], before);
     }
 
     #[test]
-    fn an_index_from_an_earlier_life_of_the_registry_is_answered_at_once() {
+    fn an_index_from_elsewhere_is_answered_at_once() {
+        // No request may wait, so one that would is refused.
         let service = service(Options { ttl: TTL, max_waits: 0, ..Options::default() });
         register_as(&service, ID);
-        assert_eq!(get(&service, "/services/write?index=9&wait=30")["index"], 1);
+        let now = index(&service);
+        for elsewhere in [0, 1, now - 2, now - 1, now + 1, MAX_INDEX] {
+            assert_eq!(get(&service, &format!("/services/write?index={elsewhere}&wait=30"))["index"], now);
+        }
+        assert_eq!(get(&service, "/services?wait=30")["index"], now, "without an index, nothing was seen");
     }
 
     #[test]
     fn closing_ends_the_waits_and_nothing_else() {
         let service = lasting();
-        let waiter = waiting(&service, "/services?index=0&wait=30");
+        let waiter = waiting(&service, "/services");
+        let before = index(&service);
         service.state().close();
-        assert_eq!(waiter.join().unwrap()["index"], 0);
+        assert_eq!(waiter.join().unwrap()["index"], before);
         assert_eq!(register(&service, "write").status, 201);
     }
 
@@ -370,7 +394,7 @@ mod tests {
         register(&service, "write");
         assert_eq!(
             get(&service, "/health"),
-            json!({"status": "ok", "service": "registry", "ready": true, "index": 1, "instances": 1})
+            json!({"status": "ok", "service": "registry", "ready": true, "index": index(&service), "instances": 1})
         );
     }
 

@@ -10,16 +10,33 @@ use std::ops::RangeInclusive;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::leases::Leases;
+use super::leases::{Leases, Limits};
 use crate::http::{LongPolls, Problem, Query, Request};
+use crate::time::Timestamp;
 use crate::watch::Watch;
+use uuid::Uuid;
 
 /// The range of the time to live, in seconds: below it, a busy machine alone would end leases; above
 /// it, a dead service would be served for more than a day.
 pub const TTL_SECONDS: RangeInclusive<f64> = 0.05..=86_400.0;
 
 /// Indices stay exact in any JSON reader.
-const MAX_INDEX: u64 = (1 << 53) - 1;
+pub(super) const MAX_INDEX: u64 = (1 << 53) - 1;
+
+/// How much a registry takes. 4096 instances are far more than one site runs. 8 MiB are all of them
+/// with 2 KiB each, and the longest answer. One name gets a quarter of that: its answer fits into the
+/// 4 MiB that [`crate::discovery::RegistryClient`] reads, and other names find room beside it.
+pub const LIMITS: Limits = Limits { instances: 4096, bytes: 8 << 20, bytes_of_one_name: 2 << 20 };
+
+/// Returns the index of a registry that starts at `now`: microseconds since 1970, so that no index of
+/// an earlier life is below it, and up to 4 ms more by chance, so that lives whose clocks began at the
+/// same moment differ.
+fn first_index(now: Timestamp) -> u64 {
+    // The last bits of a version 7 UUID are random.
+    let chance = Uuid::now_v7().as_u128() as u64 % 4096;
+    // Half of the range is left to rise in. The clock comes there in 2112.
+    now.as_micros().rem_euclid((MAX_INDEX / 2) as i64) as u64 + chance
+}
 
 /// How many heartbeats fit into one TTL, where nothing else was asked for.
 const HEARTBEATS_PER_TTL: u32 = 3;
@@ -32,9 +49,8 @@ pub struct Options {
     /// How often instances are told to send a heartbeat; none means a third of `ttl`, so that two may
     /// get lost before an instance counts as dead.
     pub heartbeat_interval: Option<Duration>,
-    /// How many instances it takes; more are refused with 503. Default 4096, which is far more than
-    /// one site runs, and 20 MiB if every one had as much metadata as is allowed.
-    pub max_instances: usize,
+    /// How much it takes; more is refused with 503. Default [`LIMITS`].
+    pub limits: Limits,
     /// How many requests may wait for a change at once; more are refused with 503. Default
     /// [`LongPolls::DEFAULT_MAX`].
     pub max_waits: usize,
@@ -45,7 +61,7 @@ impl Default for Options {
         Self {
             ttl: Duration::from_secs(6),
             heartbeat_interval: None,
-            max_instances: 4096,
+            limits: LIMITS,
             max_waits: LongPolls::DEFAULT_MAX,
         }
     }
@@ -65,8 +81,11 @@ pub struct Registry {
 /// The state of a registry in numbers, for its metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gauges {
-    /// Rises with each registration, removal and expiry.
+    /// Begins at the clock when the registry starts, and rises with each registration, removal and
+    /// expiry.
     pub index: u64,
+    /// The bytes of all live instances, in the form in which they are answered.
+    pub bytes: usize,
     /// Live leases by service name.
     pub live: BTreeMap<String, usize>,
     /// Requests that wait for a change.
@@ -76,12 +95,13 @@ pub struct Gauges {
 impl Registry {
     /// An empty registry.
     pub fn new(options: Options) -> Self {
-        let Options { ttl, heartbeat_interval, max_instances, max_waits } = options;
+        let Options { ttl, heartbeat_interval, limits, max_waits } = options;
+        let first_index = first_index(Timestamp::now());
         Self {
             ttl,
             heartbeat_interval: heartbeat_interval.unwrap_or(ttl / HEARTBEATS_PER_TTL),
-            leases: Mutex::new(Leases::new(ttl, max_instances)),
-            index: Watch::at(0),
+            leases: Mutex::new(Leases::new(ttl, limits, first_index)),
+            index: Watch::at(first_index),
             polls: LongPolls::new(max_waits),
         }
     }
@@ -105,17 +125,15 @@ impl Registry {
     pub fn gauges(&self) -> Gauges {
         self.with_leases(|leases, now| Gauges {
             index: leases.index(now),
-            live: leases
-                .services(now)
-                .into_iter()
-                .map(|(name, instances)| (name.to_owned(), instances.len()))
-                .collect(),
+            bytes: leases.bytes(now),
+            live: leases.counts(now).map(|(name, live)| (name.to_owned(), live)).collect(),
             waiting: self.polls.waiting(),
         })
     }
 
-    /// Does something with the table, and tells those who wait when that changed it. The clock is
-    /// read under the lock: times must not go back from one call to the next.
+    /// Runs `act` on the table, and wakes the requests that wait when the table has changed. The clock
+    /// is read under the lock: times must not go back from one call to the next. Heartbeats wait for
+    /// `act`, so it must be short: answers are written outside.
     pub(super) fn with_leases<T>(&self, act: impl FnOnce(&mut Leases, Instant) -> T) -> T {
         let mut leases = self.lock();
         let now = Instant::now();
@@ -131,8 +149,8 @@ impl Registry {
 
     /// Waits as `?index=7&wait=30` asks, until anything changed after that index.
     ///
-    /// A client that names an index of the future has it from an earlier life of this registry:
-    /// everything changed, so it is answered at once.
+    /// An index that is not the present one is answered at once: something changed after it, or it is
+    /// from another registry or an earlier life of this one, and everything may have changed.
     pub(super) fn wait_as_asked(&self, request: &Request) -> Result<(), Problem> {
         let query = Query::of(request, &["index", "wait"])?;
         let seen = query.whole_number("index", 0..=MAX_INDEX)?.unwrap_or(0);
@@ -156,5 +174,27 @@ impl Registry {
             let until = expiry.map_or(deadline, |expiry| expiry.min(deadline));
             self.index.wait_for(seen + 1, until.saturating_duration_since(now));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_index_of_a_new_life_begins_above_all_of_the_life_before_and_stays_exact() {
+        let at = |micros| first_index(Timestamp::from_micros(micros).unwrap());
+        let now = Timestamp::now().as_micros();
+        assert!(at(now + 4096) > at(now));
+        for micros in [now, 0, -1, Timestamp::MAX.as_micros(), Timestamp::MIN.as_micros()] {
+            assert!(at(micros) <= MAX_INDEX / 2 + 4096, "{micros}");
+        }
+    }
+
+    #[test]
+    fn two_lives_that_begin_at_the_same_moment_of_the_clock_have_other_indices() {
+        let now = Timestamp::now();
+        let first = first_index(now);
+        assert!((0..100).any(|_| first_index(now) != first));
     }
 }

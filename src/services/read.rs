@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::file_watch::FileWatch;
-use super::{Served, WAITING, database_or_new, register, serve};
+use super::{Served, WAITING, advertised, database_or_new, serve};
 use crate::about;
 use crate::config::{ReadConfig, ReadTask};
 use crate::discovery::Registration;
@@ -38,6 +38,7 @@ impl ReadService {
         let listener = listen(&config.service.listen)?;
         let options = read_side::Options {
             registries: config.registries.clone(),
+            write_side: config.write_side.clone(),
             poll_interval: config.poll_interval,
             max_waits: LongPolls::DEFAULT_MAX,
         };
@@ -50,8 +51,9 @@ impl ReadService {
         let served =
             serve(listener, &config.service, side, read_side::ROUTES, &about::READ, Arc::clone(&metrics))?;
         show_projections(&metrics, &served.router);
+        let address = advertised("read", &config.service, &served.server);
         let registration =
-            register("read", &config.service, &config.registries, &served.server, config.heartbeat_interval)?;
+            Registration::start(config.registries.clone(), address, config.heartbeat_interval)?;
         let watched = Arc::clone(&served.router);
         let file_watch = FileWatch::start(move || watched.state().check_file())?;
         Ok(Self { registration, served, _file_watch: file_watch })

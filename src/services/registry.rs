@@ -59,7 +59,12 @@ impl RegistryService {
 fn show_registry(metrics: &metrics::Registry, registry: &Arc<Registry>) {
     let shown = Arc::clone(registry);
     let index = move || shown.gauges().index as f64;
-    metrics.computed_gauge("tally_registry_index", "Rises with each change of who is live.", &[], index);
+    let help = "Begins at the clock in microseconds at the start, and rises with each change of who is live.";
+    metrics.computed_gauge("tally_registry_index", help, &[], index);
+    let shown = Arc::clone(registry);
+    let bytes = move || shown.gauges().bytes as f64;
+    let help = "Bytes of all live instances as they are answered.";
+    metrics.computed_gauge("tally_registry_instance_bytes", help, &[], bytes);
     let shown = Arc::clone(registry);
     let waiting = move || shown.gauges().waiting as f64;
     metrics.computed_gauge("tally_http_waiting_requests", WAITING, &[], waiting);

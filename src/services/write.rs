@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::file_watch::FileWatch;
-use super::{Served, WAITING, database_or_new, register, serve};
+use super::{Served, WAITING, advertised, database_or_new, serve};
 use crate::about;
 use crate::config::WriteConfig;
 use crate::discovery::Registration;
@@ -13,7 +13,7 @@ use crate::es::{Commit, EventLog, Executor, SqliteDatabase};
 use crate::http::{LongPolls, Router};
 use crate::metrics::{self, Buckets};
 use crate::process::{StartError, listen};
-use crate::write_side::{self, WriteSide};
+use crate::write_side::{self, Standing, WriteSide, Writer};
 
 /// A running write service.
 #[derive(Debug)]
@@ -44,17 +44,14 @@ impl WriteService {
         is_serving.store(true, Ordering::Relaxed);
         let watched = Arc::clone(&log);
         let file_watch = FileWatch::start(move || watched.check().map_err(|error| error.to_string()))?;
+        let standing = Arc::new(Standing::new(Arc::clone(&log), &db, config.copies)?);
         let side = WriteSide::new(bank, Arc::clone(&log), LongPolls::new(LongPolls::DEFAULT_MAX));
+        let side = side.with_standing(Arc::clone(&standing));
         let served =
             serve(listener, &config.service, side, write_side::ROUTES, &about::WRITE, Arc::clone(&metrics))?;
         show_waiting(&metrics, &served.router);
-        let registration = register(
-            "write",
-            &config.service,
-            &config.registries,
-            &served.server,
-            config.heartbeat_interval,
-        )?;
+        let writer = Writer::at(advertised("write", &config.service, &served.server), standing);
+        let registration = Registration::start(config.registries.clone(), writer, config.heartbeat_interval)?;
         Ok(Self { registration, log, served, _file_watch: file_watch })
     }
 

@@ -15,6 +15,8 @@ mod past_transfers;
 mod precondition;
 pub mod problems;
 mod routes;
+mod standing;
 
 pub use past_transfers::name_past_transfers;
 pub use routes::{ROUTES, WriteSide};
+pub use standing::{Standing, Writer};

@@ -11,6 +11,7 @@ use super::command::Command;
 use super::context::context_of;
 use super::precondition::Precondition;
 use super::problems::{self, UNHEALTHY};
+use super::standing::Standing;
 use crate::es::{Error, EventLog, Execution, Executor, MAX_PAGE_EVENTS, Page};
 use crate::http::{self, Fields, LongPolls, Method, Params, Problem, Query, Request, Response, Route};
 
@@ -24,12 +25,19 @@ pub struct WriteSide {
     bank: Executor,
     log: Arc<EventLog>,
     long_polls: LongPolls,
+    /// None for a service that never registers.
+    standing: Option<Arc<Standing>>,
 }
 
 impl WriteSide {
     /// The service on that log.
     pub fn new(bank: Executor, log: Arc<EventLog>, long_polls: LongPolls) -> Self {
-        Self { bank, log, long_polls }
+        Self { bank, log, long_polls, standing: None }
+    }
+
+    /// The same service, which shows on `/health` whether it is registered as the writer of its log.
+    pub fn with_standing(self, standing: Arc<Standing>) -> Self {
+        Self { standing: Some(standing), ..self }
     }
 
     /// Commands that wait for the writer now.
@@ -190,6 +198,7 @@ fn health(service: &WriteSide, request: &Request, _: &Params<'_>) -> Result<Resp
             "log_id": service.log.log_id(),
             "head": service.log.head().value(),
             "waiting_commands": service.bank.waiting(),
+            "not_registered": service.standing.as_ref().and_then(|standing| standing.withheld()),
         }),
     ))
 }

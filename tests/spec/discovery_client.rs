@@ -35,7 +35,7 @@ fn what_registers_is_found() {
     let registration = register(&[registry.url()]);
     let discovered = Discovered::new(urls(&[registry.url()]), "write");
     assert_eq!(discovered.address(), None);
-    let address = eventually("it is found", || discovered.refresh());
+    let address = eventually("it is found", || discovered.refresh(None));
     assert_eq!(address, "http://127.0.0.1:7001");
     let instances = RegistryClient::new(urls(&[registry.url()])).instances("write").unwrap();
     assert_eq!(instances[0].instance_id, registration.instance_id());
@@ -67,14 +67,14 @@ fn a_restarted_registry_is_filled_again_and_meanwhile_the_last_address_is_kept()
     let url = registry.url();
     let registration = register(std::slice::from_ref(&url));
     let discovered = Discovered::new(urls(&[url]), "write");
-    let address = eventually("it is found", || discovered.refresh());
+    let address = eventually("it is found", || discovered.refresh(None));
 
     let place = registry.stop();
-    assert_eq!(discovered.refresh().as_ref(), Some(&address));
+    assert_eq!(discovered.refresh(None).as_ref(), Some(&address));
 
     let registry = LiveRegistry::start_at(place);
     until("it is registered again", || registry.live("write") == 1);
-    assert_eq!(discovered.refresh(), Some(address));
+    assert_eq!(discovered.refresh(None), Some(address));
     registration.stop();
     assert_eq!(registry.live("write"), 0);
 }
@@ -82,10 +82,11 @@ fn a_restarted_registry_is_filled_again_and_meanwhile_the_last_address_is_kept()
 #[test]
 fn a_lease_that_the_registry_forgot_is_registered_again_under_the_same_id() {
     let registry = LiveRegistry::start();
+    let before = registry.gauges().index;
     let registration = register(&[registry.url()]);
     until("it is registered", || registry.live("write") == 1);
     registry.forget("write", registration.instance_id());
-    until("it is registered again", || registry.gauges().index == 3);
+    until("it is registered again", || registry.gauges().index == before + 3);
     let instances = RegistryClient::new(urls(&[registry.url()])).instances("write").unwrap();
     assert_eq!(instances[0].instance_id, registration.instance_id());
 }
@@ -97,7 +98,7 @@ fn a_service_registers_with_every_registry_and_a_dead_one_is_no_obstacle() {
     let _registration = register(&registries);
     until("both know it", || one.live("write") == 1 && other.live("write") == 1);
     let discovered = Discovered::new(urls(&registries), "write");
-    assert_eq!(discovered.refresh().as_deref(), Some("http://127.0.0.1:7001"));
+    assert_eq!(discovered.refresh(None).as_deref(), Some("http://127.0.0.1:7001"));
 }
 
 #[test]
@@ -194,6 +195,29 @@ fn what_answers_but_is_no_registry_is_told_apart() {
 }
 
 #[test]
+fn an_answer_that_is_too_long_is_called_that_and_not_an_absence() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let answer = |_: &_| Response::new(200, "application/json", vec![b' '; 5 << 20]);
+    let server = serve(listener, Default::default(), answer).unwrap();
+    let url = format!("http://{}", server.local_addr());
+    let error = RegistryClient::new(urls(&[url])).instances("write").unwrap_err();
+    assert!(matches!(error, DiscoveryError::TooLong { .. }), "{error:?}");
+    assert!(error.to_string().contains("longer than 4194304 bytes"), "{error}");
+}
+
+#[test]
+fn an_instance_at_an_address_that_no_client_can_connect_to_is_passed_over() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let instance = |host: &str| serde_json::json!({"instance_id": uuid::Uuid::now_v7(), "name": "write", "host": host, "port": 7001});
+    let instances: Vec<_> = ["good", "evil.example/x?", "0.0.0.0", "u@h"].map(instance).into();
+    let body = serde_json::json!({"instances": instances}).to_string();
+    let answer = move |_: &_| Response::new(200, "application/json", body.clone().into_bytes());
+    let server = serve(listener, Default::default(), answer).unwrap();
+    let discovered = Discovered::new(urls(&[format!("http://{}", server.local_addr())]), "write");
+    assert_eq!(discovered.refresh(None).as_deref(), Some("http://good:7001"));
+}
+
+#[test]
 fn when_one_instance_fails_another_is_used() {
     let registry = LiveRegistry::start();
     let registrations: Vec<_> = [7001, 7002]
@@ -211,7 +235,7 @@ fn when_one_instance_fails_another_is_used() {
         .into();
     assert!(registrations[0].instance_id() < registrations[1].instance_id());
     let discovered = Discovered::new(urls(&[registry.url()]), "write");
-    assert_eq!(discovered.refresh().as_deref(), Some("http://127.0.0.1:7002"), "the newest is best");
+    assert_eq!(discovered.refresh(None).as_deref(), Some("http://127.0.0.1:7002"), "the newest is best");
     discovered.failed("http://127.0.0.1:7002");
-    assert_eq!(discovered.refresh().as_deref(), Some("http://127.0.0.1:7001"));
+    assert_eq!(discovered.refresh(None).as_deref(), Some("http://127.0.0.1:7001"));
 }

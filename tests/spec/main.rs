@@ -24,10 +24,12 @@ mod golden_databases;
 mod tools_of_the_trade;
 mod verify;
 
+mod copies;
 mod discovery_client;
 mod discovery_faults;
 mod registry;
 mod registry_peer;
+mod slow_line;
 
 mod http_attacks;
 mod http_engine;

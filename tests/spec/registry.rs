@@ -1,10 +1,12 @@
 //! The registry behind a socket.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use super::registry_peer::{DEADLINE, LiveRegistry, until};
+use tally::http::{Method, Request};
 use tally::registry::Options;
 
 fn lasting() -> Options {
@@ -41,22 +43,97 @@ fn a_service_registers_lives_by_heartbeats_and_leaves() {
 fn a_look_up_that_waits_is_answered_by_the_change() {
     let registry = LiveRegistry::start_with(lasting());
     let begun = Instant::now();
-    let url = format!("{}/services/write?index=0&wait=30", registry.url());
+    let before = registry.gauges().index;
+    let url = format!("{}/services/write?index={before}&wait=30", registry.url());
     let waiter = std::thread::spawn(move || get(&url));
     until("it waits", || registry.gauges().waiting == 1);
     register(&registry, "write");
-    assert_eq!(waiter.join().unwrap()["index"], 1);
+    assert_eq!(waiter.join().unwrap()["index"], before + 1);
     assert!(begun.elapsed() < DEADLINE);
+}
+
+#[test]
+fn a_host_that_no_client_can_connect_to_is_not_registered() {
+    let registry = LiveRegistry::start_with(lasting());
+    for host in ["0.0.0.0", "[", "127.0.0.1:80", "..", "127.1", "::", "224.0.0.1", "a.", "-a", "1.2.3.4.5"] {
+        let body = serde_json::json!({"name": "write", "host": host, "port": 7001}).to_string();
+        let request = ureq::post(format!("{}/services", registry.url())).content_type("application/json");
+        let response = request.config().http_status_as_error(false).build().send(body).unwrap();
+        assert_eq!(response.status(), 400, "{host}");
+    }
+    assert_eq!(registry.live("write"), 0);
+}
+
+#[test]
+fn a_look_up_with_an_index_of_the_life_before_is_answered_at_once() {
+    let registry = LiveRegistry::start_with(lasting());
+    register(&registry, "write");
+    let before = registry.gauges().index;
+    let registry = LiveRegistry::start_at(registry.stop());
+    // As many changes as in the life before.
+    register(&registry, "write");
+    let begun = Instant::now();
+    let answer = get(&format!("{}/services/write?index={before}&wait=30", registry.url()));
+    assert_eq!(answer["instances"].as_array().unwrap().len(), 1);
+    assert!(begun.elapsed() < DEADLINE, "it has waited");
+}
+
+/// Fills the registry up to its limits. Returns the path of one instance.
+fn fill(registry: &LiveRegistry) -> String {
+    let metadata: std::collections::BTreeMap<String, String> =
+        (0..7).map(|key| (key.to_string(), "x".repeat(256))).collect();
+    let mut first = None;
+    for number in 0.. {
+        let name = format!("service-{}", number % 16);
+        let body = serde_json::json!({"name": name, "host": "host", "port": 1, "metadata": metadata});
+        let response = registry.handle(&Request::post("/services", &body.to_string()));
+        if response.status != 201 {
+            assert_eq!(response.status, 503);
+            break;
+        }
+        first.get_or_insert_with(|| response.header("Location").unwrap().to_owned());
+    }
+    first.unwrap()
+}
+
+#[test]
+fn heartbeats_are_answered_beside_readers_of_a_full_registry() {
+    let registry = LiveRegistry::start_with(lasting());
+    let lease = fill(&registry);
+    let bytes = registry.gauges().bytes;
+    assert!((7 << 20..=8 << 20).contains(&bytes), "{bytes}");
+    let done = AtomicBool::new(false);
+    let mut times: Vec<_> = std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    assert_eq!(registry.handle(&Request::get("/services")).status, 200);
+                }
+            });
+        }
+        let beat = |_| {
+            let begun = Instant::now();
+            let request = Request::new(Method::Put, &format!("{lease}/heartbeat"));
+            assert_eq!(registry.handle(&request).status, 204);
+            begun.elapsed()
+        };
+        let times = (0..200).map(beat).collect();
+        done.store(true, Ordering::Relaxed);
+        times
+    });
+    times.sort();
+    eprintln!("heartbeats beside 4 readers of {bytes} bytes: p50 {:?}, p99 {:?}", times[100], times[197]);
 }
 
 #[test]
 fn stopping_answers_those_who_wait() {
     let registry = LiveRegistry::start_with(lasting());
     let begun = Instant::now();
-    let url = format!("{}/services?index=0&wait=30", registry.url());
+    let before = registry.gauges().index;
+    let url = format!("{}/services?index={before}&wait=30", registry.url());
     let waiter = std::thread::spawn(move || get(&url));
     until("it waits", || registry.gauges().waiting == 1);
     registry.stop();
-    assert_eq!(waiter.join().unwrap()["index"], 0);
+    assert_eq!(waiter.join().unwrap()["index"], before);
     assert!(begun.elapsed() < DEADLINE);
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use crate::support::{wait_for as eventually, wait_until as until};
-use tally::http::{Method, Request, Router, Server, serve};
+use tally::http::{Method, Request, Response, Router, Server, serve};
 use tally::registry::{Gauges, Options, Registry, router};
 
 /// No test waits longer, and none should come near it.
@@ -44,6 +44,11 @@ impl LiveRegistry {
         self.service.state().close();
         self.server.stop();
         address
+    }
+
+    /// Answers a request that did not come over the socket.
+    pub(crate) fn handle(&self, request: &Request) -> Response {
+        self.service.handle(request)
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

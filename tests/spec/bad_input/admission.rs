@@ -23,9 +23,7 @@ fn a_page_that_points_a_name_of_its_own_at_a_service_gets_421_on_every_route() {
                 assert_problem(&service.wire.exchange(&head, method), 421, "host-not-allowed");
             }
         }
-        for host in
-            ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "2130706433", "0x7f.1"]
-        {
+        for host in ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example"] {
             assert_problem(&with_host(&mut service.wire, "/nothing", host), 421, "host-not-allowed");
         }
         for host in
@@ -52,9 +50,19 @@ fn the_host_of_an_absolute_target_counts_and_not_the_header() {
 #[test]
 fn a_malformed_host_is_400() {
     for binary in SERVICES {
-        for host in
-            ["x:abc", "", ":80", "localhost:99999", "a b", "user@localhost", "[::1", "a,b", "localhost/x"]
-        {
+        for host in [
+            "x:abc",
+            "",
+            ":80",
+            "2130706433",
+            "0x7f.1",
+            "localhost:99999",
+            "a b",
+            "user@localhost",
+            "[::1",
+            "a,b",
+            "localhost/x",
+        ] {
             let mut service = Service::start(binary);
             assert_eq!(with_host(&mut service.wire, "/health", host).status, 400, "{host:?}");
         }

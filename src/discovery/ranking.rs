@@ -1,0 +1,167 @@
+//! Which of several instances to use: the one whose log is the one that is followed, and the longest.
+//!
+//! A copy of a log, started to try a backup out, has the id of the original and answers as well as the
+//! original. It is shorter. What was registered decides only which instances are asked: it is as old as
+//! the registration.
+
+use uuid::Uuid;
+
+use super::{BaseUrl, Instance, LogTip};
+
+/// What instances register in their metadata: the log that they serve.
+pub const LOG_ID: &str = "log_id";
+
+/// How many instances are asked for their log in one look-up, those that claim the log first. A
+/// hundred strangers must not cost a hundred connections every few seconds.
+const MAX_ASKED: usize = 8;
+
+/// What is known of the log that an instance serves, best last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Standing {
+    /// It answers with another log.
+    OtherLog,
+    /// It was not asked, or did not answer.
+    Unknown,
+    /// It answers with the log that is followed, or with any log where none is followed yet, and this
+    /// is the position of its last event.
+    RightLog(u64),
+}
+
+/// An instance that can be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Ranked {
+    pub(super) address: String,
+    pub(super) standing: Standing,
+}
+
+/// Ranks the instances, best first; equal ones stay in their order. `tips` asks addresses for their
+/// logs, and is not called for a single instance: there is no choice then.
+///
+/// The `current` address is asked last. An instance that is longer than that was longer before.
+pub(super) fn rank(
+    instances: &[Instance],
+    followed: Option<Uuid>,
+    current: Option<&str>,
+    tips: impl Fn(&[BaseUrl]) -> Vec<Option<LogTip>>,
+) -> Vec<Ranked> {
+    let mut ranked: Vec<Ranked> = Vec::new();
+    for url in by_claim(instances, followed) {
+        let address = url.to_string();
+        if !ranked.iter().any(|known| known.address == address) {
+            ranked.push(Ranked { address, standing: Standing::Unknown });
+        }
+    }
+    if ranked.len() < 2 {
+        return ranked;
+    }
+    let is_current = |ranked: &&mut Ranked| Some(ranked.address.as_str()) == current;
+    let (in_use, mut others): (Vec<_>, Vec<_>) = ranked.iter_mut().partition(is_current);
+    others.truncate(MAX_ASKED);
+    for mut group in [others, in_use] {
+        let urls: Vec<BaseUrl> = group.iter().filter_map(|ranked| ranked.address.parse().ok()).collect();
+        for (ranked, tip) in group.iter_mut().zip(tips(&urls)) {
+            ranked.standing = standing(tip, followed);
+        }
+    }
+    ranked.sort_by_key(|ranked| std::cmp::Reverse(ranked.standing));
+    ranked
+}
+
+/// The addresses of those instances that have one: first of those that claim the log, then of those
+/// that claim none, then of the others.
+fn by_claim(instances: &[Instance], followed: Option<Uuid>) -> Vec<BaseUrl> {
+    let mut instances: Vec<&Instance> = instances.iter().collect();
+    instances.sort_by_key(|instance| match (instance.metadata.get(LOG_ID), followed) {
+        (Some(_), None) => 0,
+        (Some(claimed), Some(followed)) if *claimed == followed.to_string() => 0,
+        (None, _) => 1,
+        (Some(_), Some(_)) => 2,
+    });
+    instances.into_iter().filter_map(Instance::base_url).collect()
+}
+
+fn standing(tip: Option<LogTip>, followed: Option<Uuid>) -> Standing {
+    match tip {
+        None => Standing::Unknown,
+        Some(tip) if followed.is_some_and(|followed| followed != tip.log_id) => Standing::OtherLog,
+        Some(tip) => Standing::RightLog(tip.head),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+    use std::collections::BTreeMap;
+
+    const OURS: Uuid = Uuid::from_u128(1);
+    const OTHER: Uuid = Uuid::from_u128(2);
+
+    fn instance(host: &str, claims: Option<Uuid>) -> Instance {
+        Instance {
+            instance_id: Uuid::nil(),
+            name: "write".into(),
+            host: host.into(),
+            port: 1,
+            metadata: claims.map(|id| (LOG_ID.to_owned(), id.to_string())).into_iter().collect(),
+        }
+    }
+
+    /// The ranking where the hosts answer so; hosts that are not named do not answer.
+    fn ranking(instances: &[Instance], followed: Option<Uuid>, logs: &[(&str, Uuid, u64)]) -> Vec<String> {
+        let logs: BTreeMap<String, LogTip> = logs
+            .iter()
+            .map(|(host, log_id, head)| (format!("http://{host}:1"), LogTip { log_id: *log_id, head: *head }))
+            .collect();
+        let tips = |urls: &[BaseUrl]| urls.iter().map(|url| logs.get(&url.to_string()).copied()).collect();
+        let ranked = rank(instances, followed, None, tips);
+        ranked.into_iter().map(|ranked| ranked.address.replace("http://", "").replace(":1", "")).collect()
+    }
+
+    #[test]
+    fn the_longest_of_several_copies_is_best_whatever_was_registered() {
+        let instances = [instance("copy", Some(OURS)), instance("original", Some(OURS))];
+        let logs = [("copy", OURS, 3), ("original", OURS, 7)];
+        for followed in [None, Some(OURS)] {
+            assert_eq!(ranking(&instances, followed, &logs), ["original", "copy"]);
+        }
+    }
+
+    #[test]
+    fn the_log_that_is_followed_is_better_than_a_longer_one() {
+        let instances = [instance("longer", Some(OURS)), instance("right", None), instance("silent", None)];
+        let logs = [("longer", OTHER, 70), ("right", OURS, 7)];
+        assert_eq!(ranking(&instances, Some(OURS), &logs), ["right", "silent", "longer"]);
+        assert_eq!(ranking(&instances, None, &logs), ["longer", "right", "silent"]);
+    }
+
+    #[test]
+    fn strangers_do_not_keep_those_that_claim_the_log_from_being_asked() {
+        let mut instances: Vec<_> = (0..100).map(|n| instance(&format!("stranger-{n}"), None)).collect();
+        instances.push(instance("right", Some(OURS)));
+        let asked = RefCell::new(0);
+        let tips = |urls: &[BaseUrl]| {
+            *asked.borrow_mut() += urls.len();
+            let tip = |url: &BaseUrl| {
+                (url.to_string() == "http://right:1").then_some(LogTip { log_id: OURS, head: 1 })
+            };
+            urls.iter().map(tip).collect()
+        };
+        assert_eq!(rank(&instances, Some(OURS), None, tips)[0].address, "http://right:1");
+        assert_eq!(*asked.borrow(), MAX_ASKED);
+    }
+
+    #[test]
+    fn the_address_in_use_is_asked_last_and_a_single_one_is_not_asked() {
+        let asked = RefCell::new(Vec::new());
+        let tips = |urls: &[BaseUrl]| {
+            asked.borrow_mut().extend(urls.iter().map(ToString::to_string));
+            vec![None; urls.len()]
+        };
+        rank(&[instance("a", None), instance("b", None)], None, Some("http://a:1"), tips);
+        assert_eq!(*asked.borrow(), ["http://b:1", "http://a:1"]);
+        rank(&[instance("a", None), instance("a", None), instance("0.0.0.0", None)], None, None, |_| {
+            panic!("there is no choice")
+        });
+    }
+}
