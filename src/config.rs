@@ -164,6 +164,8 @@ pub struct ReadConfig {
     pub heartbeat_interval: Duration,
     /// The longest pause between two looks at the event feed.
     pub poll_interval: Duration,
+    /// How many events a service that is ready may be behind the end of the log.
+    pub ready_lag: u64,
     /// What to do.
     pub task: ReadTask,
 }
@@ -173,7 +175,7 @@ pub struct ReadConfig {
 pub enum ReadTask {
     /// Follow the write side and answer queries.
     Serve,
-    /// Rebuild the read models from the first event, then serve.
+    /// Serve, and rebuild the read models from the first event meanwhile.
     RebuildThenServe,
     /// Compare the read models with a fresh replay, print what was found, end.
     Verify,
@@ -227,6 +229,10 @@ fn heartbeat_interval(given: &Given) -> Result<Duration, UsageError> {
 fn poll_interval(given: &Given) -> Result<Duration, UsageError> {
     let interval = given.one("poll-interval", |text| values::seconds(text, POLL_RANGE))?;
     Ok(interval.unwrap_or(Duration::from_secs(5)))
+}
+
+fn ready_lag(given: &Given) -> Result<u64, UsageError> {
+    Ok(given.one("ready-lag", values::events)?.unwrap_or(10_000))
 }
 
 fn registries(given: &Given) -> Result<Vec<BaseUrl>, UsageError> {
@@ -349,6 +355,7 @@ impl Config for ReadConfig {
         WRITE_SIDE,
         HEARTBEAT_INTERVAL,
         POLL_INTERVAL,
+        READY_LAG,
         HTTP_ENGINE,
         ALLOW_ORIGIN,
         ALLOW_HOST,
@@ -375,6 +382,7 @@ impl Config for ReadConfig {
             write_side: given.one("write-side", values::url)?,
             heartbeat_interval: heartbeat_interval(given)?,
             poll_interval: poll_interval(given)?,
+            ready_lag: ready_lag(given)?,
             task,
         })
     }
@@ -396,6 +404,7 @@ impl Config for AllConfig {
         TTL,
         ADVISED_HEARTBEAT_INTERVAL,
         POLL_INTERVAL,
+        READY_LAG,
         HTTP_ENGINE,
         ALLOW_ORIGIN,
         ALLOW_HOST,
@@ -425,6 +434,7 @@ impl Config for AllConfig {
             write_side: None,
             heartbeat_interval,
             poll_interval: poll_interval(given)?,
+            ready_lag: ready_lag(given)?,
             task: ReadTask::Serve,
         };
         Ok(Self { data_dir, registry, write, read })

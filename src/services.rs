@@ -1,9 +1,9 @@
 //! The services as the binaries run them: each is started from its configuration, has an address,
 //! and is stopped in order.
 //!
-//! **Invariant:** a service is stopped in the order of its promises. The other services are told
-//! first, so that they look elsewhere; then waits are ended and requests in flight finished; and
-//! what they need is closed last.
+//! **Invariant:** a service is stopped in the order of its promises. It takes no more work first: waits end,
+//! and requests in flight are finished. Then it deregisters, so that clients look elsewhere. What requests
+//! need is closed last.
 //!
 //! Wiring: the only module, besides the binaries, that knows every part.
 
@@ -25,7 +25,6 @@ use crate::es::{DatabasePath, PathError};
 use crate::http::{self, Admission, Route, Router, Server};
 use crate::metrics;
 use crate::process::{StartError, announce, http_options};
-use crate::read_side::Patience;
 use crate::telemetry::{self, HttpMetrics};
 
 pub use read::ReadService;
@@ -131,7 +130,7 @@ impl AllServices {
         config.write.registries = vec![url.clone()];
         config.read.registries = vec![url];
         let write = WriteService::start(&config.write)?;
-        let read = ReadService::start(&config.read, |_| Patience::Lasts)?;
+        let read = ReadService::start(&config.read)?;
         Ok(Self { read, write, registry })
     }
 

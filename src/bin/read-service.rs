@@ -1,12 +1,12 @@
 //! The read side as a process: see `read-service --help`.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::process::ExitCode;
 
 use tally::config::{Config, ReadConfig, ReadTask};
-use tally::es::{ProjectionStatus, Scratch};
+use tally::es::Scratch;
 use tally::process::{StartError, announce, run};
-use tally::read_side::{self, Patience};
+use tally::read_side;
 use tally::services::{ReadService, database_at};
 use tally::shutdown::Shutdown;
 
@@ -18,10 +18,7 @@ fn main() -> ExitCode {
 }
 
 fn serve(config: &ReadConfig, shutdown: &Shutdown) -> Result<(), StartError> {
-    let service = ReadService::start(config, |statuses| {
-        show_progress(statuses);
-        if shutdown.is_wished() { Patience::Ended } else { Patience::Lasts }
-    })?;
+    let service = ReadService::start(config)?;
     announce(ReadConfig::PROGRAM, service.address());
     let _stop = shutdown.wait();
     service.stop();
@@ -43,22 +40,5 @@ fn verify(config: &ReadConfig, shutdown: Shutdown) -> Result<(), StartError> {
             "read model {} differs from the log; rebuild it with POST /projections/{0}/rebuild or --rebuild",
             wrong.projection
         ))),
-    }
-}
-
-/// One line that is written over, on a terminal only.
-fn show_progress(statuses: &[ProjectionStatus]) {
-    let mut stderr = std::io::stderr();
-    if !stderr.is_terminal() {
-        return;
-    }
-    let parts = statuses.iter().map(|status| {
-        let position = status.rebuild.map_or(status.position, |rebuild| rebuild.position);
-        format!("{} {position} of {}", status.name, status.head)
-    });
-    // A terminal that is gone is no reason to stop.
-    let _ = write!(stderr, "\r\x1b[Krebuilding: {}", parts.collect::<Vec<_>>().join(", "));
-    if statuses.iter().all(|status| status.rebuild.is_none()) {
-        let _ = writeln!(stderr);
     }
 }

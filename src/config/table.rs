@@ -112,5 +112,11 @@ pub(super) const REBUILD: Flag = Flag {
     name: "rebuild",
     kind: Kind::Action,
     default: "",
-    help: "Before serving: rebuild the read models from the first event.",
+    help: "Rebuild the read models from the first event, beside the rows that answer meanwhile.",
+};
+pub(super) const READY_LAG: Flag = Flag {
+    name: "ready-lag",
+    kind: Kind::One("EVENTS"),
+    default: "10000",
+    help: "How many events a service that is ready may be behind the end of the log, 0 to 9007199254740991.",
 };

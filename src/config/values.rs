@@ -161,6 +161,15 @@ pub(super) fn origin(text: &str) -> Result<Origin, String> {
     Ok(Origin(text.to_owned()))
 }
 
+/// A number of events, as a log may have them.
+pub(super) fn events(text: &str) -> Result<u64, String> {
+    const MOST: u64 = (1 << 53) - 1;
+    let number = text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
+    number
+        .filter(|number| *number <= MOST)
+        .ok_or_else(|| format!("{text:?}: expected a whole number of events from 0 to {MOST}"))
+}
+
 /// Seconds, fractions allowed, within `range`.
 pub(super) fn seconds(text: &str, range: (f64, f64)) -> Result<Duration, String> {
     let (low, high) = range;

@@ -73,9 +73,12 @@ impl std::error::Error for FeedError {}
 pub trait Projection: Send + Sized + 'static {
     /// Its name in the checkpoint table and for people: lower-case letters and digits.
     const NAME: &'static str;
-    /// Raise it when the tables or their meaning change: rows of another version are dropped and
-    /// replayed from the first event.
+    /// Raise it when the tables or their meaning change: rows of another version are replaced by new ones,
+    /// which are built from the first event beside them.
     const VERSION: u32;
+    /// The oldest version whose rows today's queries can still read. Such rows go on answering, as they
+    /// are, until the new ones replace them; older rows answer nothing.
+    const READABLE_FROM: u32 = Self::VERSION;
     /// Its tables, by their live names.
     const TABLES: &'static [&'static str];
 
@@ -212,6 +215,8 @@ pub struct Definition {
     pub name: &'static str,
     /// [`Projection::VERSION`].
     pub version: u32,
+    /// [`Projection::READABLE_FROM`].
+    pub readable_from: u32,
     /// [`Projection::TABLES`].
     pub tables: &'static [&'static str],
     pub(super) create: fn(&Connection, &Names) -> rusqlite::Result<()>,
@@ -224,6 +229,7 @@ impl Definition {
         Self {
             name: P::NAME,
             version: P::VERSION,
+            readable_from: P::READABLE_FROM,
             tables: P::TABLES,
             create: P::create,
             over: |names| Box::new(P::over(names)),

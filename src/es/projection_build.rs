@@ -11,7 +11,7 @@ use rusqlite::Connection;
 
 use super::projection::{Definition, Names, ProjectionError, Rows};
 use super::projection_page::CheckedPage;
-use super::projection_store::Checkpoint;
+use super::projection_store::{Checkpoint, Form};
 
 pub(super) struct Build {
     pub(super) definition: Definition,
@@ -24,6 +24,8 @@ pub(super) struct Build {
     /// What the open transaction has taken.
     pub(super) reached: Checkpoint,
     pub(super) poison: Option<Poison>,
+    /// Whether this build can apply events to its rows.
+    form: Form,
 }
 
 /// What a build stops before, and why.
@@ -37,13 +39,33 @@ pub(super) struct Poison {
 
 impl Build {
     pub(super) fn new(definition: &Definition, index: usize, names: Names, checkpoint: Checkpoint) -> Self {
-        let rows = (definition.over)(&names);
-        Self { definition: *definition, index, names, rows, checkpoint, reached: checkpoint, poison: None }
+        let (rows, form) = ((definition.over)(&names), Form::Current);
+        Self {
+            definition: *definition,
+            index,
+            names,
+            rows,
+            checkpoint,
+            reached: checkpoint,
+            poison: None,
+            form,
+        }
     }
 
-    /// Whether the next event is the one that it cannot apply.
+    /// The same rows, which answer as they are when they are outdated.
+    pub(super) fn of_form(self, form: Form) -> Self {
+        Self { form, ..self }
+    }
+
+    /// Whether its rows are of this version.
+    pub(super) fn is_current(&self) -> bool {
+        self.form == Form::Current
+    }
+
+    /// Whether the next event is one that it cannot apply.
     pub(super) fn has_stopped(&self) -> bool {
-        self.poison.as_ref().is_some_and(|poison| poison.position <= self.reached.position + 1)
+        self.form == Form::Outdated
+            || self.poison.as_ref().is_some_and(|poison| poison.position <= self.reached.position + 1)
     }
 
     pub(super) fn stands_at(&self, position: u64) -> bool {

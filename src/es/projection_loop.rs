@@ -36,6 +36,9 @@ const INBOX: usize = 16;
 /// The longest poll: two requests a second cost the feed next to nothing.
 const LONGEST_POLL: Duration = Duration::from_millis(500);
 
+/// How long a caller waits until its rebuild is given up: far longer than a commit takes.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// So few events are not worth a page that is read ahead.
 const FEW: u64 = 500;
 
@@ -45,6 +48,8 @@ const LONGEST_OPEN: Duration = Duration::from_millis(20);
 enum Message {
     Page(Place, Request, Result<CheckedPage, NoPage>),
     Rebuild(usize),
+    /// A rebuild is not wanted any more; the answer says that it is gone.
+    Cancel(usize, SyncSender<()>),
     /// Somebody asks: the rest is over.
     Asked,
     Stop,
@@ -146,6 +151,25 @@ impl RunningProjector {
         self.inbox.send(Message::Rebuild(index)).map_err(|_| RebuildRefused::Stopped)
     }
 
+    /// Gives the rebuild of a projection up, and returns when its rows are gone or will be at the next commit.
+    ///
+    /// # Errors
+    /// [`RebuildRefused::NotRunning`] when none is running; else see [`RebuildRefused`].
+    pub fn cancel_rebuild(&self, projection: &str) -> Result<(), RebuildRefused> {
+        if self.published.watch(projection).is_none() {
+            return Err(RebuildRefused::UnknownProjection);
+        }
+        let index = self.published.rebuilding(projection).ok_or(RebuildRefused::NotRunning)?;
+        let (done, cancelled) = sync_channel(1);
+        self.inbox.send(Message::Cancel(index, done)).map_err(|_| RebuildRefused::Stopped)?;
+        cancelled.recv_timeout(CANCEL_TIMEOUT).map_err(|_| RebuildRefused::Stopped)
+    }
+
+    /// Whether the rows of that projection are being made for the first time, and do not answer yet.
+    pub fn is_filling(&self, projection: &str) -> bool {
+        self.published.is_filling(projection)
+    }
+
     /// Ends all waits for positions, now and later. It goes on following.
     pub fn end_waits(&self) {
         self.published.close();
@@ -195,6 +219,11 @@ impl Follower {
                     self.take(place, &request, page);
                 }
                 Ok(Message::Rebuild(index)) => self.rebuild(index),
+                Ok(Message::Cancel(index, done)) => {
+                    self.cancel(index);
+                    // A caller that has given up waiting is no error.
+                    if done.send(()).is_err() {}
+                }
                 Ok(Message::Asked) => {}
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return self.commit(),
                 Err(RecvTimeoutError::Timeout) => self.commit(),
@@ -270,6 +299,12 @@ impl Follower {
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
     }
 
+    fn cancel(&mut self, index: usize) {
+        if let Err(error) = self.projector.cancel_rebuild(index) {
+            self.pause(NoPage::Refused(error));
+        }
+    }
+
     fn rebuild(&mut self, index: usize) {
         if let Err(error) = self.projector.begin_rebuild(index) {
             (self.projector.notice)(Notice::FeedFails(format!("a rebuild could not begin: {error}")));
@@ -333,17 +368,18 @@ fn fetch(mut feed: impl Feed, place: Place, requests: &Receiver<Request>, answer
 
 fn read(feed: &mut impl Feed, request: &Request) -> Result<CheckedPage, NoPage> {
     // Somebody else wrote the feed. If its thread ended, nobody would be told that no page comes any more.
+    let asked = Instant::now();
     let page = catch_unwind(AssertUnwindSafe(|| feed.page(request.after, request.limit, request.wait)));
     let page = page.map_err(|_| NoPage::Refused(CatchUpError::Feed("the feed has panicked".into())))?;
     let page = page.map_err(|_| NoPage::Away)?;
-    CheckedPage::read(page).map_err(|error| NoPage::Refused(CatchUpError::Feed(error.to_string())))
+    CheckedPage::read(page, asked).map_err(|error| NoPage::Refused(CatchUpError::Feed(error.to_string())))
 }
 
 /// What is probably wanted after a page that reached neither the end of what was asked for nor,
 /// but for a few events, that of the log: those few are taken with the ones that come next.
 fn next_of(request: &Request, page: &CheckedPage) -> Option<Request> {
     let after = page.last_position().filter(|last| page.head.saturating_sub(*last) >= FEW)?;
-    let is_short = request.limit < MAX_PAGE;
+    let is_short = request.limit < MAX_PAGE || request.purpose == Purpose::Head;
     (!is_short).then_some(Request { after, limit: MAX_PAGE, wait: Duration::ZERO, purpose: Purpose::Follow })
 }
 

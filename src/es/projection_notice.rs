@@ -57,6 +57,11 @@ pub enum Notice {
         /// The position they have reached.
         position: u64,
     },
+    /// A rebuild was given up because an operator wanted that; the live rows are untouched.
+    RebuildCancelled {
+        /// Of which projection.
+        projection: &'static str,
+    },
     /// A rebuild was given up; the live rows are untouched.
     RebuildFailed {
         /// Of which projection.
@@ -76,6 +81,9 @@ impl fmt::Display for Notice {
             Self::RebuildBegan { projection } => write!(f, "projection {projection} is being rebuilt"),
             Self::Rebuilt { projection, position } => {
                 write!(f, "projection {projection} is rebuilt, up to position {position}")
+            }
+            Self::RebuildCancelled { projection } => {
+                write!(f, "the rebuild of projection {projection} was cancelled")
             }
             Self::RebuildFailed { projection, error } => {
                 write!(f, "the rebuild of projection {projection} was given up: {error}")

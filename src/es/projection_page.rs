@@ -9,6 +9,7 @@
 //! projection has seen is for the projector to check.
 
 use std::ops::Range;
+use std::time::Instant;
 
 use serde_json::Error;
 use uuid::Uuid;
@@ -22,6 +23,8 @@ pub(super) struct CheckedPage {
     json: String,
     pub(super) log_id: Uuid,
     pub(super) head: u64,
+    /// When the page was asked for: of two pages, the later one knows the head better.
+    pub(super) asked: Instant,
     events: Vec<Place>,
 }
 
@@ -46,8 +49,8 @@ struct Place {
 }
 
 impl CheckedPage {
-    /// Reads and checks a page.
-    pub(super) fn read(page: Page) -> Result<Self, PageError> {
+    /// Reads and checks a page that was asked for at `asked`.
+    pub(super) fn read(page: Page, asked: Instant) -> Result<Self, PageError> {
         let json = String::from_utf8(page.json)
             .map_err(|error| PageError::Malformed(serde::de::Error::custom(error)))?;
         let content: super::PageContent<'_> = serde_json::from_str(&json).map_err(PageError::Malformed)?;
@@ -58,7 +61,7 @@ impl CheckedPage {
         }
         let (log_id, head) = (content.log_id, content.head);
         let events = content.events.iter().map(|event| Place::of(event, &json)).collect();
-        Ok(Self { log_id, head, events, json })
+        Ok(Self { log_id, head, asked, events, json })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -165,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_feed_without_schema_versions_and_hashes_is_read() {
-        let page = CheckedPage::read(page(["", ""])).unwrap();
+        let page = CheckedPage::read(page(["", ""]), Instant::now()).unwrap();
         assert!(page.events().all(|event| event.schema_version == 1));
         follows(&page.events().next().unwrap(), 0, &Hash::ZERO).unwrap();
     }
@@ -173,9 +176,9 @@ mod tests {
     #[test]
     fn a_chain_that_has_begun_cannot_end() {
         let chained = format!(r#","hash":"{}""#, "0a".repeat(32));
-        let vanished = CheckedPage::read(page([&chained, ""])).unwrap_err();
+        let vanished = CheckedPage::read(page([&chained, ""]), Instant::now()).unwrap_err();
         assert!(matches!(vanished, PageError::Altered { position: 2 }), "{vanished}");
-        let unchained = CheckedPage::read(page(["", &chained])).unwrap_err();
+        let unchained = CheckedPage::read(page(["", &chained]), Instant::now()).unwrap_err();
         assert!(matches!(unchained, PageError::Altered { position: 2 }), "{unchained}");
     }
 }

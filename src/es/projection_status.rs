@@ -17,8 +17,7 @@ pub enum ProjectionState {
     Live,
     /// It has not reached the end of the log yet, and its answers are old.
     CatchingUp,
-    /// It is being replayed from the first event: beside the live rows, which go on answering,
-    /// or in place of rows that an older version left.
+    /// It is being replayed from the first event, beside the live rows, which go on answering.
     Rebuilding,
     /// It cannot go on; the error says why. Its rows stay as they are and answer.
     Stalled,
@@ -43,8 +42,9 @@ pub struct ProjectionStatus {
     pub name: &'static str,
     /// The last position that its live rows contain.
     pub position: u64,
-    /// The end of the log when it was last looked at.
-    pub head: u64,
+    /// The end of the log, as the feed last reported it; none before the first report, and after a failure
+    /// until the next report.
+    pub head: Option<u64>,
     /// For how long it has been behind the end of the log; zero when it is not.
     pub behind_for: Duration,
     /// What it is doing.
@@ -53,6 +53,16 @@ pub struct ProjectionStatus {
     pub error: Option<String>,
     /// How far its replay has come, while there is one.
     pub rebuild: Option<RebuildProgress>,
+    /// Whether its rows are being made for the first time and have not reached the head that was found
+    /// then: they do not answer yet.
+    pub filling: bool,
+}
+
+impl ProjectionStatus {
+    /// Events in the log that the live rows lack; none while the head is not known.
+    pub fn lag(&self) -> Option<u64> {
+        self.head.map(|head| head.saturating_sub(self.position))
+    }
 }
 
 /// How far a replay has come.
@@ -62,7 +72,7 @@ pub struct RebuildProgress {
     pub position: u64,
     /// Events a second since it began.
     pub events_per_second: f64,
-    /// Seconds left at that rate; nothing before there is a rate.
+    /// Seconds left at that rate; none before there is a rate, and while the head is not known.
     pub seconds_left: Option<f64>,
 }
 
@@ -82,20 +92,38 @@ struct Entry {
 
 #[derive(Debug, Default)]
 struct FeedState {
-    head: u64,
+    said: Option<Said>,
     /// The feed answers, but with something that must not be applied.
     error: Option<String>,
+}
+
+/// What the feed said last. It is forgotten whole at a doubt: the feed that answers next may be another log,
+/// or an older state of this one.
+#[derive(Clone, Copy, Debug)]
+struct Said {
+    head: u64,
+    asked: Instant,
 }
 
 #[derive(Debug)]
 struct EntryState {
     behind_since: Option<Instant>,
     caught_up: bool,
-    /// The live rows themselves are a replay that has not reached the end.
-    replays_in_place: bool,
+    fill: Fill,
     error: Option<String>,
     replay: Option<Replay>,
     rebuild_error: Option<String>,
+}
+
+/// Whether rows are being made for the first time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fill {
+    /// They have reached the head that was found when they were begun.
+    Done,
+    /// They have not; the head is not known yet.
+    Begun,
+    /// They have not reached this head.
+    Until(u64),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -110,28 +138,28 @@ impl Replay {
         Self { from: position, position, since: Instant::now() }
     }
 
-    fn progress(&self, head: u64) -> RebuildProgress {
+    fn progress(&self, head: Option<u64>) -> RebuildProgress {
         let seconds = self.since.elapsed().as_secs_f64();
         let done = self.position.saturating_sub(self.from) as f64;
         let rate = if seconds > 0.0 { done / seconds } else { 0.0 };
-        let left = head.saturating_sub(self.position) as f64;
+        let left = head.map(|head| head.saturating_sub(self.position) as f64);
         RebuildProgress {
             position: self.position,
             events_per_second: rate,
-            seconds_left: (rate > 0.0).then(|| left / rate),
+            seconds_left: left.filter(|_| rate > 0.0).map(|left| left / rate),
         }
     }
 }
 
 impl Published {
-    pub(super) fn new(positions: impl Iterator<Item = (Definition, u64)>) -> Self {
-        let entry = |(definition, position): (Definition, u64)| Entry {
+    pub(super) fn new(positions: impl Iterator<Item = (Definition, u64, Fill)>) -> Self {
+        let entry = |(definition, position, fill): (Definition, u64, Fill)| Entry {
             name: definition.name,
             position: Arc::new(Watch::at(position)),
             state: Mutex::new(EntryState {
                 behind_since: Some(Instant::now()),
                 caught_up: false,
-                replays_in_place: false,
+                fill,
                 error: None,
                 replay: None,
                 rebuild_error: None,
@@ -154,15 +182,27 @@ impl Published {
         self.entries.iter().map(|entry| entry.status(&feed)).collect()
     }
 
-    pub(super) fn head(&self) -> u64 {
-        lock(&self.feed).head
+    /// The end of the log, as the feed last said.
+    pub(super) fn head(&self) -> Option<u64> {
+        lock(&self.feed).said.map(|said| said.head)
     }
 
-    /// The log ends at `head`.
-    pub(super) fn feed_reaches(&self, head: u64) {
+    /// The feed said that the log ends at `head`, when it was asked at `asked`. An answer to an earlier
+    /// question changes nothing: a page may have been read ahead.
+    pub(super) fn feed_said(&self, head: u64, asked: Instant) {
         let mut feed = lock(&self.feed);
-        // A page that was read ahead may know an older head.
-        feed.head = feed.head.max(head);
+        if feed.said.is_none_or(|said| said.asked <= asked) {
+            feed.said = Some(Said { head, asked });
+        }
+    }
+
+    /// Forgets what the feed said.
+    pub(super) fn forget_feed(&self) {
+        lock(&self.feed).said = None;
+        for entry in &self.entries {
+            // How far behind the rows are is not known, which counts as behind.
+            lock(&entry.state).behind_since.get_or_insert_with(Instant::now);
+        }
     }
 
     /// What the feed said was sound, and is kept. Whether that is news.
@@ -180,24 +220,38 @@ impl Published {
 
     /// The live rows of the `index`th projection contain `position`.
     pub(super) fn reached(&self, index: usize, position: u64) {
+        // Before the lock of the entry: `statuses` takes the locks in that order.
         let head = self.head();
         let entry = &self.entries[index];
         let mut state = lock(&entry.state);
-        if position >= head {
-            state.behind_since = None;
-            state.caught_up = true;
-            if std::mem::take(&mut state.replays_in_place) {
-                state.replay = None;
+        match head {
+            Some(head) if position >= head => {
+                state.behind_since = None;
+                state.caught_up = true;
             }
-        } else {
-            state.behind_since.get_or_insert_with(Instant::now);
-            state.caught_up &= head - position <= NEAR;
-        }
-        if state.replays_in_place {
-            state.replay.get_or_insert_with(|| Replay::at(0)).position = position;
+            Some(head) => {
+                state.behind_since.get_or_insert_with(Instant::now);
+                state.caught_up &= head - position <= NEAR;
+            }
+            None => {}
         }
         drop(state);
         entry.position.raise(position);
+    }
+
+    /// How far the first rows of the `index`th projection have to come.
+    pub(super) fn fill(&self, index: usize) -> Fill {
+        lock(&self.entries[index].state).fill
+    }
+
+    pub(super) fn set_fill(&self, index: usize, fill: Fill) {
+        lock(&self.entries[index].state).fill = fill;
+    }
+
+    /// Whether the rows of that projection do not answer yet.
+    pub(super) fn is_filling(&self, name: &str) -> bool {
+        let entry = self.entries.iter().find(|entry| entry.name == name);
+        entry.is_some_and(|entry| lock(&entry.state).fill != Fill::Done)
     }
 
     /// An event stopped the live rows. Whether that is news.
@@ -206,13 +260,6 @@ impl Published {
         let news = state.error.as_ref() != Some(&error);
         state.error = Some(error);
         news
-    }
-
-    /// The live rows are being replayed where they are.
-    pub(super) fn replays_in_place(&self, index: usize) {
-        let mut state = lock(&self.entries[index].state);
-        state.replays_in_place = true;
-        state.replay = Some(Replay::at(0));
     }
 
     /// Claims the projection for a rebuild, so that of two who ask at once one is refused.
@@ -225,6 +272,12 @@ impl Published {
         }
         state.replay = Some(Replay::at(0));
         Ok(index)
+    }
+
+    /// The projection of that name, where it is being rebuilt.
+    pub(super) fn rebuilding(&self, name: &str) -> Option<usize> {
+        let index = self.entries.iter().position(|entry| entry.name == name)?;
+        lock(&self.entries[index].state).replay.map(|_| index)
     }
 
     /// A rebuild goes on from `position`.
@@ -268,11 +321,12 @@ impl Entry {
         ProjectionStatus {
             name: self.name,
             position,
-            head: feed.head.max(position),
+            head: feed.said.map(|said| said.head.max(position)),
             behind_for: state.behind_since.map(|since| since.elapsed()).unwrap_or_default(),
             state: projection_state,
             error: state.error.clone().or(feed.error.clone()).or(state.rebuild_error.clone()),
-            rebuild: state.replay.map(|replay| replay.progress(feed.head)),
+            rebuild: state.replay.map(|replay| replay.progress(feed.said.map(|said| said.head))),
+            filling: state.fill != Fill::Done,
         }
     }
 }
@@ -289,6 +343,8 @@ pub enum RebuildRefused {
     UnknownProjection,
     /// One is running; wait for it.
     Running,
+    /// None is running, so none can be given up.
+    NotRunning,
     /// The projector has stopped.
     Stopped,
 }
@@ -298,6 +354,7 @@ impl std::fmt::Display for RebuildRefused {
         f.write_str(match self {
             Self::UnknownProjection => "there is no projection of that name",
             Self::Running => "a rebuild of this projection is running",
+            Self::NotRunning => "no rebuild of this projection is running",
             Self::Stopped => "the projector has stopped",
         })
     }

@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use super::database_file::{Access, DatabaseFile, DatabasePath, Holder, PathError};
 use super::projection::{Definition, Names};
+use super::projection_status::Fill;
 use super::{Hash, RecordedEvent};
 
 /// Marks the file as a read database: "TalR" in ASCII.
@@ -76,15 +77,6 @@ impl Checkpoint {
     }
 }
 
-/// Whether rows that are there can be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
-    /// There were none, or they are of this version.
-    Usable,
-    /// They were of another version, and were dropped.
-    Outdated,
-}
-
 /// Opens the database in `file`, and creates it where that is empty.
 ///
 /// # Errors
@@ -106,6 +98,8 @@ pub(super) fn open(file: &DatabaseFile) -> Result<Connection, OpenError> {
     db.pragma_update(None, "cache_size", -CACHE_KIB)?;
     checkpoint_at(&db, CHECKPOINT_PAGES)?;
     db.pragma_update(None, "journal_size_limit", WAL_LIMIT)?;
+    // Beside the schema, whose version is that of 0.1.0: a build of that version passes over the table.
+    db.execute_batch("CREATE TABLE IF NOT EXISTS fills (name TEXT PRIMARY KEY, until INTEGER) STRICT")?;
     // A first read, with which SQLite opens the write-ahead log.
     log_id(&db)?;
     file.watch();
@@ -115,6 +109,11 @@ pub(super) fn open(file: &DatabaseFile) -> Result<Connection, OpenError> {
 /// Lets a commit that finds so many pages in the write-ahead log move them.
 pub(super) fn checkpoint_at(db: &Connection, pages: u32) -> rusqlite::Result<()> {
     db.pragma_update(None, "wal_autocheckpoint", pages)
+}
+
+/// Moves the write-ahead log into the database and cuts it back, unless a reader is in the way.
+pub(super) fn shorten_wal(db: &Connection) -> rusqlite::Result<()> {
+    db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
 }
 
 /// Looks at the file's header with plain reads: SQLite itself would recover a foreign database's
@@ -193,20 +192,80 @@ pub(super) fn advance(tx: &Connection, name: &str, from: Checkpoint, to: Checkpo
     if moved == 1 { Ok(()) } else { Err(rusqlite::Error::StatementChangedRows(moved)) }
 }
 
-/// The live build of `definition`: the one that is there, or a new, empty one.
-pub(super) fn live(
-    db: &mut Connection,
-    definition: &Definition,
-) -> rusqlite::Result<(Names, Checkpoint, Found)> {
-    if let Some((checkpoint, generation)) = checkpoint(db, definition.name, definition.version)? {
-        return Ok((Names::new(Names::LIVE, generation), checkpoint, Found::Usable));
-    }
+/// The live rows of a projection as they were found.
+pub(super) struct Live {
+    pub(super) names: Names,
+    pub(super) checkpoint: Checkpoint,
+    pub(super) fill: Fill,
+    pub(super) form: Form,
+}
+
+/// Whether this build can go on with rows that are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// They are of this version.
+    Current,
+    /// They are of another version, and stay as they are until new ones replace them.
+    Outdated,
+}
+
+/// The live build of `definition`: the one that is there, or a new, empty one that is to be filled.
+pub(super) fn live(db: &mut Connection, definition: &Definition) -> rusqlite::Result<Live> {
+    let sql = "SELECT position, hash, generation, version FROM checkpoints WHERE name = ?1";
+    let found = db.query_row(sql, [definition.name], |row| {
+        let checkpoint = Checkpoint { position: row.get(0)?, hash: Hash(row.get(1)?) };
+        Ok((checkpoint, row.get::<_, u64>(2)?, row.get::<_, u32>(3)?))
+    });
     let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let dropped = drop_build(&tx, definition, Names::LIVE)?;
-    drop_build(&tx, definition, Names::NEXT)?;
-    let names = create_build(&tx, definition, Names::LIVE)?;
+    let (names, checkpoint, form) = match found.optional()? {
+        Some((checkpoint, generation, version)) => {
+            let names = Names::new(Names::LIVE, generation);
+            if version == definition.version {
+                (names, checkpoint, Form::Current)
+            } else {
+                if !(definition.readable_from..definition.version).contains(&version) {
+                    begin_fill(&tx, definition.name)?;
+                }
+                (names, checkpoint, Form::Outdated)
+            }
+        }
+        None => {
+            drop_build(&tx, definition, Names::NEXT)?;
+            begin_fill(&tx, definition.name)?;
+            (create_build(&tx, definition, Names::LIVE)?, Checkpoint::START, Form::Current)
+        }
+    };
+    let fill = fill(&tx, definition.name)?;
     tx.commit()?;
-    Ok((names, Checkpoint::START, dropped))
+    Ok(Live { names, checkpoint, fill, form })
+}
+
+/// Notes that the rows of a projection do not answer before they have reached a head, which is not known
+/// yet.
+fn begin_fill(tx: &Connection, name: &str) -> rusqlite::Result<()> {
+    tx.execute("INSERT INTO fills (name, until) VALUES (?1, NULL) ON CONFLICT DO NOTHING", [name])?;
+    Ok(())
+}
+
+fn fill(db: &Connection, name: &str) -> rusqlite::Result<Fill> {
+    let until = db.query_row("SELECT until FROM fills WHERE name = ?1", [name], |row| row.get(0));
+    Ok(match until.optional()? {
+        None => Fill::Done,
+        Some(None) => Fill::Begun,
+        Some(Some(until)) => Fill::Until(until),
+    })
+}
+
+/// Keeps how far the first rows of a projection have to come.
+pub(super) fn keep_fill(db: &Connection, name: &str, fill: Fill) -> rusqlite::Result<()> {
+    match fill {
+        Fill::Done => db.execute("DELETE FROM fills WHERE name = ?1", [name])?,
+        Fill::Begun => 0,
+        Fill::Until(until) => {
+            db.execute("UPDATE fills SET until = ?2 WHERE name = ?1", params![name, until])?
+        }
+    };
+    Ok(())
 }
 
 /// The build of `definition` that is to replace the live one, empty.
@@ -279,7 +338,7 @@ fn create_build(
 }
 
 /// Drops a build, if there is one: the tables that it had, which may be others than today's.
-fn drop_build(tx: &Transaction<'_>, definition: &Definition, suffix: &str) -> rusqlite::Result<Found> {
+fn drop_build(tx: &Transaction<'_>, definition: &Definition, suffix: &str) -> rusqlite::Result<()> {
     let name = build_name(definition, suffix);
     let tables: Option<String> = tx
         .query_row("DELETE FROM checkpoints WHERE name = ?1 RETURNING tables", [&name], |row| row.get(0))
@@ -287,7 +346,7 @@ fn drop_build(tx: &Transaction<'_>, definition: &Definition, suffix: &str) -> ru
     for table in tables.iter().flat_map(|tables| tables.split(' ')) {
         tx.execute_batch(&format!("DROP TABLE IF EXISTS \"{table}{suffix}\""))?;
     }
-    Ok(if tables.is_some() { Found::Outdated } else { Found::Usable })
+    Ok(())
 }
 
 /// Why a read database cannot be opened. Nothing was changed.

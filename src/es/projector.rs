@@ -29,9 +29,9 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use uuid::Uuid;
 
 use super::Feed;
@@ -40,8 +40,9 @@ use super::projection::{Definition, MAX_PAGE, NEAR};
 use super::projection_build::{Build, Failure};
 use super::projection_notice::{CatchUpError, Notice};
 use super::projection_page::{CheckedPage, follows};
+use super::projection_status::Fill;
 use super::projection_status::{ProjectionStatus, Published};
-use super::projection_store::{self as store, Checkpoint, Found, OpenError};
+use super::projection_store::{self as store, Checkpoint, Form, OpenError};
 
 /// What to do about a feed that does not continue what was read.
 const REMEDY: &str = "Start the right event store, or delete this database to follow the one that is there";
@@ -62,6 +63,8 @@ pub struct Projector {
     /// Pages in the transaction that is open; none is with 0.
     open_pages: usize,
     memory: Footprint,
+    /// Rebuilds that were given up and whose tables could not be dropped yet.
+    leftover: Vec<Definition>,
     pub(super) published: Arc<Published>,
     /// How long it rests after a page of a fast stream while nobody asks.
     pub(super) rest: Duration,
@@ -102,12 +105,14 @@ pub(super) enum Purpose {
     Follow,
     /// To see that the last event that was read is still there, after so many doubts.
     Proof(u64),
+    /// To learn where the log ends, while every build has stopped.
+    Head,
 }
 
 impl Projector {
     /// Opens or creates the database at `path` with the projections `definitions`. Rows of
-    /// another version of a projection are dropped here and replayed later; a rebuild that was
-    /// interrupted goes on where it was.
+    /// another version of a projection are rebuilt beside the old ones; a rebuild that was interrupted goes
+    /// on where it was.
     ///
     /// # Errors
     /// See [`OpenError`]; the file is not changed then.
@@ -131,21 +136,20 @@ impl Projector {
         let mut db = store::open(&file)?;
         let mut live = Vec::new();
         let mut next = Vec::new();
-        let mut outdated = Vec::new();
+        let mut statuses = Vec::new();
         for (index, definition) in definitions.iter().enumerate() {
-            let (names, checkpoint, found) = store::live(&mut db, definition)?;
-            live.push(Build::new(definition, index, names, checkpoint));
-            match found {
-                Found::Usable => {}
-                Found::Outdated => outdated.push(index),
-            }
-            if let Some((names, checkpoint)) = store::unfinished_next(&db, definition)? {
-                next.push(Build::new(definition, index, names, checkpoint));
-            }
+            let found = store::live(&mut db, definition)?;
+            statuses.push((*definition, found.checkpoint.position, found.fill));
+            live.push(Build::new(definition, index, found.names, found.checkpoint).of_form(found.form));
+            let replacement = match (store::unfinished_next(&db, definition)?, found.form) {
+                (Some(unfinished), _) => Some(unfinished),
+                (None, Form::Outdated) => Some((store::begin_next(&mut db, definition)?, Checkpoint::START)),
+                (None, Form::Current) => None,
+            };
+            let replacement = replacement.map(|(names, at)| Build::new(definition, index, names, at));
+            next.extend(replacement);
         }
-        let published =
-            Published::new(live.iter().map(|build| (build.definition, build.checkpoint.position)));
-        outdated.iter().for_each(|index| published.replays_in_place(*index));
+        let published = Published::new(statuses.into_iter());
         next.iter().for_each(|build| published.rebuild_begins(build.index, build.checkpoint.position));
         Ok(Self {
             log_id: store::log_id(&db)?,
@@ -157,6 +161,7 @@ impl Projector {
             proof: proof::Proof::default(),
             open_pages: 0,
             memory: Footprint::Small,
+            leftover: Vec::new(),
             published: Arc::new(published),
             rest: Duration::ZERO,
             notice: Box::new(|_| {}),
@@ -225,9 +230,10 @@ impl Projector {
     }
 
     fn fetch_and_take(&mut self, feed: &mut dyn Feed, request: &Request) -> Result<usize, CatchUpError> {
+        let asked = Instant::now();
         let page = feed.page(request.after, request.limit, request.wait);
         let page = page.map_err(|error| CatchUpError::Feed(error.to_string()))?;
-        let page = CheckedPage::read(page).map_err(|error| CatchUpError::Feed(error.to_string()))?;
+        let page = CheckedPage::read(page, asked).map_err(|error| CatchUpError::Feed(error.to_string()))?;
         self.take(request, &page)?;
         Ok(page.len())
     }
@@ -237,7 +243,11 @@ impl Projector {
     /// that one page brings it there: if the front went on, they might never meet.
     pub(super) fn wanted_at_front(&self, patience: Duration) -> Option<Request> {
         let positions = self.positions();
-        let (lowest, highest) = (*positions.first()?, *positions.last()?);
+        let (Some(&lowest), Some(&highest)) = (positions.first(), positions.last()) else {
+            // Nothing can be applied, but how far the rows are behind must not stand still.
+            let after = self.furthest().max(self.published.head().unwrap_or(0));
+            return Some(Request { after, limit: 1, wait: patience, purpose: Purpose::Head });
+        };
         if let Some(proof) = self.proof.wanted(highest) {
             return Some(proof);
         }
@@ -270,9 +280,10 @@ impl Projector {
         match request.purpose {
             Purpose::Follow => {}
             Purpose::Proof(doubts) => return self.prove(doubts, request, page),
+            Purpose::Head => return self.take_head(page),
         }
         self.check(request.after, page)?;
-        self.published.feed_reaches(page.head);
+        self.learn_head(page)?;
         if page.len() > 0 {
             self.goes_on(request.after);
             self.apply(request, page).or_else(|failure| self.roll_back(failure))?;
@@ -289,6 +300,40 @@ impl Projector {
             self.shrink()?;
         }
         Ok(())
+    }
+
+    /// Takes of a page what it says of the end of the log, and no event.
+    fn take_head(&mut self, page: &CheckedPage) -> Result<(), CatchUpError> {
+        self.check_log(self.furthest(), page)?;
+        self.learn_head(page)?;
+        self.commit()?;
+        self.goes_well();
+        Ok(())
+    }
+
+    /// Learns where the log ends, and how far rows have to come that are made for the first time: to the
+    /// end that the log has when the feed is first met, and no further than it ever has.
+    pub(super) fn learn_head(&mut self, page: &CheckedPage) -> rusqlite::Result<()> {
+        self.published.feed_said(page.head, page.asked);
+        let Some(head) = self.published.head() else { return Ok(()) };
+        for build in &self.live {
+            let is_news = match self.published.fill(build.index) {
+                Fill::Done => false,
+                Fill::Begun => true,
+                Fill::Until(until) => head < until,
+            };
+            if is_news {
+                store::keep_fill(&self.db, build.definition.name, Fill::Until(head))?;
+                self.published.set_fill(build.index, Fill::Until(head));
+            }
+        }
+        Ok(())
+    }
+
+    /// The highest position that any build has reached.
+    fn furthest(&self) -> u64 {
+        let reached = self.live.iter().chain(&self.next).map(|build| build.reached.position);
+        reached.max().unwrap_or(0)
     }
 
     /// Whether the transaction stays open for another page, because the end of the log is far.
@@ -309,7 +354,8 @@ impl Projector {
             self.try_commit().or_else(|failure| self.roll_back(failure))?;
             self.goes_well();
         }
-        self.publish();
+        self.drop_leftovers()?;
+        self.publish()?;
         self.stop_the_poisoned()?;
         Ok(self.swap_what_is_complete()?)
     }
@@ -343,7 +389,7 @@ impl Projector {
     pub(super) fn is_of_use(&self, request: &Request) -> bool {
         match request.purpose {
             Purpose::Follow => !self.is_in_doubt() && self.at(request.after).next().is_some(),
-            Purpose::Proof(_) => true,
+            Purpose::Proof(_) | Purpose::Head => true,
         }
     }
 
@@ -417,20 +463,37 @@ impl Projector {
         }
         self.log_id = store::log_id(&self.db)?;
         match failure {
+            // The rows of a rebuild can be made again at any time; those that answer have to go on.
+            Failure::Database(error) if is_full(&error) && !self.next.is_empty() => {
+                self.give_up_rebuilds(&error.to_string())
+            }
             Failure::Database(error) => Err(CatchUpError::Database(error)),
             Failure::Poison => Ok(()),
         }
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) -> rusqlite::Result<()> {
         for build in &self.live {
-            self.published.reached(build.index, build.checkpoint.position);
+            let position = build.checkpoint.position;
+            self.published.reached(build.index, position);
+            if let Fill::Until(until) = self.published.fill(build.index)
+                && position >= until
+                && build.is_current()
+            {
+                store::keep_fill(&self.db, build.definition.name, Fill::Done)?;
+                self.published.set_fill(build.index, Fill::Done);
+            }
         }
         for build in &self.next {
             self.published.rebuild_reached(build.index, build.checkpoint.position);
             crash_point!("in-rebuild");
         }
+        Ok(())
     }
+}
+
+fn is_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
 }
 
 impl fmt::Debug for Projector {

@@ -133,6 +133,8 @@ pub mod problems {
             "A fault of the service itself; its log has the details. A command with an `Idempotency-Key` can safely be sent again.";
         NOT_IMPLEMENTED = 501 "not-implemented", "The transfer coding is not known",
             "The server knows no transfer coding but `chunked`. Send the body with a `Content-Length`.";
+        NOT_READY = 503 "not-ready", "The service cannot do its whole job yet",
+            "The detail says what is missing. Send requests to another instance, and ask again after `Retry-After`.";
         OVERLOADED = 503 "overloaded", "The service is overloaded",
             "The service has more work than it can take. Wait as long as `Retry-After` says, then try again; a command with the same `Idempotency-Key`.";
         VERSION_NOT_SUPPORTED = 505 "http-version-not-supported", "The HTTP version is not supported",

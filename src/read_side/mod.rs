@@ -30,7 +30,7 @@ mod upstream;
 mod verify;
 
 pub use routes::ROUTES;
-pub use service::{Options, Patience, ReadSide, StartError};
+pub use service::{Options, ReadSide, StartError};
 pub use verify::{VerifyFailed, verify};
 
 use crate::es::Definition;

@@ -12,6 +12,33 @@ const DEFAULT_WAIT: Duration = Duration::from_secs(2);
 /// Positions stay exact in any JSON reader, like amounts.
 const MAX_POSITION: u64 = (1 << 53) - 1;
 
+/// Waits until `projections` have reached the position that `min_position` asks for, and makes sure that
+/// their rows answer.
+///
+/// # Errors
+/// As [`await_position`], and 503 `read-model-behind` for rows that are made for the first time.
+pub(super) fn await_rows(service: &ReadSide, query: &Query, projections: &[&str]) -> Result<(), Problem> {
+    await_position(service, query, projections)?;
+    match projections.iter().find(|projection| service.projector.is_filling(projection)) {
+        None => Ok(()),
+        Some(projection) => Err(filling(service, projection)),
+    }
+}
+
+/// Without this answer, a read database that was deleted would deny accounts that exist and show
+/// balances of long ago, until it has been filled again.
+fn filling(service: &ReadSide, projection: &str) -> Problem {
+    let reached = service.projector.watch(projection).map_or(0, |watch| watch.value());
+    let detail = format!(
+        "the read model {projection} is being built from the first event; it is at position {reached}, \
+         and answers once it has come to the end that the log had when it was begun"
+    );
+    Problem::new(&READ_MODEL_BEHIND, detail)
+        .with("position", reached)
+        .with_header("Event-Position", reached.to_string())
+        .with_header("Retry-After", RETRY_AFTER)
+}
+
 /// Waits until `projections` have reached the position that `min_position` asks for.
 ///
 /// # Errors

@@ -6,9 +6,11 @@ problem_types! {
     ACCOUNT_NOT_FOUND = 404 "account-not-found", "There is no such account",
         "No account was opened with this id, or not yet at the version or time that was asked for. `Event-Position` says how far the read model has come: an account that was opened after that is found with `?min_position=`.";
     READ_MODEL_BEHIND = 503 "read-model-behind", "The read model has not come that far",
-        "The position given as `min_position` was not reached in time. `Event-Position` says how far the read model has come. Try again, with a longer `wait`, or do without.";
+        "The position given as `min_position` was not reached in time, or the read model is being built from the first event and does not answer yet. `Event-Position` says how far the read model has come. Try again after `Retry-After`, or with a longer `wait`.";
     PROJECTION_NOT_FOUND = 404 "projection-not-found", "There is no such projection",
         "`GET /projections` lists the projections.";
+    REBUILD_NOT_FOUND = 404 "rebuild-not-found", "No rebuild is running",
+        "The projection is not being rebuilt, so there is no rebuild to give up. `GET /projections` shows what is.";
     REBUILD_RUNNING = 409 "rebuild-running", "A rebuild is running",
         "The projection is being rebuilt already. `GET /projections` shows how far it has come.";
     STORAGE_FAILED = 503 "storage-failed", "The storage fails",

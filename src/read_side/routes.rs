@@ -11,14 +11,16 @@ use uuid::Uuid;
 
 use super::cursor;
 use super::history::{self, Moment, StatementPage, scope};
-use super::preconditions::{await_position, client_has};
-use super::problems::{ACCOUNT_NOT_FOUND, PROJECTION_NOT_FOUND, REBUILD_RUNNING, RETRY_AFTER, UNHEALTHY};
+use super::preconditions::{await_position, await_rows, client_has};
+use super::problems::{
+    ACCOUNT_NOT_FOUND, PROJECTION_NOT_FOUND, REBUILD_NOT_FOUND, REBUILD_RUNNING, RETRY_AFTER, UNHEALTHY,
+};
 use super::queries::{self, AccountJson, Filter, Fresh};
 use super::service::ReadSide;
 use super::upstream::Contact;
 use super::views::{ProjectionView, Projections, RebuildView, Summary};
 use crate::es::{ProjectionState, ProjectionStatus, RebuildRefused};
-use crate::http::{Fields, Method, Params, Problem, Query, Request, Response, Route};
+use crate::http::{Fields, Method, Params, Problem, Query, Request, Response, Route, problems};
 use crate::time::Timestamp;
 
 const DEFAULT_LIMIT: u64 = 100;
@@ -62,6 +64,8 @@ pub const ROUTES: &[Route<ReadSide>] = &[
         handler: |service, request, params| dated(service, projections(service, request, params)),
     },
     Route { method: Method::Post, pattern: "/projections/{name}/rebuild", handler: rebuild },
+    Route { method: Method::Delete, pattern: "/projections/{name}/rebuild", handler: cancel_rebuild },
+    Route { method: Method::Get, pattern: "/ready", handler: ready },
     Route { method: Method::Get, pattern: "/health", handler: health },
 ];
 
@@ -83,11 +87,11 @@ fn account(service: &ReadSide, request: &Request, params: &Params<'_>) -> Result
     let moment = moment(&query)?;
     let fresh = match moment {
         None => {
-            await_position(service, &query, &["accounts"])?;
+            await_rows(service, &query, &["accounts"])?;
             service.database.read(|db| queries::account(db, account_id))
         }
         Some(moment) => {
-            await_position(service, &query, &["transactions"])?;
+            await_rows(service, &query, &["transactions"])?;
             service.database.read_snapshot(|db| history::account_then(db, account_id, &moment))
         }
     }?;
@@ -134,7 +138,7 @@ fn transactions(service: &ReadSide, request: &Request, params: &Params<'_>) -> R
     let query = Query::of(request, &["limit", "cursor", "min_position", "wait"])?;
     let from = read_cursor(&query, &scope(&account_id.to_string()))?;
     let limit = limit(&query)?;
-    await_position(service, &query, &["transactions"])?;
+    await_rows(service, &query, &["transactions"])?;
     let Fresh { position, value } =
         service.database.read_snapshot(|db| history::transactions(db, account_id, from, limit))?;
     match value {
@@ -152,7 +156,7 @@ fn accounts(service: &ReadSide, request: &Request, _: &Params<'_>) -> Result<Res
     }
     let after = read_cursor(&query, &filter.scope())?.unwrap_or(0);
     let limit = limit(&query)?;
-    await_position(service, &query, &["accounts"])?;
+    await_rows(service, &query, &["accounts"])?;
     let fresh = service.database.read_snapshot(|db| queries::accounts(db, &filter, after, limit))?;
     Ok(page(fresh.value, fresh.position))
 }
@@ -178,7 +182,7 @@ fn page(json: Vec<u8>, position: u64) -> Response {
 
 fn summary(service: &ReadSide, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
     let query = Query::of(request, &["min_position", "wait"])?;
-    await_position(service, &query, &["summary"])?;
+    await_rows(service, &query, &["summary"])?;
     let Fresh { position, value } = service.database.read_snapshot(queries::summary)?;
     let response = Response::json(200, &Summary { currencies: value });
     Ok(response.with_header("Event-Position", position.to_string()))
@@ -186,7 +190,7 @@ fn summary(service: &ReadSide, request: &Request, _: &Params<'_>) -> Result<Resp
 
 fn position(service: &ReadSide, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
     let query = Query::of(request, &["min_position", "wait"])?;
-    await_position(service, &query, ALL)?;
+    await_rows(service, &query, ALL)?;
     let position = service.database.read(queries::position_of_all)?;
     Ok(at_position(Response::json(200, &json!({ "position": position })), position))
 }
@@ -201,7 +205,8 @@ fn projections(service: &ReadSide, request: &Request, _: &Params<'_>) -> Result<
     let query = Query::of(request, &["min_position", "wait"])?;
     await_position(service, &query, ALL)?;
     let statuses = service.projector.status();
-    let shown: Vec<_> = statuses.iter().map(shown).collect();
+    let furthest = statuses.iter().map(|status| status.position).max().unwrap_or(0);
+    let shown: Vec<_> = statuses.iter().map(|status| shown(status, furthest)).collect();
     Ok(at_position(Response::json(200, &Projections { projections: shown }), slowest(&statuses)))
 }
 
@@ -209,12 +214,13 @@ fn slowest(statuses: &[ProjectionStatus]) -> u64 {
     statuses.iter().map(|status| status.position).min().unwrap_or(0)
 }
 
-fn shown(status: &ProjectionStatus) -> ProjectionView<'_> {
+fn shown(status: &ProjectionStatus, furthest: u64) -> ProjectionView<'_> {
     ProjectionView {
         name: status.name,
         position: status.position,
-        head: status.head,
-        lag_events: status.head - status.position,
+        // While the head is not known, the furthest rows are all that is known of the log.
+        head: status.head.unwrap_or(furthest),
+        lag_events: status.lag().unwrap_or(furthest.saturating_sub(status.position)),
         lag_seconds: status.behind_for.as_secs_f64(),
         state: status.state.as_str(),
         error: status.error.as_deref(),
@@ -230,16 +236,36 @@ fn rebuild(service: &ReadSide, request: &Request, params: &Params<'_>) -> Result
     Query::of(request, &[])?;
     Fields::of_optional(request)?.finish()?;
     let name = params.text(0);
-    match service.projector.rebuild(name) {
-        Ok(()) => Ok(Response::json(202, &json!({ "name": name, "state": "rebuilding" }))),
-        Err(RebuildRefused::UnknownProjection) => {
-            Err(Problem::new(&PROJECTION_NOT_FOUND, format!("there is no projection {name:?}")))
+    service.projector.rebuild(name).map_err(|refused| problem_of(refused, name))?;
+    Ok(Response::json(202, &json!({ "name": name, "state": "rebuilding" })))
+}
+
+fn cancel_rebuild(service: &ReadSide, request: &Request, params: &Params<'_>) -> Result<Response, Problem> {
+    Query::of(request, &[])?;
+    let name = params.text(0);
+    service.projector.cancel_rebuild(name).map_err(|refused| problem_of(refused, name))?;
+    Ok(Response::empty(204))
+}
+
+fn problem_of(refused: RebuildRefused, name: &str) -> Problem {
+    match refused {
+        RebuildRefused::UnknownProjection => {
+            Problem::new(&PROJECTION_NOT_FOUND, format!("there is no projection {name:?}"))
         }
-        Err(refused @ RebuildRefused::Running) => Err(Problem::new(&REBUILD_RUNNING, refused.to_string())),
-        Err(refused @ RebuildRefused::Stopped) => {
-            Err(Problem::new(&UNHEALTHY, refused.to_string()).with_header("Retry-After", RETRY_AFTER))
-        }
+        RebuildRefused::Running => Problem::new(&REBUILD_RUNNING, refused.to_string()),
+        RebuildRefused::NotRunning => Problem::new(&REBUILD_NOT_FOUND, refused.to_string()),
+        RebuildRefused::Stopped => unhealthy(&refused.to_string()),
     }
+}
+
+/// A read side is ready once it has met a write side and its rows are near the end of the log. It stays
+/// ready while the write side is away: its rows are as new as rows can be then.
+fn ready(service: &ReadSide, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
+    Query::of(request, &[])?;
+    service.readiness().map_err(|reason| {
+        Problem::new(&problems::NOT_READY, reason).with_header("Retry-After", RETRY_AFTER)
+    })?;
+    Ok(Response::json(200, &json!({ "status": "ready", "service": "read" })))
 }
 
 /// A read side that has lost the write side still answers, so that is no failure, only said. One
@@ -257,13 +283,12 @@ fn health(service: &ReadSide, request: &Request, _: &Params<'_>) -> Result<Respo
     let position = service.database.read(queries::position_of_all)?;
     let states: serde_json::Map<String, Value> =
         statuses.iter().map(|status| (status.name.to_owned(), status.state.as_str().into())).collect();
-    let is_ready = statuses.iter().all(|status| status.state == ProjectionState::Live);
     Ok(Response::json(
         200,
         &json!({
             "status": "ok",
             "service": "read",
-            "ready": is_ready,
+            "ready": service.readiness().is_ok(),
             "position": position,
             "projections": states,
             "write_side": contact(&service.upstream.contact()),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use std::thread;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::database::Database;
@@ -11,14 +11,11 @@ use super::projections;
 use super::upstream::{HttpFeed, Upstream};
 use crate::discovery::BaseUrl;
 use crate::es::{
-    self, DatabaseFile, Feed, Notice, OpenError, ProjectionState, ProjectionStatus, Projector,
+    self, DatabaseFile, Feed, Notice, OpenError, ProjectionStatus, Projector, RebuildRefused,
     RunningProjector,
 };
 use crate::http::LongPolls;
 use uuid::Uuid;
-
-/// How often a rebuild before serving looks how far it is.
-const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
 /// How long a start waits for another read service that has the database: a restart that overlaps with the
 /// end of the service before it, which may take so long to finish its requests.
@@ -39,6 +36,8 @@ pub struct Options {
     pub poll_interval: Duration,
     /// How many requests may wait for a position at once.
     pub max_waits: usize,
+    /// How far the rows of a service that is ready may be behind the end of the log, in events.
+    pub ready_lag: u64,
 }
 
 /// The state of the service; give it to a [`crate::http::Router`] with [`super::ROUTES`].
@@ -48,6 +47,9 @@ pub struct ReadSide {
     pub(super) projector: RunningProjector,
     pub(super) long_polls: LongPolls,
     pub(super) upstream: Arc<Upstream>,
+    ready_lag: u64,
+    /// Whether all rows were near the end of the log when that was known last.
+    was_near: AtomicBool,
 }
 
 impl ReadSide {
@@ -84,7 +86,9 @@ impl ReadSide {
         let projector = projector.with_commit_hook(move || pool.committed());
         let projector = projector.with_rests_of(REST_WHILE_UNASKED);
         let projector = projector.start(feed, options.poll_interval)?;
-        Ok(Self { database, projector, long_polls: LongPolls::new(options.max_waits), upstream })
+        let long_polls = LongPolls::new(options.max_waits);
+        let (ready_lag, was_near) = (options.ready_lag, AtomicBool::new(false));
+        Ok(Self { database, projector, long_polls, upstream, ready_lag, was_near })
     }
 
     /// The service over another feed than a write side's, for tests.
@@ -95,28 +99,57 @@ impl ReadSide {
             write_side: None,
             poll_interval: Duration::from_millis(20),
             max_waits: 1,
+            ready_lag: 10_000,
         };
         let projector = Projector::open(db, &projections())?;
         Self::follow(projector, Upstream::start(Vec::new(), None, || None)?, feed, &options)
     }
 
-    /// Rebuilds all read models from the first event and returns when they are live, or an event has
-    /// stopped them. `progress` is told how they stand, some times a second; when it answers
-    /// [`Patience::Ended`], this returns at once and the rebuild goes on.
-    pub fn rebuild_all(&self, mut progress: impl FnMut(&[ProjectionStatus]) -> Patience) {
+    /// Begins to rebuild all read models from the first event, beside the rows that answer.
+    pub fn rebuild_all(&self) {
         for status in self.projector.status() {
-            // An empty read model is being built as it is.
-            if status.position > 0 {
-                // Refused only when a rebuild is running already, and that will do.
-                let _ = self.projector.rebuild(status.name);
+            match self.projector.rebuild(status.name) {
+                // What is being rebuilt already needs no second rebuild.
+                Ok(()) | Err(RebuildRefused::Running) => {}
+                Err(
+                    refused @ (RebuildRefused::UnknownProjection
+                    | RebuildRefused::NotRunning
+                    | RebuildRefused::Stopped),
+                ) => log::error!("projection {} cannot be rebuilt: {refused}", status.name),
             }
         }
-        loop {
-            let statuses = self.projector.status();
-            if progress(&statuses) == Patience::Ended || statuses.iter().all(is_settled) {
-                return;
-            }
-            thread::sleep(PROGRESS_EVERY);
+    }
+
+    /// Whether the service can do its whole job: it has met a write side, and its rows are within
+    /// [`Options::ready_lag`] of the end of the log. While the write side is away, the end of the log is
+    /// not known, and what was found last holds.
+    ///
+    /// # Errors
+    /// What is missing, for a person.
+    pub fn readiness(&self) -> Result<(), String> {
+        self.check_file()?;
+        let statuses = self.projector.status();
+        let found = statuses.iter().try_for_each(|status| self.is_near(status));
+        if statuses.iter().all(|status| status.head.is_some()) {
+            self.was_near.store(found.is_ok(), Ordering::Relaxed);
+            return found;
+        }
+        if self.was_near.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        found.and(Err("no write side was met yet".to_owned()))
+    }
+
+    fn is_near(&self, status: &ProjectionStatus) -> Result<(), String> {
+        let ProjectionStatus { name, position, head, .. } = status;
+        if status.filling {
+            return Err(format!("the read model {name} is being built from the first event"));
+        }
+        match (status.lag(), head) {
+            (Some(lag), Some(head)) if lag > self.ready_lag => Err(format!(
+                "the read model {name} is at position {position}, {lag} events behind the head {head}"
+            )),
+            _ => Ok(()),
         }
     }
 
@@ -160,23 +193,6 @@ pub(super) fn followed_log(file: &Arc<DatabaseFile>) -> impl Fn() -> Option<Uuid
     move || database.read(es::followed_log).ok().flatten()
 }
 
-/// Whether to go on waiting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Patience {
-    /// Go on.
-    Lasts,
-    /// Do not.
-    Ended,
-}
-
-fn is_settled(status: &ProjectionStatus) -> bool {
-    match status.state {
-        ProjectionState::Live => status.rebuild.is_none(),
-        ProjectionState::Stalled => true,
-        ProjectionState::CatchingUp | ProjectionState::Rebuilding => false,
-    }
-}
-
 fn take_notice(upstream: &Upstream, notice: &Notice) {
     match notice {
         Notice::PageRefused => upstream.distrust(),
@@ -187,7 +203,9 @@ fn take_notice(upstream: &Upstream, notice: &Notice) {
         Notice::FeedFails(_) | Notice::Stalled { .. } | Notice::RebuildFailed { .. } => {
             log::error!("{notice}");
         }
-        Notice::RebuildBegan { .. } | Notice::Rebuilt { .. } => log::info!("{notice}"),
+        Notice::RebuildBegan { .. } | Notice::Rebuilt { .. } | Notice::RebuildCancelled { .. } => {
+            log::info!("{notice}")
+        }
     }
 }
 

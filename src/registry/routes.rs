@@ -27,6 +27,7 @@ pub const PROBLEMS: &[&ProblemType] = &[&INSTANCE_NOT_FOUND];
 /// The routes of the registry.
 pub const ROUTES: &[Route<Arc<Registry>>] = &[
     Route { method: Method::Get, pattern: "/health", handler: health },
+    Route { method: Method::Get, pattern: "/ready", handler: ready },
     Route { method: Method::Post, pattern: "/services", handler: register },
     Route { method: Method::Get, pattern: "/services", handler: all_services },
     Route { method: Method::Get, pattern: "/services/{name}", handler: one_service },
@@ -121,6 +122,20 @@ fn health(registry: &Arc<Registry>, request: &Request, _: &Params<'_>) -> Result
         200,
         &json!({"status": "ok", "service": "registry", "ready": true, "index": index, "instances": instances}),
     ))
+}
+
+/// The registry is ready one TTL after its start: every live service has sent a heartbeat by then, so its
+/// list is full.
+fn ready(registry: &Arc<Registry>, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
+    Query::of(request, &[])?;
+    match registry.filled_in() {
+        None => Ok(Response::json(200, &json!({ "status": "ready", "service": "registry" }))),
+        Some(left) => {
+            let seconds = left.as_secs_f64().ceil();
+            let detail = format!("the list of services is full one TTL after the start, in {seconds} s");
+            Err(Problem::new(&problems::NOT_READY, detail).with_header("Retry-After", seconds.to_string()))
+        }
+    }
 }
 
 fn service_name<'a>(params: &Params<'a>) -> Result<&'a str, Problem> {

@@ -76,6 +76,7 @@ pub struct Registry {
     /// The index of the lease table, for those who wait for it to rise.
     index: Watch,
     polls: LongPolls,
+    started: Instant,
 }
 
 /// The state of a registry in numbers, for its metrics.
@@ -103,6 +104,7 @@ impl Registry {
             leases: Mutex::new(Leases::new(ttl, limits, first_index)),
             index: Watch::at(first_index),
             polls: LongPolls::new(max_waits),
+            started: Instant::now(),
         }
     }
 
@@ -114,6 +116,12 @@ impl Registry {
     /// How often instances are told to send a heartbeat.
     pub fn heartbeat_interval(&self) -> Duration {
         self.heartbeat_interval
+    }
+
+    /// Until every live service has sent a heartbeat, one TTL after the start; none from then on.
+    pub(super) fn filled_in(&self) -> Option<Duration> {
+        let left = self.ttl.saturating_sub(self.started.elapsed());
+        (!left.is_zero()).then_some(left)
     }
 
     /// Ends the waits of now and later, so that the engine below can stop. All routes go on answering.

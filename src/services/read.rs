@@ -12,7 +12,7 @@ use crate::es::{ProjectionState, ProjectionStatus};
 use crate::http::{LongPolls, Router};
 use crate::metrics;
 use crate::process::{StartError, listen};
-use crate::read_side::{self, Patience, ReadSide};
+use crate::read_side::{self, ReadSide};
 
 /// A running read service.
 #[derive(Debug)]
@@ -23,15 +23,12 @@ pub struct ReadService {
 }
 
 impl ReadService {
-    /// Starts it; it serves when this returns. With [`ReadTask::RebuildThenServe`] it rebuilds its
-    /// read models first, for as long as `progress` has patience.
+    /// Starts it; it serves when this returns. With [`ReadTask::RebuildThenServe`] it rebuilds its read
+    /// models meanwhile, beside the rows that answer.
     ///
     /// # Errors
     /// When its database cannot be opened, it cannot listen, or the system has no thread for it.
-    pub fn start(
-        config: &ReadConfig,
-        progress: impl FnMut(&[ProjectionStatus]) -> Patience,
-    ) -> Result<Self, StartError> {
+    pub fn start(config: &ReadConfig) -> Result<Self, StartError> {
         let failed = |error: read_side::StartError| StartError::new(error.to_string());
         // Before the address is taken: the service that has the database may listen on the same one.
         let projector = ReadSide::open(&database_or_new(&config.db)?).map_err(failed)?;
@@ -41,11 +38,12 @@ impl ReadService {
             write_side: config.write_side.clone(),
             poll_interval: config.poll_interval,
             max_waits: LongPolls::DEFAULT_MAX,
+            ready_lag: config.ready_lag,
         };
         let side = ReadSide::start(projector, options).map_err(failed)?;
         match config.task {
             ReadTask::Serve | ReadTask::Verify => {}
-            ReadTask::RebuildThenServe => side.rebuild_all(progress),
+            ReadTask::RebuildThenServe => side.rebuild_all(),
         }
         let metrics = Arc::new(metrics::Registry::default());
         let served =
@@ -66,9 +64,9 @@ impl ReadService {
 
     /// Stops it: waits for a position end, requests in flight are answered.
     pub fn stop(self) {
-        self.registration.stop();
         self.served.router.state().end_waits();
         self.served.server.stop();
+        self.registration.stop();
         self.served.router.state().close();
     }
 }
@@ -91,10 +89,10 @@ fn show_projections(metrics: &metrics::Registry, router: &Arc<Router<ReadSide>>)
         gauge(
             "tally_projection_head_position",
             "Position of the last event of the log, as known here.",
-            |status| status.head as f64,
+            |status| status.head.map_or(f64::NAN, |head| head as f64),
         );
         gauge("tally_projection_lag_events", "Events in the log that the live rows lack.", |status| {
-            status.head.saturating_sub(status.position) as f64
+            status.lag().map_or(f64::NAN, |lag| lag as f64)
         });
         gauge("tally_projection_lag_seconds", "For how long the live rows have been behind.", |status| {
             status.behind_for.as_secs_f64()

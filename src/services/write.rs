@@ -62,9 +62,9 @@ impl WriteService {
 
     /// Stops it: commands that were taken are finished and answered.
     pub fn stop(self) {
-        self.registration.stop();
         self.log.head().close();
         self.served.server.stop();
+        self.registration.stop();
         self.served.router.state().close();
     }
 }

@@ -67,6 +67,7 @@ pub const ROUTES: &[Route<WriteSide>] = &[
     Route { method: Method::Get, pattern: "/events", handler: events },
     Route { method: Method::Get, pattern: "/streams/{id}/events", handler: stream_events },
     Route { method: Method::Get, pattern: "/health", handler: health },
+    Route { method: Method::Get, pattern: "/ready", handler: ready },
 ];
 
 // -------------------------------------------------------------------------------- commands
@@ -201,4 +202,16 @@ fn health(service: &WriteSide, request: &Request, _: &Params<'_>) -> Result<Resp
             "not_registered": service.standing.as_ref().and_then(|standing| standing.withheld()),
         }),
     ))
+}
+
+/// The write side is ready when commands can be recorded.
+fn ready(service: &WriteSide, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
+    no_query(request)?;
+    let refuse = |error: Error| {
+        let problem =
+            Problem::new(&http::problems::NOT_READY, format!("commands cannot be recorded: {error}"));
+        problem.with_header("Retry-After", problems::RETRY_AFTER)
+    };
+    service.log.check().and_then(|()| service.bank.check()).map_err(refuse)?;
+    Ok(Response::json(200, &json!({ "status": "ready", "service": "write" })))
 }

@@ -37,6 +37,7 @@ impl Proof {
 impl Projector {
     /// The feed may be another one, or begun anew: it must give proof before it is read on.
     pub(in crate::es) fn doubt(&mut self) {
+        self.published.forget_feed();
         self.proof = Proof { last: None, doubts: self.proof.doubts + 1 };
     }
 
@@ -74,7 +75,7 @@ impl Projector {
             )));
         }
         self.proof.last = Some(Instant::now());
-        Ok(())
+        Ok(self.learn_head(page)?)
     }
 
     /// Whether the page is of the log that was read up to `position`, as far as its ends can tell.

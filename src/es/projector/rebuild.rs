@@ -39,12 +39,69 @@ impl Projector {
                 (self.notice)(Notice::Stalled { projection: build.definition.name, error });
             }
         }
-        for build in self.next.extract_if(.., |build| build.poison.is_some()) {
-            let error = build.poison.map(|poison| poison.to_string()).unwrap_or_default();
-            self.published.rebuild_ends(build.index, Err(format!("the rebuild failed: {error}")));
-            (self.notice)(Notice::RebuildFailed { projection: build.definition.name, error });
-            store::discard_next(&mut self.db, &build.definition)?;
+        let poisoned: Vec<_> = self
+            .next
+            .iter()
+            .filter_map(|build| Some((build.index, build.poison.as_ref()?.to_string())))
+            .collect();
+        for (index, error) in poisoned {
+            self.give_up(index, Some(&error));
+        }
+        self.drop_leftovers()
+    }
+
+    /// Gives all rebuilds up, so that their space serves the rows that answer.
+    ///
+    /// # Errors
+    /// When the database refuses to drop their tables; the next commit tries again.
+    pub(super) fn give_up_rebuilds(&mut self, error: &str) -> Result<(), CatchUpError> {
+        while let Some(build) = self.next.first() {
+            self.give_up(build.index, Some(error));
+        }
+        Ok(self.drop_leftovers()?)
+    }
+
+    /// Gives a rebuild up because an operator wants that.
+    ///
+    /// # Errors
+    /// As [`Projector::give_up_rebuilds`].
+    pub(in crate::es) fn cancel_rebuild(&mut self, index: usize) -> Result<(), CatchUpError> {
+        self.commit()?;
+        self.give_up(index, None);
+        Ok(self.drop_leftovers()?)
+    }
+
+    /// Ends a rebuild without its rows; `error` says why, where nobody asked for that.
+    fn give_up(&mut self, index: usize, error: Option<&str>) {
+        let Some(at) = self.next.iter().position(|build| build.index == index) else { return };
+        let definition = self.next.remove(at).definition;
+        self.leftover.push(definition);
+        let projection = definition.name;
+        let reason = error.map_or(Ok(()), |error| Err(format!("the rebuild was given up: {error}")));
+        let was_wanted = reason.is_ok();
+        self.published.rebuild_ends(index, reason);
+        if !self.live[index].is_current() {
+            let error =
+                "its rows are of an older version, and the rebuild that was to replace them was given up";
+            self.published.stalled(index, format!("{error}: rebuild the projection"));
+        }
+        let error = error.unwrap_or("it was not wanted any more").to_owned();
+        if was_wanted {
+            (self.notice)(Notice::RebuildCancelled { projection });
+        } else {
+            (self.notice)(Notice::RebuildFailed { projection, error });
+        }
+    }
+
+    /// Drops the tables of rebuilds that were given up. What a full disk has left in the write-ahead log
+    /// is moved into the database, and its space given back.
+    pub(super) fn drop_leftovers(&mut self) -> rusqlite::Result<()> {
+        while let Some(definition) = self.leftover.last() {
             (self.committed)();
+            store::discard_next(&mut self.db, definition)?;
+            self.leftover.pop();
+            (self.committed)();
+            store::shorten_wal(&self.db)?;
         }
         Ok(())
     }
@@ -70,7 +127,8 @@ impl Projector {
 
     fn is_complete(&self, build: &Build) -> bool {
         let position = build.checkpoint.position;
-        let is_near = self.published.head().saturating_sub(position) <= NEAR;
+        // While the head is not known, the live rows are what is known of the log.
+        let is_near = self.published.head().is_none_or(|head| head.saturating_sub(position) <= NEAR);
         position >= self.live[build.index].checkpoint.position && is_near
     }
 }

@@ -317,7 +317,7 @@ fn a_rebuild_that_is_cut_off_leaves_the_live_rows_and_goes_on_at_the_next_start(
     projector.begin_rebuild(0).unwrap();
     let request = projector.wanted_behind().unwrap();
     let page = feed.page(request.after, 2, Duration::ZERO).unwrap();
-    let page = CheckedPage::read(page).unwrap();
+    let page = CheckedPage::read(page, Instant::now()).unwrap();
     projector.take(&request, &page).unwrap();
     drop(projector);
     assert_eq!(sum(&path), 6, "the live rows");
@@ -342,17 +342,19 @@ fn a_rebuild_that_meets_poison_is_given_up_and_says_so() {
 }
 
 #[test]
-fn rows_of_another_version_are_replayed_and_the_others_kept() {
+fn rows_of_another_version_stay_until_the_new_ones_replace_them_and_the_others_are_kept() {
     let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&["1", "2"])));
     caught_up(&path, &mut feed);
     let definitions = [Definition::of::<SumsV2>(), Definition::of::<Count>()];
     let mut projector = Projector::open(&path, &definitions).unwrap();
     let [sums, counts] = &projector.status()[..] else { panic!("two projections") };
-    assert_eq!((sums.state, sums.position), (ProjectionState::Rebuilding, 0));
-    assert_eq!(counts.position, 2);
+    assert_eq!((sums.state, sums.position, sums.filling), (ProjectionState::Rebuilding, 2, true));
+    assert_eq!((counts.position, counts.filling), (2, false));
+    assert_eq!(sum(&path), 3, "the old rows");
     projector.catch_up(&mut feed, u64::MAX).unwrap();
     assert_eq!((sum(&path), count(&path)), (3, 2));
-    assert_eq!(projector.status()[0].state, ProjectionState::Live);
+    let sums = &projector.status()[0];
+    assert_eq!((sums.state, sums.filling), (ProjectionState::Live, false));
 }
 
 #[test]
@@ -366,7 +368,7 @@ fn following_goes_on_while_a_rebuild_has_far_to_go() {
     assert_eq!(asked.map(|request| request.unwrap().after), [far, 0], "both at once");
     let request = projector.wanted_behind().unwrap();
     let page = feed.page(request.after, request.limit, Duration::ZERO).unwrap();
-    projector.take(&request, &CheckedPage::read(page).unwrap()).unwrap();
+    projector.take(&request, &CheckedPage::read(page, Instant::now()).unwrap()).unwrap();
     assert_eq!(projector.wanted_at_front(Duration::ZERO), None, "within a page, the front lets it come");
     assert_eq!(projector.wanted_behind().unwrap().after, far - 1);
 }

@@ -22,7 +22,7 @@ pub(super) fn long_log() -> Log {
 fn take_one(projector: &mut Projector, feed: &mut LogFeed) -> Result<(), CatchUpError> {
     let request = projector.wanted_at_front(Duration::ZERO).unwrap();
     let page = feed.page(request.after, request.limit, Duration::ZERO).unwrap();
-    projector.take(&request, &CheckedPage::read(page).unwrap())
+    projector.take(&request, &CheckedPage::read(page, Instant::now()).unwrap())
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn only_a_proof_that_was_asked_for_after_the_last_doubt_ends_it() {
     let early = projector.wanted_at_front(Duration::ZERO).unwrap();
     let page = feed.page(early.after, early.limit, Duration::ZERO).unwrap();
     projector.doubt();
-    projector.take(&early, &CheckedPage::read(page).unwrap()).unwrap();
+    projector.take(&early, &CheckedPage::read(page, Instant::now()).unwrap()).unwrap();
     assert!(projector.is_in_doubt());
     take_one(&mut projector, &mut feed).unwrap();
     assert!(!projector.is_in_doubt());
@@ -97,7 +97,7 @@ fn an_event_at_which_nothing_stands_is_no_proof() {
     let wanted = projector.wanted_at_front(Duration::ZERO).unwrap();
     let elsewhere = Request { after: wanted.after - 1, ..wanted };
     let page = feed.page(elsewhere.after, elsewhere.limit, Duration::ZERO).unwrap();
-    projector.take(&elsewhere, &CheckedPage::read(page).unwrap()).unwrap();
+    projector.take(&elsewhere, &CheckedPage::read(page, Instant::now()).unwrap()).unwrap();
     assert!(projector.is_in_doubt());
 }
 
