@@ -26,9 +26,8 @@ fn instances(registry: &Process, name: &str) -> Vec<Value> {
 }
 
 fn wait_until_registered(registry: &Process, write: &Process) {
-    let port = write.address().rsplit(':').next().unwrap().to_owned();
-    let is_there =
-        || instances(registry, "write").iter().any(|instance| instance["port"].to_string() == port);
+    let port: u16 = write.address().rsplit(':').next().unwrap().parse().unwrap();
+    let is_there = || instances(registry, "write").iter().any(|instance| instance["port"] == port);
     wait_until("the write service is registered", is_there);
 }
 
