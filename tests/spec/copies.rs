@@ -124,6 +124,7 @@ fn a_new_read_service_follows_the_longer_of_two_copies_whichever_registered_last
     let read = System::read(&directory, &registry.url()).start();
     is_shown(&read, &newest);
     is_shown(&read, &open(&write.client()));
+    read.wait_for_log("2 instances of write have a log that could be followed");
 }
 
 #[test]
