@@ -214,10 +214,14 @@ fn query_account(directory: &Path, _: u32) -> Result<Once> {
     Projector::open(&db, &projections())?.catch_up(&mut Pages::of(1)?, PAGE)?;
     // It knows no registry, so it follows nothing: the rows stay as they are.
     let poll_interval = Duration::from_secs(30);
-    let side = ReadSide::start(
-        ReadSide::open(&db)?,
-        read_side::Options { registries: Vec::new(), poll_interval, max_waits: 1 },
-    )?;
+    let options = read_side::Options {
+        registries: Vec::new(),
+        write_side: None,
+        poll_interval,
+        max_waits: 1,
+        ready_lag: 0,
+    };
+    let side = ReadSide::start(ReadSide::open(&db)?, options)?;
     let router = Router::new(side, read_side::ROUTES);
     let mut turn = 0;
     // Connections keep their snapshots once no commit is young any more. Asleep, since a loop that looks

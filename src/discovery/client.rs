@@ -15,7 +15,7 @@ use super::{Advertised, BaseUrl};
 
 /// How long one call may take in all, and a look-up without a byte of its answer. Below a third of the default TTL, so that one
 /// hanging call does not cost a lease.
-const CALL_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the answer to a look-up may take to arrive once it has begun: [`MAX_ANSWER_BYTES`] on a
 /// line of 150 kB/s. Nothing waits for it but the thread that looks services up.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -127,7 +127,7 @@ impl RegistryClient {
         let first = self.first.load(Ordering::Relaxed);
         for turn in 0..self.registries.len() {
             let number = (first + turn) % self.registries.len();
-            match self.registries[number].instances(name) {
+            match self.registries[number].instances(name, ANSWER_TIMEOUT) {
                 Ok(instances) if instances.is_empty() => result = Ok(instances),
                 Ok(mut instances) => {
                     self.first.store(number, Ordering::Relaxed);
@@ -170,7 +170,9 @@ impl Endpoint {
         &self.url
     }
 
-    pub(super) fn instances(&self, name: &str) -> Result<Vec<Instance>, DiscoveryError> {
+    /// Looks up the live instances of a service. The answer may take `patience` to arrive once it has
+    /// begun.
+    pub(super) fn instances(&self, name: &str, patience: Duration) -> Result<Vec<Instance>, DiscoveryError> {
         #[derive(Deserialize)]
         struct Answer {
             instances: Vec<Instance>,
@@ -180,7 +182,7 @@ impl Endpoint {
             let request = self.agent.get(&url).config().timeout_global(None);
             let request = request.timeout_recv_response(Some(CALL_TIMEOUT));
             let request = request.timeout_per_read(Some(CALL_TIMEOUT));
-            request.timeout_recv_body(Some(ANSWER_TIMEOUT)).build().call()
+            request.timeout_recv_body(Some(patience)).build().call()
         })?;
         self.read::<Answer>(response, StatusCode::OK).map(|answer| answer.instances)
     }
@@ -244,13 +246,15 @@ impl Endpoint {
             return Err(self.unexpected(status));
         }
         let body = response.into_body().into_with_config().limit(MAX_ANSWER_BYTES).read_to_vec();
-        let body = body.map_err(|error| match error {
-            ureq::Error::BodyExceedsLimit(max_bytes) => {
-                DiscoveryError::TooLong { url: self.url.clone(), max_bytes }
-            }
-            error => self.unreachable(&error),
-        })?;
+        let body = body.map_err(|error| self.unreadable(&error))?;
         serde_json::from_slice(&body).map_err(|error| self.unexpected(error))
+    }
+
+    fn unreadable(&self, error: &ureq::Error) -> DiscoveryError {
+        if let ureq::Error::BodyExceedsLimit(max_bytes) = *error {
+            return DiscoveryError::TooLong { url: self.url.clone(), max_bytes };
+        }
+        self.unreachable(error)
     }
 
     fn unreachable(&self, error: &ureq::Error) -> DiscoveryError {

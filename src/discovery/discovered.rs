@@ -64,6 +64,7 @@ impl Discovered {
             if choice.leads_nowhere() {
                 self.client.ask_another_first();
             }
+            self.report_rivals(&mut choice, instances);
         }
         match (&found, &choice.current) {
             (Err(error), _) if !before.1 => log::warn!("{error}; going on with what is known"),
@@ -73,6 +74,27 @@ impl Discovered {
             (Ok(_) | Err(_), _) => {}
         }
         choice.current.clone()
+    }
+
+    /// Says in the log when several instances have logs that could be followed: at most one is the
+    /// original.
+    fn report_rivals(&self, choice: &mut Choice, found: &[Ranked]) {
+        let logs = found.iter().filter_map(|ranked| match ranked.standing {
+            Standing::RightLog(head) => Some(format!("{} up to {head}", ranked.address)),
+            Standing::Unknown | Standing::OtherLog => None,
+        });
+        let logs: Vec<String> = logs.collect();
+        let was_contested = std::mem::replace(&mut choice.contested, logs.len() > 1);
+        if choice.contested && !was_contested {
+            let current = choice.current.as_deref().unwrap_or("none");
+            log::warn!(
+                "{} instances of {} have a log that could be followed ({}); following {current}, the longest that \
+                 continues what was read. Stop those that are copies",
+                logs.len(),
+                self.name,
+                logs.join(", ")
+            );
+        }
     }
 
     /// Says that the service at `address` did not answer: the next address is that of another
@@ -115,6 +137,8 @@ struct Choice {
     current: Option<String>,
     /// Whether no registry answered the last look-up.
     away: bool,
+    /// Whether several instances could be used by what they answer.
+    contested: bool,
 }
 
 impl Choice {

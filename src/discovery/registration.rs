@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::client::{Endpoint, Lease};
+use super::client::{CALL_TIMEOUT, Endpoint, Lease};
 use super::{Backoff, BaseUrl, DiscoveryError, Instance, jittered};
 use crate::watch::Watch;
 
@@ -120,8 +120,9 @@ impl Registration {
         self.instance_id
     }
 
-    /// Deregisters everywhere and returns when that is done, within 5 s: a call in flight, one
-    /// repetition of it and a farewell, each with its deadline.
+    /// Deregisters everywhere and returns when that is done, within 9 s, each step with its deadline:
+    /// what is in flight, which is a call and one repetition of it or a look before the first
+    /// registration (4 s for its answer, 4 s for those of other instances), and a farewell.
     pub fn stop(self) {
         drop(self);
     }
@@ -201,9 +202,9 @@ impl Keeper {
                 Lease::Unknown => log::info!("the registry at {url} no longer knows this service"),
             }
         }
-        match self.service.may_register(&|| self.registry.instances(&self.name))? {
-            Permission::Granted => {}
-            Permission::Withheld => return Ok(None),
+        match self.service.may_register(&|| self.registry.instances(&self.name, CALL_TIMEOUT))? {
+            Permission::Granted if !self.stopping.is_closed() => {}
+            Permission::Granted | Permission::Withheld => return Ok(None),
         }
         let interval = self.registry.register(&self.service.advertised(), self.instance_id)?;
         log::info!("registered as {} with the registry at {url}", self.name);

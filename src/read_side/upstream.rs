@@ -150,7 +150,8 @@ impl Upstream {
     }
 
     /// Says in the log when the line becomes too slow for its pages, and when it no longer is.
-    fn note_pace(&self, pace: Pace, address: &str) {
+    fn note_pace(&self, address: &str, observe: impl FnOnce(&mut PageSize) -> Pace) {
+        let pace = observe(&mut self.page_size());
         match pace {
             Pace::Same => {}
             Pace::Slow => log::warn!(
@@ -207,47 +208,66 @@ impl HttpFeed {
         self.receive(address, limit, response.into_body())
     }
 
-    /// Reads a page as it arrives, and learns from it how large the next one may be.
+    /// Reads a page as it arrives, and learns from it how large the next one may be. A page that will not
+    /// arrive in time is given up as soon as that shows.
     fn receive(&self, address: &str, limit: u32, body: ureq::Body) -> Result<Page, CallError> {
-        let begun = Instant::now();
+        let Deadlines { page: deadline, slow, .. } = self.upstream.deadlines;
         let expected = body.content_length().and_then(|length| usize::try_from(length).ok());
         let mut body = body.into_with_config().limit(MAX_PAGE_BYTES).reader();
-        let (mut json, mut step) = (Vec::new(), vec![0; STEP_BYTES]);
+        let mut step = vec![0; STEP_BYTES];
+        let mut arrival = Arrival { address, limit, begun: Instant::now(), expected, json: Vec::new() };
         loop {
             match body.read(&mut step) {
                 Ok(0) => break,
-                Ok(bytes) => json.extend_from_slice(&step[..bytes]),
+                Ok(bytes) => arrival.json.extend_from_slice(&step[..bytes]),
                 // A connection that breaks early says nothing about the line.
-                Err(error) if begun.elapsed() < self.upstream.deadlines.slow => {
+                Err(error) if arrival.begun.elapsed() < slow => {
                     return Err(CallError::Failed(format!("{address}: {error}")));
                 }
-                Err(error) => return Err(self.cut_off(address, limit, json.len(), expected, &error)),
+                Err(error) => return Err(self.cut_off(&arrival, &error.to_string())),
             }
-            let pace = self.upstream.page_size().arriving(begun.elapsed());
-            self.upstream.note_pace(pace, address);
+            let elapsed = arrival.begun.elapsed();
+            self.upstream.note_pace(address, |size| size.arriving(elapsed));
+            if elapsed >= slow && arrival.will_take() > deadline {
+                return Err(self.cut_off(&arrival, "the rest would come too late"));
+            }
         }
-        let pace = self.upstream.page_size().arrived(limit, json.len(), begun.elapsed());
-        self.upstream.note_pace(pace, address);
+        let Arrival { begun, json, .. } = arrival;
+        self.upstream.note_pace(address, |size| size.arrived(limit, json.len(), begun.elapsed()));
         Ok(Page { json })
     }
 
-    fn cut_off(
-        &self,
-        address: &str,
-        limit: u32,
-        received: usize,
-        expected: Option<usize>,
-        error: &io::Error,
-    ) -> CallError {
-        let slow = self.upstream.deadlines.slow;
-        let pace = self.upstream.page_size().arriving(slow);
-        self.upstream.note_pace(pace, address);
+    fn cut_off(&self, arrival: &Arrival<'_>, why: &str) -> CallError {
+        let Arrival { address, limit, expected, .. } = *arrival;
+        let (received, slow) = (arrival.json.len(), self.upstream.deadlines.slow);
+        self.upstream.note_pace(address, |size| size.arriving(slow));
         let all = expected.map_or_else(|| "an unknown number".to_owned(), |bytes| bytes.to_string());
-        let error = format!("{address}: {received} bytes of {all} of a page arrived: {error}");
+        let error = format!("{address}: {received} bytes of {all} of a page arrived: {why}");
         match self.upstream.page_size().cut_off(limit, received, expected) {
             Smaller::Possible => CallError::TooLarge(error),
             Smaller::Impossible => CallError::Failed(error),
         }
+    }
+}
+
+/// A page that is arriving.
+struct Arrival<'a> {
+    address: &'a str,
+    /// The number of events that were asked for.
+    limit: u32,
+    begun: Instant,
+    /// The size of the whole page, where the write side says it.
+    expected: Option<usize>,
+    json: Vec<u8>,
+}
+
+impl Arrival<'_> {
+    /// Returns how long the whole page will take if the rest comes as fast as what has arrived.
+    fn will_take(&self) -> Duration {
+        let received = self.json.len().max(1);
+        let expected = self.expected.unwrap_or(received);
+        Duration::try_from_secs_f64(self.begun.elapsed().as_secs_f64() * expected as f64 / received as f64)
+            .unwrap_or(Duration::MAX)
     }
 }
 

@@ -1,8 +1,8 @@
 //! Whether this write service may register as the writer of its log.
 //!
-//! A copy of the database has the log id of its original. Somebody who starts a write service on it, to
-//! try a backup out, must not have it followed. So a write service looks for another live one of its log
-//! id before it registers, and does not register while there is one. It serves all the same.
+//! A copy of the database has the log id of its original. A write service that is started on the copy, to
+//! try a backup out, must not be followed. So a write service looks for another live one of its log id
+//! before it registers, and does not register while there is one. It serves all the same.
 //!
 //! **Invariant:** a service that has registered once registers again without a look: after a restart of
 //! the registry, the original must not wait for a copy that came first.
@@ -166,7 +166,7 @@ impl Writer {
 }
 
 impl Candidate for Writer {
-    /// The head is that of the registration; whoever needs the present one asks the service.
+    /// The head is that of the moment; clients that need the present one ask the service.
     fn advertised(&self) -> Advertised {
         let Standing { log, database, .. } = &*self.standing;
         let metadata = [

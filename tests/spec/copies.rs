@@ -26,9 +26,8 @@ fn instances(registry: &Process, name: &str) -> Vec<Value> {
 }
 
 fn wait_until_registered(registry: &Process, write: &Process) {
-    let port = write.address().rsplit(':').next().unwrap().to_owned();
-    let is_there =
-        || instances(registry, "write").iter().any(|instance| instance["port"].to_string() == port);
+    let port: u16 = write.address().rsplit(':').next().unwrap().parse().unwrap();
+    let is_there = || instances(registry, "write").iter().any(|instance| instance["port"] == port);
     wait_until("the write service is registered", is_there);
 }
 
@@ -125,6 +124,7 @@ fn a_new_read_service_follows_the_longer_of_two_copies_whichever_registered_last
     let read = System::read(&directory, &registry.url()).start();
     is_shown(&read, &newest);
     is_shown(&read, &open(&write.client()));
+    read.wait_for_log("2 instances of write have a log that could be followed");
 }
 
 #[test]

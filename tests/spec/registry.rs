@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::registry_peer::{DEADLINE, LiveRegistry, until};
+use tally::discovery::RegistryClient;
 use tally::http::{Method, Request};
 use tally::registry::Options;
 
@@ -94,6 +95,20 @@ fn fill(registry: &LiveRegistry) -> String {
         first.get_or_insert_with(|| response.header("Location").unwrap().to_owned());
     }
     first.unwrap()
+}
+
+#[test]
+fn the_answer_for_a_name_that_is_full_is_read_whole_by_the_client() {
+    let registry = LiveRegistry::start_with(lasting());
+    // A NUL is six bytes of the answer.
+    let body =
+        serde_json::json!({"name": "write", "host": "host", "port": 1, "metadata": {"x": "\0".repeat(256)}});
+    let post = Request::post("/services", &body.to_string());
+    let taken = (0..).take_while(|_| registry.handle(&post).status == 201).count();
+    let client = RegistryClient::new(vec![registry.url().parse().unwrap()]);
+    assert_eq!(client.instances("write").unwrap().len(), taken);
+    let other = serde_json::json!({"name": "read", "host": "host", "port": 1}).to_string();
+    assert_eq!(registry.handle(&Request::post("/services", &other)).status, 201);
 }
 
 #[test]
