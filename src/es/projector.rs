@@ -20,6 +20,7 @@
 //! Read next: `projection_build.rs`, one set of tables; `projector/proof.rs`, how a log that was restored
 //! is found; `projector/rebuild.rs`; `projection_loop.rs`, the threads around it.
 
+mod head;
 mod proof;
 mod rebuild;
 #[cfg(test)]
@@ -302,40 +303,6 @@ impl Projector {
         Ok(())
     }
 
-    /// Takes of a page what it says of the end of the log, and no event.
-    fn take_head(&mut self, page: &CheckedPage) -> Result<(), CatchUpError> {
-        self.check_log(self.furthest(), page)?;
-        self.learn_head(page)?;
-        self.commit()?;
-        self.goes_well();
-        Ok(())
-    }
-
-    /// Learns where the log ends, and how far rows have to come that are made for the first time: to the
-    /// end that the log has when the feed is first met, and no further than it ever has.
-    pub(super) fn learn_head(&mut self, page: &CheckedPage) -> rusqlite::Result<()> {
-        self.published.feed_said(page.head, page.asked);
-        let Some(head) = self.published.head() else { return Ok(()) };
-        for build in &self.live {
-            let is_news = match self.published.fill(build.index) {
-                Fill::Done => false,
-                Fill::Begun => true,
-                Fill::Until(until) => head < until,
-            };
-            if is_news {
-                store::keep_fill(&self.db, build.definition.name, Fill::Until(head))?;
-                self.published.set_fill(build.index, Fill::Until(head));
-            }
-        }
-        Ok(())
-    }
-
-    /// The highest position that any build has reached.
-    fn furthest(&self) -> u64 {
-        let reached = self.live.iter().chain(&self.next).map(|build| build.reached.position);
-        reached.max().unwrap_or(0)
-    }
-
     /// Whether the transaction stays open for another page, because the end of the log is far.
     fn has_more_to_come(&self, page: &CheckedPage) -> bool {
         let is_far = |last| page.head.saturating_sub(last) >= NEAR;
@@ -347,7 +314,7 @@ impl Projector {
         self.open_pages > 0
     }
 
-    /// Commits what was taken, and tells of it.
+    /// Commits what was taken, and reports it.
     pub(super) fn commit(&mut self) -> Result<(), CatchUpError> {
         self.check_file()?;
         if self.is_open() {
@@ -475,14 +442,15 @@ impl Projector {
     fn publish(&mut self) -> rusqlite::Result<()> {
         for build in &self.live {
             let position = build.checkpoint.position;
-            self.published.reached(build.index, position);
             if let Fill::Until(until) = self.published.fill(build.index)
                 && position >= until
                 && build.is_current()
             {
-                store::keep_fill(&self.db, build.definition.name, Fill::Done)?;
+                // Before the position is raised: a query that waits for it is to be answered.
                 self.published.set_fill(build.index, Fill::Done);
+                store::keep_fill(&self.db, build.definition.name, Fill::Done)?;
             }
+            self.published.reached(build.index, position);
         }
         for build in &self.next {
             self.published.rebuild_reached(build.index, build.checkpoint.position);

@@ -12,22 +12,34 @@ const DEFAULT_WAIT: Duration = Duration::from_secs(2);
 /// Positions stay exact in any JSON reader, like amounts.
 const MAX_POSITION: u64 = (1 << 53) - 1;
 
-/// Waits until `projections` have reached the position that `min_position` asks for, and makes sure that
-/// their rows answer.
+/// Waits as [`await_position`] does, also for rows that are being made for the first time, and makes sure
+/// that the rows answer.
 ///
 /// # Errors
 /// As [`await_position`], and 503 `read-model-behind` for rows that are made for the first time.
 pub(super) fn await_rows(service: &ReadSide, query: &Query, projections: &[&str]) -> Result<(), Problem> {
+    let begun = Instant::now();
     await_position(service, query, projections)?;
-    match projections.iter().find(|projection| service.projector.is_filling(projection)) {
-        None => Ok(()),
-        Some(projection) => Err(filling(service, projection)),
+    let filling = || projections.iter().find(|projection| service.projector.is_filling(projection));
+    if query.text("min_position").is_some() {
+        let deadline = begun + query.wait()?.unwrap_or(DEFAULT_WAIT);
+        while let Some(watch) = filling().and_then(|projection| service.projector.watch(projection))
+            && Instant::now() < deadline
+            && !watch.is_closed()
+        {
+            let _permit = service.long_polls.enter()?;
+            let next = watch.value() + 1;
+            service
+                .projector
+                .hurry_while(|| watch.wait_for(next, deadline.saturating_duration_since(Instant::now())));
+        }
     }
+    filling().map_or(Ok(()), |projection| Err(problem_of_filling(service, projection)))
 }
 
 /// Without this answer, a read database that was deleted would deny accounts that exist and show
 /// balances of long ago, until it has been filled again.
-fn filling(service: &ReadSide, projection: &str) -> Problem {
+fn problem_of_filling(service: &ReadSide, projection: &str) -> Problem {
     let reached = service.projector.watch(projection).map_or(0, |watch| watch.value());
     let detail = format!(
         "the read model {projection} is being built from the first event; it is at position {reached}, \

@@ -120,7 +120,13 @@ fn health(registry: &Arc<Registry>, request: &Request, _: &Params<'_>) -> Result
     let (index, instances) = registry.with_leases(|leases, now| (leases.index(now), leases.count(now)));
     Ok(Response::json(
         200,
-        &json!({"status": "ok", "service": "registry", "ready": true, "index": index, "instances": instances}),
+        &json!({
+            "status": "ok",
+            "service": "registry",
+            "ready": registry.filled_in().is_none(),
+            "index": index,
+            "instances": instances,
+        }),
     ))
 }
 
@@ -409,7 +415,7 @@ mod tests {
         register(&service, "write");
         assert_eq!(
             get(&service, "/health"),
-            json!({"status": "ok", "service": "registry", "ready": true, "index": index(&service), "instances": 1})
+            json!({"status": "ok", "service": "registry", "ready": false, "index": index(&service), "instances": 1})
         );
     }
 

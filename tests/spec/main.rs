@@ -42,6 +42,7 @@ mod command_line;
 mod freshness;
 mod openapi;
 mod operations;
+mod ready;
 mod rebuild_under_load;
 mod registered_processes;
 mod whole_system;

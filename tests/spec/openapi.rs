@@ -33,7 +33,7 @@ struct Subject {
     client: Client,
     commands: Client,
     // Dropped before the directory that they use.
-    _processes: Vec<Process>,
+    processes: Vec<Process>,
     _directory: Directory,
 }
 
@@ -77,7 +77,7 @@ impl Service {
             processes.insert(0, read);
         }
         processes.push(registry);
-        Subject { client, commands, _processes: processes, _directory: directory }
+        Subject { client, commands, processes, _directory: directory }
     }
 
     /// The service in the state that the examples of that operation suppose.
@@ -92,7 +92,15 @@ impl Service {
                 wait_until("the read side has caught up", || {
                     subject.client.get("/position").json()["position"].as_u64() >= Some(6)
                 });
+                if operation == "cancel_rebuild" {
+                    // A write side that stands still keeps a rebuild from ending.
+                    subject.processes[1].signal("STOP");
+                    subject.client.post("/projections/summary/rebuild", &json!({})).expect(202);
+                }
             }
+        }
+        if operation == "ready" {
+            wait_until("the service is ready", || subject.client.get("/ready").status == 200);
         }
         subject
     }
@@ -349,6 +357,7 @@ fn read_provocations(document: &Document) -> Vec<Provocation<'static>> {
         ("transactions", call("transactions").query("cursor=x"), "invalid-query"),
         ("summary", call("summary").query("min_position=99&wait=0"), "read-model-behind"),
         ("rebuild", call("rebuild").id("summary", "nothing"), "projection-not-found"),
+        ("cancel_rebuild", call("cancel_rebuild"), "rebuild-not-found"),
     ]
 }
 
