@@ -4,6 +4,7 @@
 //! A failure prints the seed, and `TALLY_CRASH_SEED` repeats its commands and its kills. (What the
 //! threads of the system make of them is not repeated; run it some times.)
 
+mod files;
 #[cfg(feature = "crash-points")]
 mod points;
 mod random;
@@ -111,7 +112,7 @@ impl Drop for Closing<'_> {
 struct Target {
     // In this order they are dropped: processes before the directory that they use.
     running: [(Binary, Launch, Option<Process>); 3],
-    _directory: Directory,
+    directory: Directory,
 }
 
 impl Target {
@@ -133,7 +134,7 @@ impl Target {
             let process = first(binary, launch.clone()).start();
             (binary, launch, Some(process))
         });
-        Self { running, _directory: directory }
+        Self { running, directory }
     }
 
     fn write(&self) -> &Process {
@@ -158,10 +159,23 @@ impl Target {
     }
 
     fn kill(&mut self, victim: Binary, bank: &Bank) {
-        let (_, launch, process) = self.running.iter_mut().find(|(binary, ..)| *binary == victim).unwrap();
+        self.kill_only(victim);
+        self.start_again(victim, bank);
+    }
+
+    fn kill_only(&mut self, victim: Binary) {
+        let (.., process) = self.running.iter_mut().find(|(binary, ..)| *binary == victim).unwrap();
         process.take().unwrap().kill();
-        let started = launch.start();
+    }
+
+    fn start_again(&mut self, victim: Binary, bank: &Bank) {
+        let started = self.launch(victim).start();
         self.put(victim, started, bank);
+    }
+
+    fn launch(&self, binary: Binary) -> &Launch {
+        let (_, launch, _) = self.running.iter().find(|(running, ..)| *running == binary).unwrap();
+        launch
     }
 
     /// Puts a process that was started in the place of one that has ended.

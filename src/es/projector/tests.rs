@@ -12,6 +12,7 @@ use crate::es::*;
 
 mod faults;
 mod running;
+mod upstream;
 
 /// Sums the numbers of each stream. `null` is poison; rows wait in memory until the flush.
 struct Sums {
