@@ -82,3 +82,7 @@ tools-test:
 # Follow a write side over a line of 20 kB/s: half a minute
 slow-line-test:
     cargo test --release --test spec slow_line -- --ignored --nocapture
+
+# Delete the read database of a long log under load, and look for answers that are wrong meanwhile
+refill-test:
+    cargo test --release --test spec refill -- --include-ignored --nocapture

@@ -6,6 +6,7 @@
 //! Where the system does not allow that, a test says so and is skipped.
 
 mod read_only;
+mod rebuild;
 
 use std::fs::File;
 use std::io::Write;

@@ -44,6 +44,7 @@ mod openapi;
 mod operations;
 mod ready;
 mod rebuild_under_load;
+mod refill;
 mod registered_processes;
 mod whole_system;
 
