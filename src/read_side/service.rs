@@ -58,7 +58,13 @@ impl ReadSide {
     /// # Errors
     /// When the database cannot be opened, or another service still has it after ten seconds.
     pub fn open(db: &Path) -> Result<Projector, StartError> {
-        Ok(Projector::open_within(OVERLAP, db, &projections())?)
+        match Projector::open(db, &projections()) {
+            Err(in_use @ OpenError::InUse { .. }) => {
+                log::warn!("{in_use}; waiting up to {} s for its end", OVERLAP.as_secs());
+                Ok(Projector::open_within(OVERLAP, db, &projections())?)
+            }
+            opened => Ok(opened?),
+        }
     }
 
     /// Begins to follow the write side, wherever the registries say it is, now or later, with the database

@@ -72,10 +72,10 @@ fn every_promise_is_kept_when_another_file_takes_the_name_of_the_log() {
         let directory = target.directory.path().to_owned();
         let away = MovedAway::from(&directory, &LOG_FILES);
         std::fs::copy(directory.join("aside").join(LOG), directory.join(LOG)).unwrap();
-        assert_refuses(&target.write().client());
         let stranger = std::fs::read(directory.join(LOG)).unwrap();
-        let aside = std::fs::read(directory.join("aside").join(LOG)).unwrap();
-        assert_eq!(stranger, aside, "the write side does not touch the file that took the name");
+        assert_refuses(&target.write().client());
+        let now = std::fs::read(directory.join(LOG)).unwrap();
+        assert!(now == stranger, "the write side does not touch the file that took the name");
         // The operator ends the process and puts everything back.
         target.kill_only(Binary::Write);
         std::fs::remove_file(directory.join(LOG)).unwrap();
@@ -89,7 +89,7 @@ fn every_promise_is_kept_when_a_second_read_service_takes_over_the_file_of_one_t
     disturb_and_check(|target, bank| {
         for _ in 0..3 {
             let mut second = target.launch(Binary::Read).spawn();
-            second.wait_for_log("another process");
+            second.wait_for_log("waiting up to 10 s");
             bank.wait_for(COMMANDS);
             target.kill_only(Binary::Read);
             second.wait_until_ready();
@@ -141,14 +141,15 @@ fn a_log_that_is_restored_to_an_older_copy_in_the_middle_of_a_replay_is_followed
     let newer = Launch::of(Binary::Write, &directory).flag("--backup", "newer").run();
     assert_eq!(newer.status.code(), Some(0), "{newer:?}");
     write.kill();
-    for patience in [0, 3, 10] {
+    for rows in [0, 1, 0] {
         restore(&directory, &directory.join("newer"));
         let write = launch.start();
         let reader = Directory::fresh();
         let read = System::read(&reader, &registry.url()).start();
-        (0..patience).for_each(|_| drop(projections(&read.client())));
+        let reached = || projections(&read.client()).iter().filter_map(|one| one["position"].as_u64()).max();
+        wait_until("the replay has begun", || reached() >= Some(rows));
         write.kill();
-        let reached = projections(&read.client()).iter().map(|one| one["position"].as_u64()).max().flatten();
+        let reached = reached();
         restore(&directory, &directory.join("older"));
         let write = launch.start();
         let said = wait_for("the read side has learnt where the log ends now", || {
