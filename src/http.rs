@@ -10,6 +10,7 @@
 
 mod accept;
 mod admission;
+mod budget;
 mod cors;
 mod etag;
 mod json;
@@ -37,6 +38,7 @@ mod refuse;
 mod tiny;
 
 pub use admission::Admission;
+pub use budget::Budget;
 pub use etag::{EntityTag, EntityTags};
 pub use json::{Fields, parse_uuid, required};
 pub use long_polls::{LongPolls, Permit};

@@ -100,6 +100,7 @@ pub mod discovery;
 #[cfg(feature = "services")]
 pub mod http;
 
+pub mod gate;
 pub mod watch;
 
 #[cfg(feature = "services")]

@@ -142,7 +142,7 @@ fn hash_chain(_: &Path, _: u32) -> Result<Once> {
 fn filled(directory: &Path, events: u64) -> Result<Arc<EventLog>> {
     let db = directory.join("log.sqlite3");
     let mut history = History::START;
-    append(&mut *SqliteDatabase::open(&db)?.writer()?, &mut history, events)?;
+    append(&mut *SqliteDatabase::open(&db)?.writer(std::sync::Arc::default())?, &mut history, events)?;
     // Opened anew: the database that wrote holds the lock on its file.
     Ok(EventLog::open(SqliteDatabase::open(&db)?)?)
 }
@@ -157,7 +157,7 @@ fn append(store: &mut dyn EventStore, history: &mut History, events: u64) -> Res
 
 fn append_batch(directory: &Path, _: u32) -> Result<Once> {
     let database = SqliteDatabase::open(directory.join("log.sqlite3"))?;
-    let mut store = database.writer()?;
+    let mut store = database.writer(std::sync::Arc::default())?;
     let mut history = History::START;
     Ok(Box::new(move || {
         // The lock on the file lives as long as the database does.

@@ -75,7 +75,7 @@ impl Filled {
 
 fn fill(path: &Path, events: u64, accounts: u64, spread: Spread) -> Result<()> {
     let database = SqliteDatabase::open(path)?;
-    let mut store = database.writer()?;
+    let mut store = database.writer(std::sync::Arc::default())?;
     let mut writer = Writer {
         versions: vec![0; usize::try_from(accounts)?],
         pick: Pick::new(7),

@@ -4,16 +4,11 @@
 //! them one after another in one transaction, syncs once, and only then answers. The more callers
 //! there are, the more of them share a sync (group commit); a single caller waits for nobody.
 //!
-//! **Invariants:** no answer leaves before the sync, not even a refusal: it was decided on a state
-//! that the sync makes true. A command sees all earlier ones of its batch. When the commit
-//! fails, nobody's command counts, and everything in memory is forgotten.
-//!
-//! Read next: `log.rs`, where the events come out again.
+//! Read next: `queue.rs`, where commands wait, and `writer.rs`, which carries them out.
 
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -21,20 +16,15 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::kind::Kinds;
-use super::store::{EventStore, Fingerprint, Head, Receipt};
-use super::work::{Staged, Work};
-use crate::time::Timestamp;
-
-use super::{Aggregate, Error, EventLog, ExecuteError, RecordedEvent, chain};
+use super::queue::{Job, Queue, Shared, TypedCall, WriterState};
+use super::store::{Fingerprint, Receipt};
+use super::work::Work;
+use super::writer::{Writer, write};
+use super::{Aggregate, Error, EventLog, ExecuteError};
 
 /// Most commands that wait for the writer. At the slowest (one sync of 10 ms a batch) they are
 /// served within a second; more would only wait longer.
 pub const QUEUE_CAPACITY: usize = 4096;
-
-/// Most commands in one commit: bounds the memory of a transaction and how long its first command
-/// waits for its last.
-const MAX_BATCH: usize = 512;
 
 /// How long a caller waits for its answer. A disk that takes longer is stuck.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -112,99 +102,6 @@ pub struct Commit {
     pub sync: Duration,
 }
 
-/// How a command ended. `R` is the caller's word for a refusal by a rule.
-type Outcome<R> = Result<Execution, ExecuteError<R>>;
-
-/// How a command ended, as far as the writer knows. The writer does not know the type of refusals.
-enum Ending {
-    Executed(Execution),
-    /// The [`Call`] keeps the reason.
-    Refused,
-    KeyReused(String),
-    Failed(Error),
-}
-
-/// A command and its caller, without the type of the caller's refusals.
-trait Call: Send {
-    /// Runs the command, and returns the stream that its receipt names.
-    ///
-    /// # Errors
-    /// [`Ending::Failed`] when the storage failed under the command, else [`Ending::Refused`].
-    fn run(&mut self, work: &mut Work<'_>) -> Result<Uuid, Ending>;
-
-    /// Answers the caller.
-    fn answer(self: Box<Self>, ending: Ending);
-}
-
-struct TypedCall<R, F> {
-    /// Taken when it runs.
-    run: Option<F>,
-    refusal: Option<ExecuteError<R>>,
-    answer: SyncSender<Outcome<R>>,
-}
-
-impl<R: Send, F> Call for TypedCall<R, F>
-where
-    F: FnOnce(&mut Work<'_>) -> Result<Uuid, ExecuteError<R>> + Send,
-{
-    fn run(&mut self, work: &mut Work<'_>) -> Result<Uuid, Ending> {
-        let run = self.run.take().ok_or(Ending::Failed(Error::Panicked))?;
-        run(work).map_err(|error| match error {
-            ExecuteError::Failed(error @ Error::Storage(_)) => Ending::Failed(error),
-            refusal @ (ExecuteError::Rejected(_)
-            | ExecuteError::VersionMismatch { .. }
-            | ExecuteError::KeyReused { .. }
-            | ExecuteError::Failed(_)) => {
-                self.refusal = Some(refusal);
-                Ending::Refused
-            }
-        })
-    }
-
-    fn answer(self: Box<Self>, ending: Ending) {
-        let outcome = match ending {
-            Ending::Executed(execution) => Ok(execution),
-            Ending::Refused => Err(self.refusal.unwrap_or(ExecuteError::Failed(Error::Panicked))),
-            Ending::KeyReused(key) => Err(ExecuteError::KeyReused { key }),
-            Ending::Failed(error) => Err(ExecuteError::Failed(error)),
-        };
-        // A caller that has given up waiting is no error.
-        let _ = self.answer.send(outcome);
-    }
-}
-
-struct Job {
-    call: Box<dyn Call>,
-    context: Context,
-    answer_by: Instant,
-}
-
-struct Queue {
-    jobs: VecDeque<Job>,
-    writer: WriterState,
-    /// The last batch's, until one is recorded again.
-    last_failure: Option<Error>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum WriterState {
-    Busy,
-    Idle,
-    Stopping,
-}
-
-struct Shared {
-    queue: Mutex<Queue>,
-    work: Condvar,
-}
-
-impl Shared {
-    /// No code of an aggregate runs under this lock, so a poisoned one is still consistent.
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// Executes commands on aggregates of any kinds. Share it in an [`Arc`]; callers block.
 pub struct Executor {
     shared: Arc<Shared>,
@@ -222,14 +119,7 @@ impl Executor {
             queue: Mutex::new(Queue { jobs: VecDeque::new(), writer: WriterState::Busy, last_failure: None }),
             work: Condvar::new(),
         });
-        let writer = Writer {
-            store,
-            log,
-            cached_at: 0,
-            kinds: Kinds::default(),
-            connection: Connection::Trusted,
-            on_commit: Box::new(on_commit),
-        };
+        let writer = Writer::new(store, log, Box::new(on_commit));
         let thread = std::thread::Builder::new()
             .name("writer".into())
             .spawn({
@@ -344,195 +234,5 @@ impl Drop for Executor {
 impl std::fmt::Debug for Executor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Executor")
-    }
-}
-
-// ---------------------------------------------------------------------- on the writer thread
-
-struct Writer {
-    store: Box<dyn EventStore>,
-    log: Arc<EventLog>,
-    /// The position of the log for which the cached states are true.
-    cached_at: u64,
-    kinds: Kinds,
-    connection: Connection,
-    on_commit: Box<dyn Fn(&Commit) + Send>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Connection {
-    Trusted,
-    Failed,
-}
-
-/// The writer thread: batch after batch, until it is stopped and nothing waits any more.
-fn write(shared: &Shared, mut writer: Writer) {
-    while let Some(mut jobs) = next_batch(shared) {
-        let outcomes = writer.commit_all(&mut jobs);
-        shared.queue().last_failure = outcomes.as_ref().err().cloned();
-        match outcomes {
-            Ok(outcomes) => {
-                jobs.into_iter().zip(outcomes).for_each(|(job, outcome)| job.call.answer(outcome));
-            }
-            Err(error) => {
-                jobs.into_iter().for_each(|job| job.call.answer(Ending::Failed(error.clone())));
-            }
-        }
-    }
-}
-
-fn next_batch(shared: &Shared) -> Option<Vec<Job>> {
-    let mut queue = shared.queue();
-    while queue.jobs.is_empty() {
-        if queue.writer == WriterState::Stopping {
-            return None;
-        }
-        queue.writer = WriterState::Idle;
-        queue = shared.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
-    }
-    let count = queue.jobs.len().min(MAX_BATCH);
-    Some(queue.jobs.drain(..count).collect())
-}
-
-impl Writer {
-    /// Runs a batch in one transaction and makes it durable.
-    fn commit_all(&mut self, jobs: &mut [Job]) -> Result<Vec<Ending>, Error> {
-        let outcomes = self.recover_if_failed().and_then(|()| self.transaction(jobs));
-        if outcomes.is_err() {
-            self.kinds.clear();
-            self.connection = Connection::Failed;
-        }
-        outcomes
-    }
-
-    fn recover_if_failed(&mut self) -> Result<(), Error> {
-        if self.connection == Connection::Failed {
-            self.store.recover()?;
-            self.connection = Connection::Trusted;
-        }
-        Ok(())
-    }
-
-    fn transaction(&mut self, jobs: &mut [Job]) -> Result<Vec<Ending>, Error> {
-        let mut head = self.store.begin()?;
-        if head.position != self.cached_at {
-            // Somebody else has written: another tool, or another writer of a shared store.
-            self.kinds.clear();
-        }
-        let before = head.position;
-        let outcomes = jobs
-            .iter_mut()
-            .map(|job| {
-                if Instant::now() >= job.answer_by {
-                    // Its caller has gone; what nobody waits for is not begun.
-                    return Ok(Ending::Failed(Error::Overloaded));
-                }
-                self.run(&mut *job.call, &job.context, &mut head)
-            })
-            .collect::<Result<Vec<_>, Error>>()?;
-        let begun = Instant::now();
-        crash_point!("before-sync");
-        self.store.commit()?;
-        crash_point!("after-sync-before-receipt");
-        self.log.head().raise(head.position);
-        (self.on_commit)(&Commit {
-            commands: outcomes.len(),
-            events: head.position - before,
-            sync: begun.elapsed(),
-        });
-        self.cached_at = head.position;
-        Ok(outcomes)
-    }
-
-    /// Runs one command. An error ends the whole batch; an [`Ending`] is its caller's alone.
-    fn run(&mut self, call: &mut dyn Call, context: &Context, head: &mut Head) -> Result<Ending, Error> {
-        for IdempotencyKey { key, command } in &context.keys {
-            if let Some((first_command, receipt)) = self.store.receipt(key)? {
-                return Ok(if first_command == *command {
-                    Ending::Executed(Execution::Replayed(receipt))
-                } else {
-                    Ending::KeyReused(key.clone())
-                });
-            }
-        }
-        let mut work = Work::new(&mut *self.store, &mut self.kinds);
-        let ran = catch_unwind(AssertUnwindSafe(|| call.run(&mut work)));
-        let (staged, named) = work.into_parts();
-        match ran {
-            Ok(Ok(stream_id)) => {
-                for (IdempotencyKey { key, command }, receipt) in &named {
-                    self.store.keep_receipt(key, command, receipt)?;
-                }
-                let receipt = self.record(stream_id, &staged, context, head)?;
-                Ok(Ending::Executed(Execution::Recorded(receipt)))
-            }
-            // The storage failed under this command, so it fails under its neighbours too; a history
-            // that cannot be understood is one stream's own trouble.
-            Ok(Err(Ending::Failed(error))) => Err(error),
-            Ok(Err(refused)) => {
-                // Without staged events, the states are as they were loaded.
-                if staged.is_empty() {
-                    self.kinds.put_back();
-                } else {
-                    self.kinds.discard();
-                }
-                Ok(refused)
-            }
-            Err(_panic) => {
-                // What the command had loaded may be half changed: it is not put back into the cache.
-                self.kinds.discard();
-                Ok(Ending::Failed(Error::Panicked))
-            }
-        }
-    }
-
-    fn record(
-        &mut self,
-        stream_id: Uuid,
-        staged: &[Staged],
-        context: &Context,
-        head: &mut Head,
-    ) -> Result<Receipt, Error> {
-        self.append(staged, context, head)?;
-        crash_point!("between-events-and-key");
-        let version = self.kinds.touched_version(stream_id);
-        let receipt = Receipt { stream_id, version, position: head.position };
-        for IdempotencyKey { key, command } in &context.keys {
-            self.store.keep_receipt(key, command, &receipt)?;
-        }
-        self.kinds.keep(&mut *self.store)?;
-        Ok(receipt)
-    }
-
-    fn append(&mut self, staged: &[Staged], context: &Context, head: &mut Head) -> Result<(), Error> {
-        let metadata = serde_json::to_string(&context.metadata)
-            .map_err(|error| Error::Corrupt(format!("metadata cannot be written as JSON: {error}")))?;
-        // A clock that was set back must not take the log back with it.
-        let now = Timestamp::now().to_string();
-        if now > head.recorded_at {
-            head.recorded_at = now;
-        }
-        for Staged { stream_id, stream_type, version, event_type, schema_version, data } in staged {
-            let mut recorded = RecordedEvent {
-                position: head.position + 1,
-                event_id: Uuid::now_v7(),
-                stream_id: *stream_id,
-                stream_type,
-                version: *version,
-                event_type,
-                schema_version: *schema_version,
-                data,
-                metadata: &metadata,
-                recorded_at: &head.recorded_at,
-                hash: head.hash,
-            };
-            recorded.hash = chain(&head.hash, &recorded);
-            self.store.append(&recorded)?;
-            self.kinds.evict_from_others(*stream_id, stream_type);
-            head.position = recorded.position;
-            head.hash = recorded.hash;
-            crash_point!("between-two-events");
-        }
-        Ok(())
     }
 }

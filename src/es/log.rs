@@ -8,21 +8,27 @@
 //! Read next: `projector.rs`, which follows a log.
 
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::log_upkeep::{LogBytes, LogUpkeep};
 use super::store::{Database, EventReader, EventStore};
 use super::{Error, Page, RecordedEvent};
+use crate::time::Timestamp;
 use crate::watch::Watch;
 
 /// Most events on one page.
 pub const MAX_PAGE_EVENTS: u32 = 10_000;
 
-/// A page ends after the event that fills it to this size, so that no request can make the service
-/// hold more than this for it.
-const MAX_PAGE_BYTES: usize = 8 << 20;
+/// Bytes after which a page ends with the event at hand: what a projector takes in one go, and no more
+/// than a service can hold for each of many clients.
+const MAX_PAGE_BYTES: usize = 1 << 20;
+
+/// How long a reader waits for its turn. Thousands of pages are read in that time.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Most idle connections that are kept for the next reader.
 const IDLE_READERS: usize = 32;
@@ -31,7 +37,10 @@ const IDLE_READERS: usize = 32;
 pub struct EventLog {
     database: Box<dyn Database>,
     idle_readers: Mutex<Vec<Box<dyn EventReader>>>,
+    upkeep: Arc<LogUpkeep>,
     head: Watch,
+    /// The time of the last event, in microseconds of the clock; 0 before the first.
+    last_event_micros: AtomicI64,
 }
 
 impl EventLog {
@@ -40,11 +49,19 @@ impl EventLog {
     /// # Errors
     /// When the storage fails.
     pub fn open(database: impl Database + 'static) -> Result<Arc<Self>, Error> {
-        let head = database.reader()?.head()?;
+        let mut reader = database.reader()?;
+        let (head, last) = (reader.head()?, AtomicI64::new(0));
+        reader.read(head.saturating_sub(1), 1, &mut |event| {
+            last.store(micros(event.recorded_at), Ordering::Relaxed);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        drop(reader);
         Ok(Arc::new(Self {
             database: Box::new(database),
             idle_readers: Mutex::new(Vec::new()),
+            upkeep: Arc::default(),
             head: Watch::at(head),
+            last_event_micros: last,
         }))
     }
 
@@ -66,8 +83,30 @@ impl EventLog {
         self.database.check()
     }
 
+    /// Notes the time of the last event of a commit.
+    pub(super) fn note_time(&self, recorded_at: &str) {
+        self.last_event_micros.store(micros(recorded_at), Ordering::Relaxed);
+    }
+
+    /// How far the time of the last event is ahead of the clock. Times never fall along the log, so every
+    /// event gets that time until the clock has come to it.
+    pub fn ahead_of_clock(&self) -> Duration {
+        let ahead = self.last_event_micros.load(Ordering::Relaxed) - Timestamp::now().as_micros();
+        Duration::from_micros(u64::try_from(ahead).unwrap_or(0))
+    }
+
+    /// How its upkeep goes.
+    pub fn upkeep(&self) -> &LogUpkeep {
+        &self.upkeep
+    }
+
+    /// How large its files are.
+    pub fn bytes(&self) -> LogBytes {
+        self.database.bytes()
+    }
+
     pub(super) fn writer(&self) -> Result<Box<dyn EventStore>, Error> {
-        self.database.writer()
+        self.database.writer(Arc::clone(&self.upkeep))
     }
 
     /// The page of the log after a position: at most `limit` events (1 to [`MAX_PAGE_EVENTS`]), at least
@@ -122,11 +161,12 @@ impl EventLog {
         Ok(Page { json })
     }
 
-    /// Reads with a connection of its own. After an error the connection is not used again.
+    /// Reads with a connection of its own, in its turn. After an error the connection is not used again.
     ///
     /// # Errors
-    /// When the storage fails, or what `read` returns.
+    /// [`Error::Overloaded`] when no turn comes in time; when the storage fails, or what `read` returns.
     pub fn read<T>(&self, read: impl FnOnce(&mut dyn EventReader) -> Result<T, Error>) -> Result<T, Error> {
+        let _pass = self.upkeep.readers.enter(PATIENCE).ok_or(Error::Overloaded)?;
         let idle = self.idle().pop();
         let mut reader = match idle {
             Some(reader) => reader,
@@ -143,6 +183,11 @@ impl EventLog {
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Box<dyn EventReader>>> {
         self.idle_readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The time in microseconds; 0 for a text that is not a time, which a verification of the log reports.
+fn micros(recorded_at: &str) -> i64 {
+    recorded_at.parse().map_or(0, |time: Timestamp| time.as_micros())
 }
 
 impl std::fmt::Debug for EventLog {

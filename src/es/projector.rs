@@ -23,6 +23,7 @@
 mod head;
 mod proof;
 mod rebuild;
+mod reserve;
 #[cfg(test)]
 pub(super) mod tests;
 
@@ -44,6 +45,7 @@ use super::projection_page::{CheckedPage, follows};
 use super::projection_status::Fill;
 use super::projection_status::{ProjectionStatus, Published};
 use super::projection_store::{self as store, Checkpoint, Form, OpenError};
+use reserve::Reserve;
 
 /// What to do about a feed that does not continue what was read.
 const REMEDY: &str = "Start the right event store, or delete this database to follow the one that is there";
@@ -66,6 +68,8 @@ pub struct Projector {
     memory: Footprint,
     /// Rebuilds that were given up and whose tables could not be dropped yet.
     leftover: Vec<Definition>,
+    /// There while something is rebuilt, unless the disk had no space for it.
+    reserve: Option<Reserve>,
     pub(super) published: Arc<Published>,
     /// How long it rests after a page of a fast stream while nobody asks.
     pub(super) rest: Duration,
@@ -152,6 +156,8 @@ impl Projector {
         }
         let published = Published::new(statuses.into_iter());
         next.iter().for_each(|build| published.rebuild_begins(build.index, build.checkpoint.position));
+        // An interrupted rebuild goes on without it on a full disk, as far as it comes.
+        let reserve = if next.is_empty() { None } else { Reserve::beside(&file).ok() };
         Ok(Self {
             log_id: store::log_id(&db)?,
             db,
@@ -163,6 +169,7 @@ impl Projector {
             open_pages: 0,
             memory: Footprint::Small,
             leftover: Vec::new(),
+            reserve,
             published: Arc::new(published),
             rest: Duration::ZERO,
             notice: Box::new(|_| {}),
@@ -320,11 +327,16 @@ impl Projector {
         if self.is_open() {
             self.try_commit().or_else(|failure| self.roll_back(failure))?;
             self.goes_well();
+            if !self.next.is_empty()
+                && let Err(error) = self.set_space_aside()
+            {
+                self.give_up_rebuilds(&format!("{}: {error}", rebuild::NO_SPACE))?;
+            }
         }
         self.drop_leftovers()?;
         self.publish()?;
         self.stop_the_poisoned()?;
-        Ok(self.swap_what_is_complete()?)
+        self.swap_what_is_complete()
     }
 
     /// Nothing is committed to a file that has lost its name: queries would never see it.

@@ -21,6 +21,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
 use super::database_file::{Access, DatabaseFile};
+use super::log_upkeep::{LogBytes, LogUpkeep};
 use super::sqlite_checkpoint::{Checkpointer, LONGEST_WAL};
 use super::sqlite_file::{self, BUSY_TIMEOUT, WriterLock};
 use super::store::{Database, EventReader, EventStore, Fingerprint, Head, Receipt, Snapshot, Visitor};
@@ -64,20 +65,25 @@ impl Database for SqliteDatabase {
         self.log_id
     }
 
-    fn writer(&self) -> Result<Box<dyn EventStore>, Error> {
+    fn writer(&self, upkeep: Arc<LogUpkeep>) -> Result<Box<dyn EventStore>, Error> {
         let lock = WriterLock::take(&self.file, self.log_id)?;
         let connection = connect(&self.file, Access::Write)?;
         // A first read, with which SQLite opens the write-ahead log.
         connection.query_row("SELECT head FROM log", [], |_| Ok(()))?;
         self.file.watch();
-        let checkpointer = Checkpointer::start(connect(&self.file, Access::Write)?)?;
+        let checkpointer = connect(&self.file, Access::Write)?;
+        let checkpointer = Checkpointer::start(checkpointer, Arc::clone(&self.file), Arc::clone(&upkeep))?;
         let file = Arc::clone(&self.file);
-        Ok(Box::new(SqliteStore { connection, appended: 0, checkpointer, _lock: lock, file }))
+        Ok(Box::new(SqliteStore { connection, appended: 0, checkpointer, _lock: lock, file, upkeep }))
     }
 
     fn reader(&self) -> Result<Box<dyn EventReader>, Error> {
         let connection = connect(&self.file, Access::Read)?;
         Ok(Box::new(SqliteReader { connection, file: Arc::clone(&self.file) }))
+    }
+
+    fn bytes(&self) -> LogBytes {
+        self.file.bytes()
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -118,6 +124,7 @@ struct SqliteStore {
     /// Events in the transaction that is open.
     appended: usize,
     checkpointer: Checkpointer,
+    upkeep: Arc<LogUpkeep>,
     // Dropped in this order: the descriptor of the file goes after SQLite's.
     _lock: WriterLock,
     file: Arc<DatabaseFile>,
@@ -246,10 +253,11 @@ impl EventStore for SqliteStore {
         // Dropping the old connection gives up its transaction.
         self.connection = connect(&self.file, Access::Write).inspect_err(|_| self.save())?;
         // On a full disk, the write-ahead log may be used from its beginning again once it is moved into
-        // the database. It keeps its size: what it gave back, somebody else might take. A reader may
+        // the database. It keeps its size: what it gave back, another program might take. A reader may
         // be in the way; then the next call tries again.
         self.connection.busy_timeout(Duration::ZERO)?;
-        let _ = self.connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()));
+        let restarted = self.connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()));
+        self.upkeep.checkpointed(restarted.map_err(|error| error.to_string()));
         self.connection.busy_timeout(BUSY_TIMEOUT)?;
         self.probe()
     }

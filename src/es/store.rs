@@ -6,10 +6,12 @@
 //! Read next: `sqlite.rs`, then `executor.rs`, the writer's only caller.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::log_upkeep::{LogBytes, LogUpkeep};
 use super::{Error, Hash, RecordedEvent};
 
 /// The end of the log: what the next event continues.
@@ -152,11 +154,17 @@ pub trait Database: Send + Sync {
     /// The identity of the log, made once with the database.
     fn log_id(&self) -> Uuid;
 
-    /// Opens the writer's connection.
+    /// Opens the writer's connection. Its upkeep may close the readers' gate for a moment, and reports
+    /// what fails.
     ///
     /// # Errors
     /// When another writer has the database, or the storage fails.
-    fn writer(&self) -> Result<Box<dyn EventStore>, Error>;
+    fn writer(&self, upkeep: Arc<LogUpkeep>) -> Result<Box<dyn EventStore>, Error>;
+
+    /// How large the files of the log are; zero for a database that has no files here.
+    fn bytes(&self) -> LogBytes {
+        LogBytes::default()
+    }
 
     /// Opens one more reader.
     ///

@@ -10,7 +10,7 @@ use std::time::Instant;
 use super::body;
 use super::encode::{self, Content, Date, Delivery};
 use super::head::{self, Expectation, Framing, Head, Persistence};
-use super::server::{Service, call};
+use super::server::{Service, call, within_budget};
 use super::slot::{Phase, Slot};
 use super::wire::{Failure, KEPT_WHEN_IDLE, Wire};
 use super::{Method, Options, Problem, Request, Response};
@@ -127,6 +127,7 @@ impl<'a> Connection<'a> {
             return Next::End;
         }
         let response = encode::checked(call(self.service, &self.request, &self.options.connections));
+        let (response, _share) = within_budget(response, &self.options.answers);
         let stopping = self.stopping.load(Ordering::SeqCst);
         let persistence = if stopping { Persistence::Close } else { head.persistence };
         let now = Instant::now();

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
+use super::budget::{Budget, Share};
 use super::{Problem, Request, Response, blocking, problems};
 
 /// Connections that the system opens before we come to accept them; Linux takes no more than
@@ -93,8 +94,11 @@ pub struct Options {
     pub head_timeout: Duration,
     /// For the whole body after its head. Default 10 s, as for the head.
     pub body_timeout: Duration,
-    /// For a whole response. Default 30 s: a feed page of some megabytes over a slow line.
+    /// Without a byte of a response taken by the client. Default 10 s: longer than any network hiccup that
+    /// TCP repairs. A client that takes something gets the whole response, see `wire.rs`.
     pub write_timeout: Duration,
+    /// The bytes of large answers that are held at once.
+    pub answers: Arc<Budget>,
     /// How long a connection may stay silent between requests. Default 75 s: longer than
     /// [`super::MAX_WAIT_SECONDS`] and than the pools of common clients and proxies keep theirs,
     /// so that it is the client who closes and no request crosses with our close.
@@ -115,7 +119,8 @@ impl Default for Options {
             max_body_bytes: 64 * 1024,
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(10),
-            write_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(10),
+            answers: Arc::default(),
             idle_timeout: Duration::from_secs(75),
             stop_timeout: Duration::from_secs(10),
             connections: Arc::default(),
@@ -233,6 +238,20 @@ pub(super) fn call(service: &Service, request: &Request, connections: &Connectio
         log::error!("{method} {path}: the handler panicked: {}", panic_text(&*panic));
         Problem::new(&problems::INTERNAL_ERROR, "the handler failed; see the log").into()
     })
+}
+
+/// The response with its share of the budget for answers. When that is spent, a refusal takes the
+/// response's place, which is small.
+pub(super) fn within_budget(response: Response, answers: &Budget) -> (Response, Option<Share<'_>>) {
+    match answers.take(response.body.len()) {
+        Some(share) => (response, Some(share)),
+        None => {
+            drop(response);
+            let detail = "too many large answers are on their way to clients; ask for less, or later";
+            let problem = Problem::new(&problems::OVERLOADED, detail).with_header("Retry-After", "1");
+            (problem.into(), None)
+        }
+    }
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use super::encode::{self, Content, Date, Delivery};
 use super::head::{self, Persistence, Target};
-use super::server::{Service, call};
+use super::server::{Service, call, within_budget};
 use super::{Method, Options, Problem, Request, Response};
 
 /// How often a stop looks whether all threads have ended: tiny_http cannot be waited for.
@@ -104,7 +104,8 @@ impl Crew {
             Err(problem) => (problem.into(), Content::Body),
         };
         let delivery = Delivery { content, persistence: persistence(&raw) };
-        write(raw, &encode::checked(response), delivery)
+        let (response, _share) = within_budget(encode::checked(response), &self.options.answers);
+        write(raw, &response, delivery)
     }
 
     fn receive(&self, raw: &mut tiny_http::Request) -> Result<Request, Problem> {

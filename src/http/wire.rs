@@ -1,7 +1,7 @@
 //! One socket with its input buffer and its deadlines.
 //!
-//! **Invariant:** the socket's own timeouts are those of a quiet connection (idle to read, the
-//! whole response to write) whenever a request starts. A request that arrives in one piece and a
+//! **Invariant:** the socket's own timeouts are those of a quiet connection (idle to read, no progress to
+//! write) whenever a request starts. A request that arrives in one piece and a
 //! response that leaves in one therefore cost one system call each; only a slow peer costs more,
 //! because each further wait gets what is left of the deadline.
 
@@ -21,6 +21,12 @@ pub(super) const KEPT_WHEN_IDLE: usize = 8 * 1024;
 /// socket closed with bytes unread, the client would get a reset in place of the answer.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 1024 * 1024;
+
+/// Bytes a second that a client must take on average, once an answer is under way for longer than
+/// [`GRACE`]. Slower lines exist, but a client that takes one byte a minute would hold a thread and an
+/// answer for weeks; at this rate the largest answer takes half an hour.
+const MIN_RATE: u64 = 4 * 1024;
+const GRACE: Duration = Duration::from_secs(30);
 
 /// Why there is no request.
 #[derive(Debug)]
@@ -46,7 +52,6 @@ pub(super) struct Wire<'a> {
     start: usize,
     end: usize,
     read_timeout: Timeout,
-    write_timeout: Timeout,
 }
 
 /// What a timeout of the socket is set to.
@@ -63,9 +68,9 @@ impl<'a> Wire<'a> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(options.idle_timeout))?;
         stream.set_write_timeout(Some(options.write_timeout))?;
-        let (read_timeout, write_timeout) = (Timeout::Quiet, Timeout::Quiet);
+        let read_timeout = Timeout::Quiet;
         let buffer = vec![0; SMALL_BUFFER];
-        Ok(Self { stream, options, buffer, start: 0, end: 0, read_timeout, write_timeout })
+        Ok(Self { stream, options, buffer, start: 0, end: 0, read_timeout })
     }
 
     /// What was received and not consumed yet.
@@ -121,12 +126,16 @@ impl<'a> Wire<'a> {
 
     /// Sends a whole response, `head` then `body`, in one system call where the peer takes it.
     ///
+    /// The deadline is one of progress: the system waits in each call until the peer has taken something,
+    /// for [`Options::write_timeout`] at most. A slow line gets the whole answer however long that is.
+    ///
     /// # Errors
-    /// When the peer is gone or did not take it all within the write timeout: the connection is
-    /// of no more use.
+    /// When the peer is gone, takes nothing for the write timeout, or takes less than [`MIN_RATE`] for
+    /// longer than [`GRACE`]: the connection is of no more use.
     pub(super) fn send(&mut self, head: &[u8], body: &[u8], now: Instant) -> io::Result<()> {
         let mut parts = [IoSlice::new(head), IoSlice::new(body)];
         let mut parts = if body.is_empty() { &mut parts[..1] } else { &mut parts[..] };
+        let mut taken = 0;
         loop {
             let sent = retry(|| match &*parts {
                 [head] => (&mut &*self.stream).write(head),
@@ -137,20 +146,14 @@ impl<'a> Wire<'a> {
             }
             IoSlice::advance_slices(&mut parts, sent);
             if parts.is_empty() {
-                return self.after_send();
+                return Ok(());
             }
-            let left = time_left(now + self.options.write_timeout)?;
-            self.write_timeout = Timeout::RestOfDeadline;
-            self.stream.set_write_timeout(Some(left))?;
+            taken += sent as u64;
+            let beyond_grace = now.elapsed().saturating_sub(GRACE);
+            if taken < beyond_grace.as_secs() * MIN_RATE {
+                return Err(ErrorKind::TimedOut.into());
+            }
         }
-    }
-
-    fn after_send(&mut self) -> io::Result<()> {
-        if self.write_timeout == Timeout::Quiet {
-            return Ok(());
-        }
-        self.write_timeout = Timeout::Quiet;
-        self.stream.set_write_timeout(Some(self.options.write_timeout))
     }
 
     /// Says that nothing more will be sent, and listens for a while, so that the client can read

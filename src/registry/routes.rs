@@ -94,6 +94,7 @@ fn one_service(
     }
     let name = service_name(params)?;
     registry.wait_as_asked(request)?;
+    let _turn = registry.turn()?;
     let (index, instances) =
         registry.with_leases(|leases, now| (leases.index(now), leases.instances(name, now)));
     Ok(Response::json(200, &Answer { name, index, instances: shown(&instances) }))
@@ -106,6 +107,7 @@ fn all_services(registry: &Arc<Registry>, request: &Request, _: &Params<'_>) -> 
         services: BTreeMap<&'a str, Vec<&'a Instance>>,
     }
     registry.wait_as_asked(request)?;
+    let _turn = registry.turn()?;
     let (index, services) = registry.with_leases(|leases, now| (leases.index(now), leases.services(now)));
     let services = services.iter().map(|(name, instances)| (name.as_ref(), shown(instances))).collect();
     Ok(Response::json(200, &Answer { index, services }))

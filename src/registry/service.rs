@@ -11,7 +11,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::leases::{Leases, Limits};
-use crate::http::{LongPolls, Problem, Query, Request};
+use crate::gate::{Gate, Pass};
+use crate::http::{LongPolls, Problem, Query, Request, problems};
 use crate::time::Timestamp;
 use crate::watch::Watch;
 use uuid::Uuid;
@@ -40,6 +41,9 @@ fn first_index(now: Timestamp) -> u64 {
 
 /// How many heartbeats fit into one TTL, where nothing else was asked for.
 const HEARTBEATS_PER_TTL: u32 = 3;
+
+/// How long a look-up waits for its turn. Hundreds of the largest lists are written in that time.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a registry can be told.
 #[derive(Clone, Debug)]
@@ -77,6 +81,8 @@ pub struct Registry {
     index: Watch,
     polls: LongPolls,
     started: Instant,
+    /// Bounds how many lists are written at once: the list of a full registry has megabytes.
+    lists: Gate,
 }
 
 /// The state of a registry in numbers, for its metrics.
@@ -105,6 +111,7 @@ impl Registry {
             index: Watch::at(first_index),
             polls: LongPolls::new(max_waits),
             started: Instant::now(),
+            lists: Gate::for_computing(),
         }
     }
 
@@ -116,6 +123,18 @@ impl Registry {
     /// How often instances are told to send a heartbeat.
     pub fn heartbeat_interval(&self) -> Duration {
         self.heartbeat_interval
+    }
+
+    /// Waits for the turn to write a list.
+    ///
+    /// # Errors
+    /// 503 `overloaded` when no turn comes in time.
+    pub(super) fn turn(&self) -> Result<Pass<'_>, Problem> {
+        let busy = || {
+            let problem = Problem::new(&problems::OVERLOADED, "too many lists are asked for at once");
+            problem.with_header("Retry-After", "1")
+        };
+        self.lists.enter(PATIENCE).ok_or_else(busy)
     }
 
     /// Until every live service has sent a heartbeat, one TTL after the start; none from then on.

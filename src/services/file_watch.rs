@@ -43,8 +43,8 @@ fn watch(stopped: &Receiver<()>, check: impl Fn() -> Result<(), String>) {
     let mut is_displaced = false;
     while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(PAUSE) {
         match check() {
-            Err(what) if !is_displaced => log::error!("the database is not in its place: {what}"),
-            Ok(()) if is_displaced => log::info!("the database is in its place again"),
+            Err(what) if !is_displaced => log::error!("the database needs attention: {what}"),
+            Ok(()) if is_displaced => log::info!("the database is in order again"),
             Ok(()) | Err(_) => continue,
         }
         is_displaced = !is_displaced;

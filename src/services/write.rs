@@ -43,13 +43,14 @@ impl WriteService {
         write_side::name_past_transfers(&bank, &log).map_err(failed)?;
         is_serving.store(true, Ordering::Relaxed);
         let watched = Arc::clone(&log);
-        let file_watch = FileWatch::start(move || watched.check().map_err(|error| error.to_string()))?;
+        let file_watch = FileWatch::start(move || check_log(&watched))?;
         let standing = Arc::new(Standing::new(Arc::clone(&log), &db, config.copies)?);
         let side = WriteSide::new(bank, Arc::clone(&log), LongPolls::new(LongPolls::DEFAULT_MAX));
         let side = side.with_standing(Arc::clone(&standing));
         let served =
             serve(listener, &config.service, side, write_side::ROUTES, &about::WRITE, Arc::clone(&metrics))?;
         show_waiting(&metrics, &served.router);
+        show_upkeep(&metrics, &log);
         let writer = Writer::at(advertised("write", &config.service, &served.server), standing);
         let registration = Registration::start(config.registries.clone(), writer, config.heartbeat_interval)?;
         Ok(Self { registration, log, served, _file_watch: file_watch })
@@ -77,6 +78,39 @@ fn show_waiting(metrics: &metrics::Registry, router: &Arc<Router<WriteSide>>) {
     let side = Arc::clone(router);
     let readers = move || side.state().waiting_readers() as f64;
     metrics.computed_gauge("tally_http_waiting_requests", WAITING, &[], readers);
+}
+
+/// Shows how large the files of the log are, and whether they are kept in order.
+fn show_upkeep(metrics: &metrics::Registry, log: &Arc<EventLog>) {
+    let gauge = |name, help, value: fn(&EventLog) -> f64| {
+        let log = Arc::clone(log);
+        metrics.computed_gauge(name, help, &[], move || value(&log));
+    };
+    gauge("tally_log_database_bytes", "Size of the database file of the log.", |log| {
+        log.bytes().database as f64
+    });
+    gauge("tally_log_wal_bytes", "Size of the write-ahead log of the log's database.", |log| {
+        log.bytes().write_ahead_log as f64
+    });
+    gauge("tally_log_checkpoint_failures_info", "Checkpoints that have failed since the start.", |log| {
+        log.upkeep().failures() as f64
+    });
+    gauge(
+        "tally_log_ahead_of_clock_seconds",
+        "How far the last event's time is ahead of the clock.",
+        |log| log.ahead_of_clock().as_secs_f64(),
+    );
+}
+
+/// What the log lacks, for `/health` and for the operator's log.
+fn check_log(log: &EventLog) -> Result<(), String> {
+    log.check().map_err(|error| error.to_string())?;
+    match log.upkeep().failure() {
+        None => Ok(()),
+        Some(error) => Err(format!(
+            "the write-ahead log cannot be moved into the database and grows: {error}; see to the disk"
+        )),
+    }
 }
 
 /// Counts commits only while `is_serving`.

@@ -13,11 +13,15 @@ use super::precondition::Precondition;
 use super::problems::{self, UNHEALTHY};
 use super::standing::Standing;
 use crate::es::{Error, EventLog, Execution, Executor, MAX_PAGE_EVENTS, Page};
+use crate::gate::{Gate, Pass};
 use crate::http::{self, Fields, LongPolls, Method, Params, Problem, Query, Request, Response, Route};
 
 const DEFAULT_LIMIT: u32 = 1000;
 /// Positions and versions stay exact in any JSON reader, like amounts.
 const MAX_POSITION: u64 = (1 << 53) - 1;
+
+/// How long a request waits for its turn to build a page. Thousands of pages are built in that time.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The state of the service.
 #[derive(Debug)]
@@ -25,6 +29,8 @@ pub struct WriteSide {
     bank: Executor,
     log: Arc<EventLog>,
     long_polls: LongPolls,
+    /// Bounds how many pages are built at once, also in the form of CloudEvents.
+    pages: Gate,
     /// None for a service that never registers.
     standing: Option<Arc<Standing>>,
 }
@@ -32,12 +38,18 @@ pub struct WriteSide {
 impl WriteSide {
     /// The service on that log.
     pub fn new(bank: Executor, log: Arc<EventLog>, long_polls: LongPolls) -> Self {
-        Self { bank, log, long_polls, standing: None }
+        Self { bank, log, long_polls, pages: Gate::for_computing(), standing: None }
     }
 
     /// The same service, which shows on `/health` whether it is registered as the writer of its log.
     pub fn with_standing(self, standing: Arc<Standing>) -> Self {
         Self { standing: Some(standing), ..self }
+    }
+
+    /// Waits for the turn to build a page.
+    fn turn(&self) -> Result<Pass<'_>, Problem> {
+        let busy = || problems::of_error(&Error::Overloaded);
+        self.pages.enter(PATIENCE).ok_or_else(busy)
     }
 
     /// Commands that wait for the writer now.
@@ -149,8 +161,12 @@ fn events(service: &WriteSide, request: &Request, _: &Params<'_>) -> Result<Resp
     // Only a request that really has to wait takes one of the places for waiting.
     let must_wait = !wait.is_zero() && service.log.head().value() <= after;
     let permit = must_wait.then(|| service.long_polls.enter()).transpose()?;
-    let page = service.log.page(after, limit, wait).map_err(|error| problems::of_error(&error))?;
+    if must_wait {
+        service.log.head().wait_for(after.saturating_add(1), wait);
+    }
     drop(permit);
+    let _turn = service.turn()?;
+    let page = service.log.page(after, limit, Duration::ZERO).map_err(|error| problems::of_error(&error))?;
     page_response(request, page)
 }
 
@@ -158,7 +174,9 @@ fn stream_events(service: &WriteSide, request: &Request, params: &Params<'_>) ->
     let stream_id = params.uuid(0)?;
     let query = Query::of(request, &["after", "limit"])?;
     let after = query.whole_number("after", 0..=MAX_POSITION)?.unwrap_or(0);
-    let page = service.log.stream_page(stream_id, after, limit(&query)?);
+    let limit = limit(&query)?;
+    let _turn = service.turn()?;
+    let page = service.log.stream_page(stream_id, after, limit);
     match page.map_err(|error| problems::of_error(&error))? {
         None => Err(Problem::new(&http::problems::NOT_FOUND, format!("there is no stream {stream_id}"))),
         Some(page) => page_response(request, page),

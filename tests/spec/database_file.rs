@@ -62,7 +62,7 @@ fn a_file_that_was_removed_is_noticed_before_a_receipt_is_sent() {
     assert_takes_nothing(&bank, &account, "was removed or renamed");
     assert_eq!(bank.client.get("/events").expect(503).problem(), "storage-failed");
     assert!(!bank.directory().join(LOG).exists(), "nothing is made in its place");
-    assert_eq!(bank.process.stderr().matches("not in its place").count(), 1, "{}", bank.process.stderr());
+    assert_eq!(bank.process.stderr().matches("needs attention").count(), 1, "{}", bank.process.stderr());
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn a_file_that_was_renamed_takes_nothing_until_it_is_back_and_loses_nothing() {
         wait_until("commands are taken again", || bank.deposit(&account, 1).status == 200);
         bank.client.get("/health").expect(200);
     }
-    bank.process.wait_for_log("is in its place again");
+    bank.process.wait_for_log("is in order again");
     let events = bank.events();
     let bank = bank.after_a_crash();
     assert_eq!(bank.events(), events);

@@ -216,8 +216,8 @@ fn refuses_resumes_and_loses_nothing(command: &[&str]) {
     let mut saver = Saver::of(process.client());
     saver.until_refused();
     while saver.receipts.len() < 30 {
-        saver.deposit();
-        assert!(saver.sent < MANY, "service does not resume");
+        let reply = saver.deposit();
+        assert!(saver.sent < MANY, "service does not resume under {command:?}: {reply:?}");
     }
     saver.check(&process.client());
     process.kill();
@@ -260,6 +260,39 @@ fn a_crash_after_a_failed_sync_leaves_the_command_recorded_once_or_not_at_all() 
     assert_eq!(saver.deposit().status, 200);
     saver.check(&process.client());
     assert_sound(&directory);
+}
+
+#[test]
+fn a_command_whose_failure_is_certain_is_absent_after_a_crash_too() {
+    for inject in ["inject=fsync,fdatasync:error=EIO:when=10", "inject=fsync,fdatasync:error=EIO:when=8+3"] {
+        let command = failing(inject, SYNC);
+        if !is_possible(&command) {
+            return;
+        }
+        let directory = created();
+        let process = write_service(&directory).under(&command).start();
+        let account = Saver::of(process.client()).account;
+        let mut certainly_absent = Vec::new();
+        for number in 0..MANY {
+            let key = format!("deposit-{number}");
+            let path = format!("/accounts/{account}/deposit");
+            let sent = [("Idempotency-Key", &*key)];
+            let reply = process.client().post_with(&path, &sent, &json!({"amount": 1}));
+            if reply.status == 503 {
+                certainly_absent.extend((reply.problem() == "storage-failed").then_some(key));
+                // Killed before another command could write over what the failed one left.
+                break;
+            }
+        }
+        assert_eq!(certainly_absent.len(), 1, "the sync failed, and the log was asked");
+        process.kill();
+        let process = write_service(&directory).start();
+        let page = process.client().get("/events?limit=10000").expect(200);
+        for key in &certainly_absent {
+            assert!(!page.text().contains(&format!("\"{key}\"")), "{key} was recorded after {inject}");
+        }
+        assert_sound(&directory);
+    }
 }
 
 #[test]

@@ -79,7 +79,7 @@ fn collect(read: impl FnOnce(&mut tally::es::Visitor<'_>) -> Result<(), Error>) 
 }
 
 fn appended_events_come_back_unchanged_and_in_order(database: &dyn Database) {
-    let mut store = database.writer().unwrap();
+    let mut store = database.writer(std::sync::Arc::default()).unwrap();
     let data = r#"{"text":"é \" ☕","n":1.50}"#;
     append(&mut *store, &[(STREAM, 1, data), (OTHER, 1, "{}")]);
     append(&mut *store, &[(STREAM, 2, "{}")]);
@@ -106,7 +106,7 @@ fn appended_events_come_back_unchanged_and_in_order(database: &dyn Database) {
 }
 
 fn events_that_are_not_next_are_refused(database: &dyn Database) {
-    let mut store = database.writer().unwrap();
+    let mut store = database.writer(std::sync::Arc::default()).unwrap();
     append(&mut *store, &[(STREAM, 1, "{}"), (STREAM, 2, "{}")]);
     for (position, version) in [(2, 3), (4, 3), (0, 3), (3, 2), (3, 1), (3, 4), (3, 0)] {
         store.begin().unwrap();
@@ -118,7 +118,7 @@ fn events_that_are_not_next_are_refused(database: &dyn Database) {
 }
 
 fn nothing_of_a_transaction_that_was_given_up_remains(database: &dyn Database) {
-    let mut store = database.writer().unwrap();
+    let mut store = database.writer(std::sync::Arc::default()).unwrap();
     let head = store.begin().unwrap();
     store.append(&event(1, STREAM, 1, "{}", &head.hash)).unwrap();
     assert_eq!(database.reader().unwrap().head().unwrap(), 0, "nobody sees what is not committed");
@@ -129,7 +129,7 @@ fn nothing_of_a_transaction_that_was_given_up_remains(database: &dyn Database) {
 }
 
 fn receipts_and_snapshots_are_kept(database: &dyn Database) {
-    let mut store = database.writer().unwrap();
+    let mut store = database.writer(std::sync::Arc::default()).unwrap();
     let receipt = Receipt { stream_id: STREAM, version: 3, position: 42 };
     let snapshot = |version| Snapshot { version, shape: "v1".into(), state: "{}".into() };
     store.begin().unwrap();
@@ -156,7 +156,7 @@ fn stranger() -> (Directory, Connection) {
     let directory = Directory::fresh();
     let path = directory.join("write_db.sqlite3");
     let database = SqliteDatabase::open(&path).unwrap();
-    let mut store = database.writer().unwrap();
+    let mut store = database.writer(std::sync::Arc::default()).unwrap();
     append(&mut *store, &[(STREAM, 1, "{}"), (STREAM, 2, "{}"), (OTHER, 1, "{}")]);
     store.begin().unwrap();
     let receipt = Receipt { stream_id: STREAM, version: 1, position: 1 };
@@ -220,7 +220,7 @@ fn what_is_committed_moves_into_the_database_beside_the_writer() {
     let directory = Directory::fresh();
     let path = directory.join("write_db.sqlite3");
     let database = SqliteDatabase::open(&path).unwrap();
-    let mut store = database.writer().unwrap();
+    let mut store = database.writer(std::sync::Arc::default()).unwrap();
     let bytes = || std::fs::metadata(&path).unwrap().len();
     let before = bytes();
     // More pages than a checkpoint waits for, and far fewer than the writer would copy itself.
@@ -267,14 +267,14 @@ fn a_log_has_one_writer() {
     let directory = Directory::fresh();
     let path = directory.join("write_db.sqlite3");
     let first = SqliteDatabase::open(&path).unwrap();
-    let writer = first.writer().unwrap();
+    let writer = first.writer(std::sync::Arc::default()).unwrap();
     let second = SqliteDatabase::open(&path).unwrap();
-    let Err(Error::Unusable(what)) = second.writer() else { panic!("two writers") };
+    let Err(Error::Unusable(what)) = second.writer(std::sync::Arc::default()) else { panic!("two writers") };
     assert!(what.contains("another process"), "{what}");
     drop(first);
-    assert!(second.writer().is_err(), "the writer has the log as long as it lives");
+    assert!(second.writer(std::sync::Arc::default()).is_err(), "the writer has the log as long as it lives");
     drop(writer);
-    second.writer().expect("the first has gone");
+    second.writer(std::sync::Arc::default()).expect("the first has gone");
 }
 
 /// Locks of SQLite on the database and its shared memory, held by this process.

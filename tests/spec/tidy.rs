@@ -13,12 +13,12 @@ const MAX_FUNCTION_LINES: usize = 60;
 /// all but what [`APART`] forbids.
 const MAY_USE: [(&str, &[&str]); 12] = [
     ("account", &["es"]),
-    ("es", &["time", "watch"]),
-    ("http", &["host", "time", "watch"]),
+    ("es", &["gate", "time", "watch"]),
+    ("http", &["gate", "host", "time", "watch"]),
     ("time", &[]),
     ("watch", &[]),
     ("host", &[]),
-    ("registry", &["host", "http", "time", "watch"]),
+    ("registry", &["gate", "host", "http", "time", "watch"]),
     ("discovery", &["host", "watch"]),
     ("metrics", &[]),
     ("config", &["discovery", "host", "http"]),

@@ -29,6 +29,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::es::LogBytes;
 use rusqlite::{Connection, OpenFlags, ffi};
 
 use held::{Creation, Handle, Identity};
@@ -56,6 +57,16 @@ pub(super) enum Access {
 }
 
 impl DatabaseFile {
+    /// How large the database and its write-ahead log are; 0 for a file that is not there.
+    pub fn bytes(&self) -> LogBytes {
+        let length = |suffix: &str| {
+            let mut name = self.path().as_os_str().to_owned();
+            name.push(suffix);
+            std::fs::metadata(name).map_or(0, |metadata| metadata.len())
+        };
+        LogBytes { database: length(""), write_ahead_log: length("-wal") }
+    }
+
     /// The file at `path`, which must exist.
     ///
     /// # Errors

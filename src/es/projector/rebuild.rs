@@ -7,7 +7,12 @@
 //!
 //! Read next: `projection_store.rs`, the tables.
 
-use super::{Build, CatchUpError, Checkpoint, NEAR, Notice, Projector, store};
+use super::reserve::Reserve;
+use super::{Build, CatchUpError, Checkpoint, NEAR, Notice, Projector, is_full, store};
+
+const GIVEN_UP: &str = "the rebuild was given up";
+
+pub(super) const NO_SPACE: &str = "the disk has too little space for a rebuild";
 
 impl Projector {
     /// Begins to rebuild a projection from the first event, beside its live rows.
@@ -17,6 +22,12 @@ impl Projector {
     /// tried again.
     pub(in crate::es) fn begin_rebuild(&mut self, index: usize) -> Result<(), CatchUpError> {
         let definition = self.live[index].definition;
+        if let Err(error) = self.set_space_aside() {
+            let error = format!("{NO_SPACE}: {error}");
+            self.published.rebuild_ends(index, Err(format!("{GIVEN_UP}: {error}")));
+            (self.notice)(Notice::RebuildFailed { projection: definition.name, error });
+            return Ok(());
+        }
         let begun = self.commit().and_then(|()| Ok(store::begin_next(&mut self.db, &definition)?));
         // Whatever has failed: the claim ends, or nobody could ask again.
         let names = begun.inspect_err(|error| {
@@ -26,7 +37,7 @@ impl Projector {
         self.next.push(Build::new(&definition, index, names, Checkpoint::START));
         self.published.rebuild_begins(index, 0);
         (self.notice)(Notice::RebuildBegan { projection: definition.name });
-        Ok(self.swap_what_is_complete()?)
+        self.swap_what_is_complete()
     }
 
     /// A live build that an event has stopped says so; a rebuild is given up.
@@ -55,6 +66,7 @@ impl Projector {
     /// # Errors
     /// When the database refuses to drop their tables; the next commit tries again.
     pub(super) fn give_up_rebuilds(&mut self, error: &str) -> Result<(), CatchUpError> {
+        self.reserve = None;
         while let Some(build) = self.next.first() {
             self.give_up(build.index, Some(error));
         }
@@ -71,13 +83,21 @@ impl Projector {
         Ok(self.drop_leftovers()?)
     }
 
+    /// Sets space aside for the end of the rebuilds, as much as they need by now.
+    pub(super) fn set_space_aside(&mut self) -> std::io::Result<()> {
+        match &mut self.reserve {
+            Some(reserve) => reserve.grow_with(&self.file),
+            None => Reserve::beside(&self.file).map(|reserve| self.reserve = Some(reserve)),
+        }
+    }
+
     /// Ends a rebuild without its rows; `error` says why, where nobody asked for that.
     fn give_up(&mut self, index: usize, error: Option<&str>) {
         let Some(at) = self.next.iter().position(|build| build.index == index) else { return };
         let definition = self.next.remove(at).definition;
         self.leftover.push(definition);
         let projection = definition.name;
-        let reason = error.map_or(Ok(()), |error| Err(format!("the rebuild was given up: {error}")));
+        let reason = error.map_or(Ok(()), |error| Err(format!("{GIVEN_UP}: {error}")));
         let was_wanted = reason.is_ok();
         self.published.rebuild_ends(index, reason);
         if !self.live[index].is_current() {
@@ -103,14 +123,21 @@ impl Projector {
             (self.committed)();
             store::shorten_wal(&self.db)?;
         }
+        if self.next.is_empty() {
+            self.reserve = None;
+        }
         Ok(())
     }
 
     /// Puts rebuilds in place that have come as far as the rows they replace (an answer never
     /// goes back in time) and follow the log.
-    pub(super) fn swap_what_is_complete(&mut self) -> rusqlite::Result<()> {
+    pub(super) fn swap_what_is_complete(&mut self) -> Result<(), CatchUpError> {
         while let Some(at) = self.next.iter().position(|build| self.is_complete(build)) {
-            store::swap(&mut self.db, &self.next[at].definition)?;
+            match store::swap(&mut self.db, &self.next[at].definition) {
+                Ok(()) => {}
+                Err(full) if is_full(&full) => return self.give_up_rebuilds(&full.to_string()),
+                Err(error) => return Err(error.into()),
+            }
             // Only now: one that could not be swapped in is tried again after the next commit.
             let build = self.next.remove(at);
             crash_point!("after-swap");
@@ -121,6 +148,9 @@ impl Projector {
             self.published.reached(index, checkpoint.position);
             let position = checkpoint.position;
             (self.notice)(Notice::Rebuilt { projection: definition.name, position });
+        }
+        if self.next.is_empty() {
+            self.reserve = None;
         }
         Ok(())
     }

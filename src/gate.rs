@@ -1,0 +1,168 @@
+//! A gate: at most so many threads are inside at once, and one thread can have the inside to itself.
+//!
+//! Readers of the event log pass a gate, so that the sum of the pages under construction has a bound, and
+//! so that a checkpoint finds a moment without readers. The same gate bounds the large answers that a
+//! service builds at once.
+//!
+//! **Invariant:** a thread that waits for a gate waits with a deadline; and a gate that closes lets those
+//! inside leave, and opens again whatever happens.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// See the module. Share it in an [`std::sync::Arc`].
+#[derive(Debug)]
+pub struct Gate {
+    max: usize,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    inside: usize,
+    closed: bool,
+}
+
+/// The right to be inside, for as long as this lives.
+#[derive(Debug)]
+pub struct Pass<'g> {
+    gate: &'g Gate,
+}
+
+impl Gate {
+    /// A gate for at most `max` threads.
+    pub fn new(max: usize) -> Self {
+        Self { max, state: Mutex::default(), changed: Condvar::new() }
+    }
+
+    /// A gate for work that waits for the processor alone: two threads for each core keep all cores busy.
+    pub fn for_computing() -> Self {
+        Self::new(2 * std::thread::available_parallelism().map_or(1, usize::from))
+    }
+
+    /// Waits for a place inside, for `patience` at most. None when no place came free.
+    pub fn enter(&self, patience: Duration) -> Option<Pass<'_>> {
+        let mut state = self.wait_while(patience, |state| state.closed || state.inside >= self.max)?;
+        state.inside += 1;
+        Some(Pass { gate: self })
+    }
+
+    /// Closes the gate, waits until all threads inside have left, for `patience` at most, runs `act`, and
+    /// opens the gate again. None when a thread stayed inside, or another one has the gate closed.
+    pub fn alone<T>(&self, patience: Duration, act: impl FnOnce() -> T) -> Option<T> {
+        {
+            let mut state = self.lock();
+            if state.closed {
+                return None;
+            }
+            state.closed = true;
+        }
+        let _opens = Opens(self);
+        drop(self.wait_while(patience, |state| state.inside > 0)?);
+        Some(act())
+    }
+
+    fn wait_while(
+        &self,
+        patience: Duration,
+        must_wait: impl Fn(&State) -> bool,
+    ) -> Option<MutexGuard<'_, State>> {
+        let deadline = Instant::now() + patience;
+        let mut state = self.lock();
+        while must_wait(&state) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        Some(state)
+    }
+
+    /// The state is a number and a flag: nothing can be half done.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        self.gate.lock().inside -= 1;
+        self.gate.changed.notify_all();
+    }
+}
+
+/// Opens a closed gate when dropped, also after a panic.
+struct Opens<'g>(&'g Gate);
+
+impl Drop for Opens<'_> {
+    fn drop(&mut self) {
+        self.0.lock().closed = false;
+        self.0.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(20);
+    const SHORT: Duration = Duration::from_millis(10);
+
+    #[test]
+    fn no_more_threads_are_inside_than_may_be() {
+        let (gate, inside, most) = (Gate::new(3), AtomicUsize::new(0), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..16 {
+                scope.spawn(|| {
+                    for _ in 0..100 {
+                        let _pass = gate.enter(LONG).unwrap();
+                        most.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                        std::thread::yield_now();
+                        inside.fetch_sub(1, Ordering::SeqCst);
+                    }
+                });
+            }
+        });
+        assert!((1..=3).contains(&most.load(Ordering::SeqCst)));
+    }
+
+    #[test]
+    fn a_thread_has_the_inside_to_itself_also_while_others_never_leave_a_gap() {
+        let (gate, inside) = (Gate::new(8), AtomicUsize::new(0));
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    while !stop.load(Ordering::SeqCst) {
+                        let _pass = gate.enter(LONG).unwrap();
+                        inside.fetch_add(1, Ordering::SeqCst);
+                        std::thread::yield_now();
+                        inside.fetch_sub(1, Ordering::SeqCst);
+                    }
+                });
+            }
+            for _ in 0..100 {
+                assert_eq!(gate.alone(LONG, || inside.load(Ordering::SeqCst)), Some(0));
+            }
+            stop.store(true, Ordering::SeqCst);
+        });
+    }
+
+    #[test]
+    fn every_wait_ends_and_the_gate_opens_again() {
+        let gate = Gate::new(1);
+        let pass = gate.enter(SHORT).unwrap();
+        assert!(gate.enter(SHORT).is_none());
+        assert_eq!(gate.alone(SHORT, || ()), None);
+        drop(pass);
+        let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            gate.alone(SHORT, || panic!("on purpose"))
+        }));
+        assert!(panic.is_err());
+        assert!(gate.enter(SHORT).is_some());
+    }
+}
