@@ -74,7 +74,16 @@ impl Database for SqliteDatabase {
         let checkpointer = connect(&self.file, Access::Write)?;
         let checkpointer = Checkpointer::start(checkpointer, Arc::clone(&self.file), Arc::clone(&upkeep))?;
         let file = Arc::clone(&self.file);
-        Ok(Box::new(SqliteStore { connection, appended: 0, checkpointer, _lock: lock, file, upkeep }))
+        Ok(Box::new(SqliteStore {
+            connection,
+            begun_at: 0,
+            appended: 0,
+            has_recovered: false,
+            checkpointer,
+            _lock: lock,
+            file,
+            upkeep,
+        }))
     }
 
     fn reader(&self) -> Result<Box<dyn EventReader>, Error> {
@@ -121,8 +130,12 @@ fn connect(file: &DatabaseFile, access: Access) -> Result<Connection, Error> {
 
 struct SqliteStore {
     connection: Connection,
+    /// Where the log ended when the transaction began.
+    begun_at: u64,
     /// Events in the transaction that is open.
     appended: usize,
+    /// Whether the connection was opened anew after the last failure.
+    has_recovered: bool,
     checkpointer: Checkpointer,
     upkeep: Arc<LogUpkeep>,
     // Dropped in this order: the descriptor of the file goes after SQLite's.
@@ -146,12 +159,39 @@ impl SqliteStore {
         drop(self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())));
     }
 
+    /// See [`EventStore::recover`].
+    fn reopen(&mut self) -> Result<(), Error> {
+        // Dropping the old connection gives up its transaction.
+        self.connection = connect(&self.file, Access::Write).inspect_err(|_| self.save())?;
+        // On a full disk, the write-ahead log may be used from its beginning again once it is moved into
+        // the database. It keeps its size: what it gave back, another program might take. A reader may
+        // be in the way; then the next call tries again.
+        self.connection.busy_timeout(Duration::ZERO)?;
+        let restarted = self.connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()));
+        self.upkeep.checkpointed(restarted.map_err(|error| error.to_string()));
+        self.connection.busy_timeout(BUSY_TIMEOUT)?;
+        self.probe()
+    }
+
+    /// Finds out at once whether a commit that failed has left its events. The recovery writes where they
+    /// would lie, and syncs: what is absent then stays absent, after a crash too. What is present need not
+    /// be on the disk; callers ask again, by their keys.
+    fn outcome_of_failed_commit(&mut self, failed: Error) -> Error {
+        let found = self.reopen().and_then(|()| {
+            let head: u64 = self.prepare("SELECT head FROM log")?.query_row([], |row| row.get(0))?;
+            Ok(head)
+        });
+        self.has_recovered = found.is_ok();
+        if found == Ok(self.begun_at) { failed } else { Error::OutcomeUnknown }
+    }
+
     /// Writes as much as commands do, to the disk, in the one table whose rows mean nothing.
     fn probe(&self) -> Result<(), Error> {
+        self.connection.execute_batch("BEGIN IMMEDIATE")?;
         let insert =
             "INSERT OR REPLACE INTO snapshots (stream_id, version, shape, state) VALUES ('probe', 0, '', ?1)";
         self.connection.execute(insert, ["x".repeat(PROBE_BYTES)])?;
-        self.connection.execute("DELETE FROM snapshots WHERE stream_id = 'probe'", [])?;
+        self.connection.execute_batch("DELETE FROM snapshots WHERE stream_id = 'probe'; COMMIT")?;
         Ok(())
     }
 }
@@ -160,18 +200,18 @@ impl EventStore for SqliteStore {
     fn begin(&mut self) -> Result<Head, Error> {
         // IMMEDIATE: a deferred transaction that turns into a writing one can fail half way.
         self.prepare("BEGIN IMMEDIATE")?.execute([])?;
-        self.appended = 0;
+        (self.appended, self.has_recovered) = (0, false);
         let sql = "SELECT log.head, events.hash, events.recorded_at
                    FROM log LEFT JOIN events ON events.position = log.head";
-        self.prepare(sql)?
-            .query_row([], |row| {
-                Ok(Head {
-                    position: row.get(0)?,
-                    hash: Hash(row.get::<_, Option<[u8; 32]>>(1)?.unwrap_or(Hash::ZERO.0)),
-                    recorded_at: row.get::<_, Option<String>>(2)?.unwrap_or_default(),
-                })
+        let head = self.prepare(sql)?.query_row([], |row| {
+            Ok(Head {
+                position: row.get(0)?,
+                hash: Hash(row.get::<_, Option<[u8; 32]>>(1)?.unwrap_or(Hash::ZERO.0)),
+                recorded_at: row.get::<_, Option<String>>(2)?.unwrap_or_default(),
             })
-            .map_err(Error::from)
+        })?;
+        self.begun_at = head.position;
+        Ok(head)
     }
 
     fn events_after(&mut self, stream_id: Uuid, version: u64, visit: &mut Visitor<'_>) -> Result<(), Error> {
@@ -242,7 +282,10 @@ impl EventStore for SqliteStore {
 
     fn commit(&mut self) -> Result<(), Error> {
         self.file.check()?;
-        self.prepare("COMMIT")?.execute([])?;
+        let committed = self.prepare("COMMIT").and_then(|mut commit| Ok(commit.execute([])?));
+        if let Err(error) = committed {
+            return Err(self.outcome_of_failed_commit(error));
+        }
         // The events are in a file. Whether it will be found again is not known if it has lost its name.
         self.file.check().map_err(|_| Error::OutcomeUnknown)?;
         self.checkpointer.committed(self.appended);
@@ -250,16 +293,10 @@ impl EventStore for SqliteStore {
     }
 
     fn recover(&mut self) -> Result<(), Error> {
-        // Dropping the old connection gives up its transaction.
-        self.connection = connect(&self.file, Access::Write).inspect_err(|_| self.save())?;
-        // On a full disk, the write-ahead log may be used from its beginning again once it is moved into
-        // the database. It keeps its size: what it gave back, another program might take. A reader may
-        // be in the way; then the next call tries again.
-        self.connection.busy_timeout(Duration::ZERO)?;
-        let restarted = self.connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()));
-        self.upkeep.checkpointed(restarted.map_err(|error| error.to_string()));
-        self.connection.busy_timeout(BUSY_TIMEOUT)?;
-        self.probe()
+        if std::mem::take(&mut self.has_recovered) {
+            return Ok(());
+        }
+        self.reopen()
     }
 }
 

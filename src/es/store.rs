@@ -107,8 +107,8 @@ pub trait EventStore: Send {
     /// loss of power.
     ///
     /// # Errors
-    /// When the storage fails. Whether the transaction was kept is unknown then, until
-    /// [`recover`](Self::recover) and the next [`begin`](Self::begin).
+    /// [`Error::OutcomeUnknown`] when the transaction may or may not have been kept; any other error when
+    /// nothing of it was kept, and nothing will be found of it after a crash either.
     fn commit(&mut self) -> Result<(), Error>;
 
     /// Gives up the transaction, if there is one, and everything that was remembered of the

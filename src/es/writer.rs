@@ -81,8 +81,8 @@ impl Writer {
     }
 
     fn transaction(&mut self, jobs: &mut [Job]) -> Result<Vec<Ending>, Error> {
-        let before = self.store.begin()?;
-        let mut head = before.clone();
+        let mut head = self.store.begin()?;
+        let before = head.position;
         if head.position != self.cached_at {
             // Somebody else has written: another tool, or another writer of a shared store.
             self.kinds.clear();
@@ -99,39 +99,19 @@ impl Writer {
             .collect::<Result<Vec<_>, Error>>()?;
         let begun = Instant::now();
         crash_point!("before-sync");
-        self.commit(&before)?;
+        self.store.commit()?;
         crash_point!("after-sync-before-receipt");
         self.log.head().raise(head.position);
-        if head.position > before.position {
+        if head.position > before {
             self.log.note_time(&head.recorded_at);
         }
         (self.on_commit)(&Commit {
             commands: outcomes.len(),
-            events: head.position - before.position,
+            events: head.position - before,
             sync: begun.elapsed(),
         });
         self.cached_at = head.position;
         Ok(outcomes)
-    }
-
-    /// Makes the batch durable. A commit that fails has done so before or after its last write, so the log
-    /// is asked: its callers learn for certain that nothing was recorded, wherever that can be known.
-    fn commit(&mut self, before: &Head) -> Result<(), Error> {
-        let Err(failed) = self.store.commit() else { return Ok(()) };
-        if matches!(failed, Error::OutcomeUnknown) {
-            return Err(failed);
-        }
-        // The recovery writes where the batch would lie, and syncs: what is absent now stays absent. What
-        // is present need not be on the disk; its callers ask again, by their keys.
-        let found = self.store.recover().and_then(|()| {
-            let found = self.store.begin()?;
-            self.store.commit()?;
-            Ok(found)
-        });
-        match found {
-            Ok(found) if found.hash == before.hash => Err(failed),
-            Ok(_) | Err(_) => Err(Error::OutcomeUnknown),
-        }
     }
 
     /// Runs one command. An error ends the whole batch; an [`Ending`] is its caller's alone.

@@ -194,9 +194,10 @@ impl ReadSide {
 
 /// Returns what reads the log that the rows in that database follow, anew each time.
 pub(super) fn followed_log(file: &Arc<DatabaseFile>) -> impl Fn() -> Option<Uuid> + Send + 'static {
-    let database = Database::new(Arc::clone(file));
-    // A database that cannot be read is reported by the queries.
-    move || database.read(es::followed_log).ok().flatten()
+    let file = Arc::clone(file);
+    // A database that cannot be read is reported by the queries. The connection is not kept: the last to be
+    // closed must be the projector's.
+    move || es::followed_log(&file.reader().ok()?).ok().flatten()
 }
 
 fn take_notice(upstream: &Upstream, notice: &Notice) {
