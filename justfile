@@ -50,7 +50,7 @@ reset:
 crash-test seconds="60":
     TALLY_CRASH_SECONDS="${1:-60}" CARGO_TARGET_DIR=target/crash-points cargo test --release --features crash-points --test spec crashes -- --include-ignored --nocapture --test-threads=1
 
-# Show that the crash suite finds each of five bugs that are put into a copy of the code
+# Show that the crash suite finds each of the bugs in tests/mutants/ that are put into a copy of the code
 mutants:
     tests/mutants.sh
 

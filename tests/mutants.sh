@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Shows that the crash suite can fail: each patch in tests/mutants/ puts a classic bug into a copy of the
+# Shows that the suites of crashes and faults can fail: each patch in tests/mutants/ puts a bug into a copy of the
 # code, and the suite must find it. Needs git and cargo; takes some minutes. Give names to run only those.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -21,7 +21,11 @@ git ls-files -z --cached --others --exclude-standard | tar --null --files-from=-
 find "$TREE/src" "$TREE/tests" "$TREE/schema.sql" -type f -exec touch {} +
 cd "$TREE"
 
-suite() { timeout "$LIMIT" cargo test --quiet --locked --features crash-points --test spec crashes:: "$@"; }
+# What kills, what fails under the process, and what it must forget then.
+readonly TESTS=(crashes:: disk_faults:: projector::tests::upstream::)
+suite() {
+    timeout "$LIMIT" cargo test --quiet --locked --features crash-points --lib --test spec "$@" -- "${TESTS[@]}"
+}
 
 echo '== without a bug, the suite passes'
 suite >"$WORK/sound.log" 2>&1 || {
@@ -53,7 +57,7 @@ for patch in tests/mutants/*.patch; do
         missed=$((missed + 1))
     else
         echo "== $name: found by"
-        sed -n 's/^    \(crashes::.*\)$/   \1/p' "$WORK/$name.log" | sort -u
+        sed -n 's/^    \([a-z_]*::[a-z_:]*\)$/   \1/p' "$WORK/$name.log" | sort -u
         grep -A1 -m1 '^thread .* panicked' "$WORK/$name.log" | tail -n 1 | cut -c1-160 | sed 's/^/   /'
     fi
     git apply -R -C1 "$patch"
