@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Shows that the suites of crashes and faults can fail: each patch in tests/mutants/ puts a bug into a copy of the
-# code, and the suite must find it. Needs git and cargo; takes some minutes. Give names to run only those.
+# Shows that the suites of crashes and faults can fail: each patch in tests/mutants/ puts a bug into a copy
+# of the code, and they must find it. Needs git and cargo; takes some minutes. Give names to run only those.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 exec </dev/null
