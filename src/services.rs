@@ -52,7 +52,7 @@ fn serve<S: Send + Sync + 'static>(
     metrics: Arc<metrics::Registry>,
 ) -> Result<Served<S>, StartError> {
     let options = http_options(service);
-    telemetry::show_server(&metrics, &options.connections);
+    telemetry::show_server(&metrics, &options.connections, &options.answers);
     let origins: Vec<String> =
         service.allow_origins.iter().map(|origin| origin.as_str().to_owned()).collect();
     let observer = HttpMetrics::of(&metrics, routes);

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::http::{ConnectionStats, Connections, Observer, Request, Response, Route};
+use crate::http::{Budget, ConnectionStats, Connections, Observer, Request, Response, Route};
 use crate::metrics::{Buckets, Counter, Gauge, Histogram, MEDIA_TYPE, Registry};
 
 /// Status classes in the order of [`RouteMetrics::requests`], from 100 to 599.
@@ -108,8 +108,8 @@ fn shown(text: &str) -> String {
     text.chars().take(MAX_SHOWN).map(visible).collect()
 }
 
-/// Adds the connections of a server, and the build that it is, to `registry`.
-pub fn show_server(registry: &Registry, connections: &Arc<Connections>) {
+/// Adds the connections of a server, the answers that it holds, and the build that it is, to `registry`.
+pub fn show_server(registry: &Registry, connections: &Arc<Connections>, answers: &Arc<Budget>) {
     let gauge = |name, help, value: fn(ConnectionStats) -> u64| {
         let connections = Arc::clone(connections);
         registry.computed_gauge(name, help, &[], move || value(connections.stats()) as f64);
@@ -126,6 +126,13 @@ pub fn show_server(registry: &Registry, connections: &Arc<Connections>) {
     let evicted = "Idle connections closed because room was needed.";
     counter("tally_http_connections_evicted_total", evicted, |stats| stats.evicted);
     counter("tally_http_handler_panics_total", "Requests whose handler panicked.", |stats| stats.panics);
+    let budget = Arc::clone(answers);
+    let held = "Bytes of answers over 32 KiB that are being built, or taken by their clients.";
+    registry.computed_gauge("tally_http_answer_bytes", held, &[], move || budget.held() as f64);
+    let budget = Arc::clone(answers);
+    let refused = "Answers over 32 KiB refused with 503 because too many were held.";
+    let count = move || budget.refused() as f64;
+    registry.computed_counter("tally_http_answers_refused_total", refused, &[], count);
     let version = [("version", env!("CARGO_PKG_VERSION"))];
     registry.gauge("tally_build_info", "Always 1; the label is the version.", &version).set(1);
 }
@@ -148,7 +155,7 @@ mod tests {
 
     fn scrape_after(requests: &[Request]) -> String {
         let registry = Arc::new(Registry::default());
-        show_server(&registry, &Arc::default());
+        show_server(&registry, &Arc::default(), &Arc::default());
         let observed = Router::new((), OBSERVED).observed_by(HttpMetrics::of(&registry, OBSERVED));
         requests.iter().for_each(|request| drop(observed.handle(request)));
         let answer = scrape(&registry);

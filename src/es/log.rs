@@ -75,12 +75,16 @@ impl EventLog {
         &self.head
     }
 
-    /// Whether the database is still where it was opened.
+    /// Whether the database is still where it was opened, and kept in order.
     ///
     /// # Errors
-    /// See [`Database::check`].
+    /// See [`Database::check`]; and when the last checkpoint failed, so that the write-ahead log grows.
     pub fn check(&self) -> Result<(), Error> {
-        self.database.check()
+        self.database.check()?;
+        self.upkeep.failure().map_or(Ok(()), |error| {
+            let what = "the write-ahead log cannot be moved into the database and grows";
+            Err(Error::Storage(format!("{what}: {error}; see to the disk")))
+        })
     }
 
     /// Notes the time of the last event of a commit.

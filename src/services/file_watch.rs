@@ -24,7 +24,9 @@ impl FileWatch {
     ///
     /// # Errors
     /// When the system has no thread for it.
-    pub(super) fn start(check: impl Fn() -> Result<(), String> + Send + 'static) -> Result<Self, StartError> {
+    pub(super) fn start(
+        check: impl FnMut() -> Result<(), String> + Send + 'static,
+    ) -> Result<Self, StartError> {
         let (stop, stopped) = sync_channel(0);
         let thread = Builder::new().name("file-watch".into()).spawn(move || watch(&stopped, check))?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })
@@ -39,7 +41,7 @@ impl Drop for FileWatch {
     }
 }
 
-fn watch(stopped: &Receiver<()>, check: impl Fn() -> Result<(), String>) {
+fn watch(stopped: &Receiver<()>, mut check: impl FnMut() -> Result<(), String>) {
     let mut is_displaced = false;
     while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(PAUSE) {
         match check() {

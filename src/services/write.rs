@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use super::file_watch::FileWatch;
 use super::{Served, WAITING, advertised, database_or_new, serve};
@@ -14,6 +15,9 @@ use crate::http::{LongPolls, Router};
 use crate::metrics::{self, Buckets};
 use crate::process::{StartError, listen};
 use crate::write_side::{self, Standing, WriteSide, Writer};
+
+/// Clocks that are kept by NTP are set back by less.
+const TOLERATED_AHEAD: Duration = Duration::from_secs(5);
 
 /// A running write service.
 #[derive(Debug)]
@@ -43,7 +47,8 @@ impl WriteService {
         write_side::name_past_transfers(&bank, &log).map_err(failed)?;
         is_serving.store(true, Ordering::Relaxed);
         let watched = Arc::clone(&log);
-        let file_watch = FileWatch::start(move || check_log(&watched))?;
+        let mut is_ahead = false;
+        let file_watch = FileWatch::start(move || check_log(&watched, &mut is_ahead))?;
         let standing = Arc::new(Standing::new(Arc::clone(&log), &db, config.copies)?);
         let side = WriteSide::new(bank, Arc::clone(&log), LongPolls::new(LongPolls::DEFAULT_MAX));
         let side = side.with_standing(Arc::clone(&standing));
@@ -92,25 +97,25 @@ fn show_upkeep(metrics: &metrics::Registry, log: &Arc<EventLog>) {
     gauge("tally_log_wal_bytes", "Size of the write-ahead log of the log's database.", |log| {
         log.bytes().write_ahead_log as f64
     });
-    gauge("tally_log_checkpoint_failures_info", "Checkpoints that have failed since the start.", |log| {
-        log.upkeep().failures() as f64
-    });
-    gauge(
-        "tally_log_ahead_of_clock_seconds",
-        "How far the last event's time is ahead of the clock.",
-        |log| log.ahead_of_clock().as_secs_f64(),
-    );
+    let help = "How far the last event's time is ahead of the clock.";
+    gauge("tally_log_ahead_of_clock_seconds", help, |log| log.ahead_of_clock().as_secs_f64());
+    let (log, help) = (Arc::clone(log), "Checkpoints of the log's database that failed.");
+    let failures = move || log.upkeep().failures() as f64;
+    metrics.computed_counter("tally_log_checkpoint_failures_total", help, &[], failures);
 }
 
-/// What the log lacks, for `/health` and for the operator's log.
-fn check_log(log: &EventLog) -> Result<(), String> {
-    log.check().map_err(|error| error.to_string())?;
-    match log.upkeep().failure() {
-        None => Ok(()),
-        Some(error) => Err(format!(
-            "the write-ahead log cannot be moved into the database and grows: {error}; see to the disk"
-        )),
+/// What the log lacks, for the operator; and a warning, once, when its times have run ahead of the clock.
+fn check_log(log: &EventLog, is_ahead: &mut bool) -> Result<(), String> {
+    let ahead = log.ahead_of_clock();
+    if ahead > TOLERATED_AHEAD && !*is_ahead {
+        log::warn!(
+            "the last event's time is {:.0} s ahead of the clock: until then, every event gets that time; \
+             see to the clock",
+            ahead.as_secs_f64()
+        );
     }
+    *is_ahead = ahead > TOLERATED_AHEAD;
+    log.check().map_err(|error| error.to_string())
 }
 
 /// Counts commits only while `is_serving`.

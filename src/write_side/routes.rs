@@ -216,6 +216,7 @@ fn health(service: &WriteSide, request: &Request, _: &Params<'_>) -> Result<Resp
             "ready": true,
             "log_id": service.log.log_id(),
             "head": service.log.head().value(),
+            "log_ahead_seconds": service.log.ahead_of_clock().as_secs(),
             "waiting_commands": service.bank.waiting(),
             "not_registered": service.standing.as_ref().and_then(|standing| standing.withheld()),
         }),

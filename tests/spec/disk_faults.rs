@@ -296,6 +296,37 @@ fn a_command_whose_failure_is_certain_is_absent_after_a_crash_too() {
 }
 
 #[test]
+fn a_checkpoint_that_fails_makes_the_service_unhealthy_until_one_succeeds() {
+    let directory = created();
+    // The database itself is written by checkpoints alone; commands go to the write-ahead log.
+    let inject = "inject=pwrite64:error=EIO:when=1..4";
+    let mut command = failing(inject, "trace=pwrite64");
+    let database = directory.join("write_db.sqlite3").display().to_string();
+    command.extend(["-P", &database]);
+    if !is_possible(&command) {
+        return;
+    }
+    let process = write_service(&directory).under(&command).start();
+    let mut saver = Saver::of(process.client());
+    let health = || process.client().get("/health");
+    for _ in 0..MANY {
+        saver.deposit().expect(200);
+        if health().status == 503 {
+            break;
+        }
+    }
+    let unhealthy = health().expect(503);
+    assert_eq!(unhealthy.problem(), "unhealthy");
+    assert!(unhealthy.text().contains("the write-ahead log cannot be moved into the database"));
+    process.wait_for_log("the write-ahead log cannot be moved into the database");
+    let failures = "tally_log_checkpoint_failures_total 0";
+    assert!(!process.client().get("/metrics").expect(200).text().contains(failures));
+    // The fifth write succeeds, sooner or later also without a command.
+    wait_until("a checkpoint succeeds", || health().status == 200);
+    saver.check(&process.client());
+}
+
+#[test]
 fn a_write_that_fails_half_way_through_a_commit_leaves_nothing_behind() {
     // The last: a prime, or a recovery and a command might write just as often, and never get through.
     for when in ["40", "41..47", "40+97"] {

@@ -1,5 +1,6 @@
 //! The write service: what each command answers and records, and what the feed shows of it.
 
+mod clock;
 mod commands;
 mod transfers;
 
