@@ -83,6 +83,10 @@ tools-test:
 slow-line-test:
     cargo test --release --test spec slow_line -- --ignored --nocapture
 
+# Read the feed slowly, not at all, and without a pause, and watch memory and the write-ahead log
+readers-test:
+    cargo test --release --test spec readers:: -- --include-ignored --nocapture --test-threads=1
+
 # Delete the read database of a long log under load, and look for answers that are wrong meanwhile
 refill-test:
     cargo test --release --test spec refill -- --include-ignored --nocapture

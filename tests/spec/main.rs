@@ -27,6 +27,7 @@ mod verify;
 mod copies;
 mod discovery_client;
 mod discovery_faults;
+mod readers;
 mod registry;
 mod registry_peer;
 mod slow_line;
