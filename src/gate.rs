@@ -36,9 +36,10 @@ impl Gate {
         Self { max, state: Mutex::default(), changed: Condvar::new() }
     }
 
-    /// A gate for work that waits for the processor alone: two threads for each core keep all cores busy.
+    /// A gate for work that waits for the processor alone: as many threads as half of the cores, rounded up,
+    /// so that the rest of the service has the other half.
     pub fn for_computing() -> Self {
-        Self::new(2 * std::thread::available_parallelism().map_or(1, usize::from))
+        Self::new(std::thread::available_parallelism().map_or(1, usize::from).div_ceil(2))
     }
 
     /// Waits for a place inside, for `patience` at most. None when no place came free.
