@@ -45,11 +45,10 @@ impl FromStr for Host {
         if text.contains(':') {
             return address::<Ipv6Addr>(text);
         }
-        let labels: Vec<&str> = text.split('.').collect();
-        if labels.last().is_some_and(|last| is_number(last)) {
+        if text.rsplit('.').next().is_some_and(is_number) {
             return address::<Ipv4Addr>(text);
         }
-        let is_name = text.len() <= MAX_NAME_BYTES && labels.iter().all(|label| is_label(label));
+        let is_name = text.len() <= MAX_NAME_BYTES && text.split('.').all(is_label);
         if is_name { Ok(Self::Name(text.to_owned())) } else { Err(InvalidHost) }
     }
 }
@@ -123,12 +122,13 @@ pub fn host_and_port(text: &str) -> Option<(Host, Option<u16>)> {
     match text[end..].strip_prefix(':') {
         None if end == text.len() => Some((host, None)),
         None => None,
-        // Digits alone: the number parser would also take "+80".
-        Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
-            Some((host, Some(port.parse().ok()?)))
-        }
-        Some(_) => None,
+        Some(port) => Some((host, Some(self::port(port)?))),
     }
+}
+
+/// Reads a port: digits alone, where the number parser would also take "+80".
+pub fn port(text: &str) -> Option<u16> {
+    text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 #[cfg(test)]

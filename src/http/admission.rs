@@ -4,7 +4,7 @@
 //! a field that stands twice and a coding that is not undone are refused here, once for all routes.
 
 use super::{Problem, Request, problems};
-use crate::host::{Host, host_and_port};
+use crate::host::Host;
 
 /// Fields that may stand once in a request (RFC 9110, 5.3), as far as any route reads them. The engine
 /// sees to `Content-Length` and `Transfer-Encoding`.
@@ -84,9 +84,9 @@ pub(super) fn host(authority: &str) -> Option<Host> {
         Some((host, port)) if !port.contains(']') => (host, port),
         Some(_) | None => (authority, ""),
     };
-    let authority =
-        if port.is_empty() { canonical(host).to_owned() } else { format!("{}:{port}", canonical(host)) };
-    host_and_port(&authority).map(|(host, _)| host)
+    let is_bracketed = host.starts_with('[') || !host.contains(':');
+    let is_port = port.is_empty() || crate::host::port(port).is_some();
+    if is_bracketed && is_port { canonical(host).parse().ok() } else { None }
 }
 
 fn check_coding(request: &Request) -> Result<(), Problem> {
