@@ -89,7 +89,7 @@ fn text(out: &mut Vec<u8>, before: &str, value: &str) {
 fn number(out: &mut Vec<u8>, before: &str, value: u64) {
     out.extend_from_slice(before.as_bytes());
     // Writing to a Vec cannot fail.
-    let _ = serde_json::to_writer(out, &value);
+    drop(serde_json::to_writer(out, &value));
 }
 
 /// A SHA-256 digest; 64 lower-case hexadecimal digits in JSON.

@@ -218,10 +218,8 @@ impl Executor {
         self.shared.queue().writer = WriterState::Stopping;
         self.shared.work.notify_one();
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(writer) = writer {
-            // It catches the panics of commands; one of its own has been reported on stderr.
-            let _ = writer.join();
-        }
+        // It catches the panics of commands; one of its own has been reported on stderr.
+        drop(writer.map(JoinHandle::join));
     }
 }
 

@@ -138,7 +138,7 @@ impl RunningProjector {
 
     fn wake(&self) {
         // A full inbox wakes it as well.
-        let _ = self.inbox.try_send(Message::Asked);
+        drop(self.inbox.try_send(Message::Asked));
     }
 
     /// Begins to rebuild a projection from the first event, beside its live rows, which go on
@@ -180,11 +180,10 @@ impl RunningProjector {
     pub fn stop(&self) {
         self.end_waits();
         // An error means that it has stopped.
-        let _ = self.inbox.send(Message::Stop);
+        drop(self.inbox.send(Message::Stop));
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread {
-            let _ = thread.join();
-        }
+        // A panic of the thread was reported on stderr.
+        drop(thread.map(JoinHandle::join));
     }
 }
 

@@ -77,7 +77,7 @@ where
             Ending::Failed(error) => Err(ExecuteError::Failed(error)),
         };
         // A caller that has given up waiting is no error.
-        let _ = self.answer.send(outcome);
+        drop(self.answer.send(outcome));
     }
 }
 

@@ -38,7 +38,7 @@
 //! **Invariant:** every event passes through the JSON that is stored, on its way in: a test fails
 //! when an event cannot be read as it is written.
 
-use std::fmt::{Debug, Write};
+use std::fmt::Debug;
 
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
@@ -294,8 +294,10 @@ fn nearest_common(left: &[String], right: &[String]) -> (usize, usize) {
 }
 
 fn push(text: &mut String, mark: char, line: &str) {
-    // Writing to a String cannot fail.
-    let _ = writeln!(text, "{mark} {line}");
+    text.push(mark);
+    text.push(' ');
+    text.push_str(line);
+    text.push('\n');
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@
 //!
 //! Read next: `executor.rs`, which runs commands and writes what they staged.
 
-use std::fmt::Write;
 use std::ops::ControlFlow;
 
 use serde_json::Value;
@@ -218,8 +217,9 @@ fn describe(value: &Value, shape: &mut String) {
         Value::Object(fields) => {
             shape.push_str(" {");
             for (name, field) in fields {
-                // Writing to a String cannot fail.
-                let _ = write!(shape, " {name}:");
+                shape.push(' ');
+                shape.push_str(name);
+                shape.push(':');
                 describe(field, shape);
             }
             shape.push_str(" }");

@@ -126,7 +126,7 @@ impl Leases {
         let bytes = serde_json::to_vec(&instance).map_or(0, |json| json.len());
         self.check_room(&instance, bytes)?;
         // An error means that there is nothing to replace.
-        let _ = self.remove(&instance.name, instance.instance_id);
+        drop(self.remove(&instance.name, instance.instance_id));
         self.insert(instance, bytes, now + self.ttl);
         self.index += 1;
         Ok(())

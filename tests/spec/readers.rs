@@ -108,7 +108,7 @@ fn a_client_that_reads_slowly_gets_its_whole_answer() {
 fn the_write_ahead_log_is_bounded_however_many_readers_overlap() {
     const DEPOSITORS: usize = 8;
     const READERS: usize = 6;
-    const LASTS: Duration = Duration::from_secs(30);
+    const LASTS: Duration = Duration::from_secs(60);
     let bank = bank_with_large_pages();
     let accounts: Vec<String> = (0..DEPOSITORS).map(|_| bank.open()).collect();
     let wal = bank.directory().join("write_db.sqlite3-wal");

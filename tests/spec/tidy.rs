@@ -226,6 +226,21 @@ fn input_is_never_unwrapped_and_no_queue_is_unbounded() {
     }
 }
 
+/// Where results of the storage come by. `drop(..)` says that one is known not to matter, and a comment why.
+const NEAR_THE_STORAGE: [&str; 5] =
+    ["src/es", "src/read_side", "src/write_side", "src/services", "src/registry"];
+
+#[test]
+fn no_result_of_the_storage_is_discarded_in_passing() {
+    for source in NEAR_THE_STORAGE.into_iter().flat_map(Source::files) {
+        for line in source.code_without_tests() {
+            let line = line.trim();
+            let discards = line.starts_with("let _ =") || (line.ends_with(".ok();") && !line.contains(" = "));
+            assert!(!discards, "{}: {line}", source.path.display());
+        }
+    }
+}
+
 #[test]
 fn tests_wait_for_conditions_and_never_sleep() {
     // Taken apart, so that this line does not find itself.
