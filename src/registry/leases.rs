@@ -125,8 +125,10 @@ impl Leases {
         let instance = registration.into_instance(wall_clock);
         let bytes = serde_json::to_vec(&instance).map_or(0, |json| json.len());
         self.check_room(&instance, bytes)?;
-        // An error means that there is nothing to replace.
-        drop(self.remove(&instance.name, instance.instance_id));
+        match self.remove(&instance.name, instance.instance_id) {
+            // It is replaced, or new.
+            Ok(()) | Err(NotRegistered) => {}
+        }
         self.insert(instance, bytes, now + self.ttl);
         self.index += 1;
         Ok(())
