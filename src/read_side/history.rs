@@ -71,7 +71,7 @@ pub(super) fn transactions(
          FROM transactions WHERE position = ?1 AND account = ?2",
     )?;
     let mut next = from.unwrap_or(statement.latest);
-    while next != 0 && (list.length as u64) < limit {
+    while next != 0 && !list.is_full(limit) {
         let previous =
             query.query_row([next, statement.account], |row| push_transaction(&mut list, next, row));
         match previous.optional()? {

@@ -113,7 +113,7 @@ pub(super) fn accounts(
     let mut rows = query.query(params![after, limit + 1, filter.owner, filter.status])?;
     let mut next_cursor = None;
     while let Some(row) = rows.next()? {
-        if list.length as u64 == limit {
+        if list.is_full(limit) {
             next_cursor = Some(cursor::encode(&filter.scope(), last));
             break;
         }

@@ -1,13 +1,16 @@
 //! Readers of the feed who take their time, who do not read at all, and who never leave a moment without
 //! one of them.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use crate::bank::{Bank, fill};
-use crate::support::{Directory, Process, wait_until, wait_within};
+use crate::support::{Binary, Client, Directory, Launch, Process, System, wait_until, wait_within};
 
 /// Pages of 10 000 events end at their limit of bytes.
 const EVENTS: u64 = 3_500;
@@ -23,8 +26,8 @@ fn resident_kib(process: &Process) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-fn metric(bank: &Bank, name: &str) -> u64 {
-    let scrape = bank.client.get("/metrics").expect(200);
+fn metric(client: &Client, name: &str) -> u64 {
+    let scrape = client.get("/metrics").expect(200);
     let value = scrape.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).unwrap();
     value.parse::<f64>().unwrap() as u64
 }
@@ -35,49 +38,110 @@ fn bank_with_large_pages() -> Bank {
     Bank::on(directory)
 }
 
-/// Asks for the page so many times, and reads nothing.
-fn ask_and_wait(bank: &Bank, times: usize) -> TcpStream {
-    let mut stream = TcpStream::connect(bank.process.address()).unwrap();
-    let request = format!("GET {PAGE} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+/// Asks for `path` so many times, and reads nothing.
+fn ask_and_wait(process: &Process, path: &str, times: usize) -> TcpStream {
+    let mut stream = TcpStream::connect(process.address()).unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
     stream.write_all(request.repeat(times).as_bytes()).unwrap();
     stream
 }
 
-/// Clients that ask for many pages and read none: what the system's buffers do not take, the service holds.
-fn clients_that_do_not_read(count: usize) {
-    let bank = bank_with_large_pages();
-    bank.client.get(PAGE).expect(200);
-    let before = resident_kib(&bank.process);
-    let clients: Vec<_> = (0..count).map(|_| ask_and_wait(&bank, 30)).collect();
+/// Clients that ask for `path` many times and read none of the answers: the service holds what the system's
+/// buffers do not take. `serve_others` asks meanwhile for what must be answered all the same.
+fn clients_that_do_not_read(count: usize, process: &Process, path: &str, serve_others: impl FnOnce()) {
+    let client = process.client();
+    client.get(path).expect(200);
+    let before = resident_kib(process);
+    let clients: Vec<_> = (0..count).map(|_| ask_and_wait(process, path, 30)).collect();
     let mut most = (0, 0);
     wait_until("the budget for answers is spent", || {
-        most.0 = most.0.max(resident_kib(&bank.process));
-        most.1 = most.1.max(metric(&bank, "tally_http_answer_bytes"));
-        metric(&bank, "tally_http_answers_refused_total") > 0
+        most.0 = most.0.max(resident_kib(process));
+        most.1 = most.1.max(metric(&client, "tally_http_answer_bytes"));
+        metric(&client, "tally_http_answers_refused_total") > 0
     });
-    // Others are served meanwhile, as far as their answers are small.
-    bank.client.get("/health").expect(200);
-    bank.client.get("/events?limit=10").expect(200);
-    bank.open();
+    client.get("/health").expect(200);
+    serve_others();
     assert!(most.0 < MOST_KIB, "{} KiB", most.0);
     assert!(most.1 <= 64 * MIB, "{} bytes", most.1);
     drop(clients);
-    wait_until("nothing is held any more", || metric(&bank, "tally_http_answer_bytes") == 0);
-    bank.client.get(PAGE).expect(200);
-    let after = resident_kib(&bank.process);
+    wait_until("nothing is held any more", || metric(&client, "tally_http_answer_bytes") == 0);
+    client.get(path).expect(200);
+    let after = resident_kib(process);
     eprintln!("{count} clients: {before} KiB before, {} KiB at most, {after} KiB after", most.0);
     assert!(after < before + GROWN_KIB, "{before} KiB before, {after} KiB after");
 }
 
+/// Of the feed of a write side.
+fn clients_that_do_not_read_the_feed(count: usize) {
+    let bank = bank_with_large_pages();
+    clients_that_do_not_read(count, &bank.process, PAGE, || {
+        bank.client.get("/events?limit=10").expect(200);
+        bank.open();
+    });
+}
+
 #[test]
 fn clients_that_do_not_read_cannot_fill_the_memory() {
-    clients_that_do_not_read(90);
+    clients_that_do_not_read_the_feed(90);
 }
 
 #[test]
 #[ignore = "slow: just readers-test"]
 fn two_hundred_clients_that_do_not_read_cannot_fill_the_memory() {
-    clients_that_do_not_read(200);
+    clients_that_do_not_read_the_feed(200);
+}
+
+#[test]
+#[ignore = "slow: just readers-test"]
+fn two_hundred_clients_that_do_not_read_cannot_fill_the_memory_of_the_read_side() {
+    let system = System::start();
+    let opened = system.commands().post("/accounts", &json!({"owner": "Ada"})).expect(201).json();
+    let account = format!("/accounts/{}", opened["stream_id"].as_str().unwrap());
+    // The longest description there is, in bytes: each of its characters takes four.
+    let deposit = json!({"amount": 1, "description": "\u{10348}".repeat(500)});
+    for _ in 0..1_000 {
+        system.commands().post(&format!("{account}/deposit"), &deposit).expect(200);
+    }
+    system.queries().get(&format!("{account}?min_position=1001&wait=30")).expect(200);
+    let statement = format!("{account}/transactions?limit=1000");
+    assert_eq!(items_of_all_pages(&system.queries(), &statement), 1_001);
+    clients_that_do_not_read(200, &system.read, &statement, || {
+        system.queries().get(&account).expect(200);
+    });
+}
+
+#[test]
+#[ignore = "slow: just readers-test"]
+fn two_hundred_clients_that_do_not_read_cannot_fill_the_memory_of_the_registry() {
+    let directory = Directory::fresh();
+    let registry = Launch::on_free_port(Binary::Registry, &directory).flag("--ttl", "60").start();
+    let client = registry.client();
+    let metadata: BTreeMap<String, String> = (0..7).map(|key| (key.to_string(), "x".repeat(256))).collect();
+    // Until it takes no more.
+    let register = |number: u32| {
+        let name = format!("service-{}", number % 16);
+        let body = json!({"name": name, "host": "host", "port": 1, "metadata": metadata});
+        client.post("/services", &body).status == 201
+    };
+    assert!((0..).take_while(|number| register(*number)).count() > 1_000);
+    clients_that_do_not_read(200, &registry, "/services", || {
+        client.get("/services/nobody").expect(200);
+    });
+}
+
+/// Reads a statement to its end. Each page ends at its limit of bytes.
+fn items_of_all_pages(queries: &Client, statement: &str) -> usize {
+    let (mut items, mut path) = (0, statement.to_owned());
+    loop {
+        let reply = queries.get(&path).expect(200);
+        assert!(reply.body.len() < 520 << 10, "{} bytes", reply.body.len());
+        let page = reply.json();
+        items += page["transactions"].as_array().unwrap().len();
+        match page["next_cursor"].as_str() {
+            Some(cursor) => path = format!("{statement}&cursor={cursor}"),
+            None => return items,
+        }
+    }
 }
 
 #[test]
@@ -85,7 +149,7 @@ fn two_hundred_clients_that_do_not_read_cannot_fill_the_memory() {
 fn a_client_that_reads_slowly_gets_its_whole_answer() {
     let bank = bank_with_large_pages();
     // More than the system's buffers take, so that the service itself waits for the reader.
-    let mut stream = ask_and_wait(&bank, 12);
+    let mut stream = ask_and_wait(&bank.process, PAGE, 12);
     let whole = bank.client.get(PAGE).expect(200).body.len();
     let (mut read, mut piece) = (0, vec![0; 16 << 10]);
     let begun = Instant::now();
@@ -126,7 +190,7 @@ fn the_write_ahead_log_is_bounded_however_many_readers_overlap() {
                 scope.spawn(move || {
                     let path = format!("/accounts/{account}/deposit");
                     while !is_over.load(Ordering::Relaxed) {
-                        client.post(&path, &serde_json::json!({"amount": 1})).expect(200);
+                        client.post(&path, &json!({"amount": 1})).expect(200);
                         commands.fetch_add(1, Ordering::Relaxed);
                     }
                 });
