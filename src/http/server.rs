@@ -243,7 +243,7 @@ pub(super) fn call(service: &Service, request: &Request, connections: &Connectio
 /// The response with its share of the budget for answers. When that is spent, a refusal takes the
 /// response's place, which is small.
 pub(super) fn within_budget(response: Response, answers: &Budget) -> (Response, Option<Share<'_>>) {
-    match answers.take(response.body.capacity()) {
+    match answers.take(response.body.len()) {
         Some(share) => (response, Some(share)),
         None => {
             drop(response);

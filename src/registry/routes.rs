@@ -13,6 +13,11 @@ use super::service::Registry;
 use crate::http::{Method, Params, Problem, ProblemType, Query, Request, Response, Route, Router, problems};
 use crate::time::Timestamp;
 
+/// Lists of smaller tables, in bytes, leave too little behind to matter.
+const LARGE_TABLE_BYTES: usize = 512 << 10;
+/// A buffer of this capacity, in bytes, goes back to the system when it is freed. See [`list`].
+const UNMAPPED_WHEN_FREED_BYTES: usize = 33 << 20;
+
 /// 404: the lease is unknown or has run out.
 pub const INSTANCE_NOT_FOUND: ProblemType = ProblemType {
     slug: "instance-not-found",
@@ -95,9 +100,9 @@ fn one_service(
     let name = service_name(params)?;
     registry.wait_as_asked(request)?;
     let _turn = registry.turn()?;
-    let (index, instances) =
-        registry.with_leases(|leases, now| (leases.index(now), leases.instances(name, now)));
-    Ok(Response::json(200, &Answer { name, index, instances: shown(&instances) }))
+    let (index, bytes, instances) = registry
+        .with_leases(|leases, now| (leases.index(now), leases.bytes(now), leases.instances(name, now)));
+    Ok(list(bytes, &Answer { name, index, instances: shown(&instances) }))
 }
 
 fn all_services(registry: &Arc<Registry>, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
@@ -108,9 +113,22 @@ fn all_services(registry: &Arc<Registry>, request: &Request, _: &Params<'_>) -> 
     }
     registry.wait_as_asked(request)?;
     let _turn = registry.turn()?;
-    let (index, services) = registry.with_leases(|leases, now| (leases.index(now), leases.services(now)));
+    let (index, bytes, services) =
+        registry.with_leases(|leases, now| (leases.index(now), leases.bytes(now), leases.services(now)));
     let services = services.iter().map(|(name, instances)| (name.as_ref(), shown(instances))).collect();
-    Ok(Response::json(200, &Answer { index, services }))
+    Ok(list(bytes, &Answer { index, services }))
+}
+
+/// A list from a table of `table_bytes`.
+///
+/// glibc keeps freed blocks of some MiB in the arena of each thread that allocated one, but unmaps a block of
+/// more than 32 MiB as soon as it is freed (mallopt(3), `M_MMAP_THRESHOLD`). The list of a large table
+/// therefore gets a buffer of that size; only the pages that the list fills cost memory.
+fn list(table_bytes: usize, answer: &impl Serialize) -> Response {
+    let capacity = if table_bytes > LARGE_TABLE_BYTES { UNMAPPED_WHEN_FREED_BYTES } else { 0 };
+    let mut body = Vec::with_capacity(capacity);
+    serde_json::to_writer(&mut body, answer).expect("a list is JSON");
+    Response::new(200, "application/json", body)
 }
 
 fn shown(instances: &[Arc<Instance>]) -> Vec<&Instance> {
