@@ -1,7 +1,7 @@
 //! The logger behind the `log` crate: one line on stderr for each event.
 //!
 //! ```text
-//! 2026-01-31T12:00:00.000123Z INFO  tally::write listening on 127.0.0.1:7001
+//! 2026-01-31T12:00:00.000123Z INFO  tally::discovery::registration registered as write with the registry at http://127.0.0.1:7000
 //! ```
 //!
 //! **Invariant:** an event is one line, whatever is in its message. Line ends and other control

@@ -1,7 +1,9 @@
 //! What the binaries have in common: from the command line to the exit status.
 //!
-//! **Invariant:** stdout carries the lines that say where the service listens, and nothing else; a
-//! failure is one line on stderr that says what to do, and an exit status that is not 0.
+//! **Invariant:** stdout of a service carries the line that says where the service listens, and
+//! nothing else; stdout of a task (`--help`, `--verify`, `--backup`) carries its report. `tally` adds
+//! commands to try to the lines of its three services. A failure is one line on stderr that says what to
+//! do, and an exit status that is not 0.
 
 use std::fmt;
 use std::io::{self, Write};
