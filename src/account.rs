@@ -14,10 +14,10 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::es::{Aggregate, KnownKinds, events};
+use crate::limits::MAX_EXACT_INTEGER;
 
-/// The largest amount and balance, in minor units (cents): 2^53 - 1, the largest whole number
-/// that every JSON reader keeps exact.
-pub const MAX_AMOUNT: u64 = 9_007_199_254_740_991;
+/// The largest amount and balance, in minor units (cents): 9 007 199 254 740 991.
+pub const MAX_AMOUNT: u64 = MAX_EXACT_INTEGER;
 
 /// Three capital letters, as in ISO 4217.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -106,6 +106,7 @@ pub mod watch;
 #[cfg(feature = "services")]
 pub mod host;
 
+pub mod limits;
 pub mod time;
 
 #[cfg(feature = "services")]

@@ -14,6 +14,7 @@ use log::LevelFilter;
 use crate::discovery::{BaseUrl, InvalidUrl};
 use crate::host::host_and_port;
 use crate::http::Engine;
+use crate::limits::MAX_EXACT_INTEGER;
 
 /// Where to listen: a host name or an address, and a port; port 0 takes a free one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,11 +164,10 @@ pub(super) fn origin(text: &str) -> Result<Origin, String> {
 
 /// A number of events, as a log may have them.
 pub(super) fn events(text: &str) -> Result<u64, String> {
-    const MOST: u64 = (1 << 53) - 1;
     let number = text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
     number
-        .filter(|number| *number <= MOST)
-        .ok_or_else(|| format!("{text:?}: expected a whole number of events from 0 to {MOST}"))
+        .filter(|number| *number <= MAX_EXACT_INTEGER)
+        .ok_or_else(|| format!("{text:?}: expected a whole number of events from 0 to {MAX_EXACT_INTEGER}"))
 }
 
 /// Seconds, fractions allowed, within `range`.

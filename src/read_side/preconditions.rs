@@ -5,12 +5,11 @@ use std::time::{Duration, Instant};
 use super::problems::{READ_MODEL_BEHIND, RETRY_AFTER};
 use super::service::ReadSide;
 use crate::http::{EntityTags, Problem, Query, Request};
+use crate::limits::MAX_EXACT_INTEGER;
 
 /// How long `?min_position=` waits where `wait` says nothing: a read model is behind for
 /// milliseconds when all is well.
 const DEFAULT_WAIT: Duration = Duration::from_secs(2);
-/// Positions stay exact in any JSON reader, like amounts.
-const MAX_POSITION: u64 = (1 << 53) - 1;
 
 /// Waits as [`await_position`] does, also for rows that are being made for the first time, and makes sure
 /// that the rows answer.
@@ -60,7 +59,7 @@ pub(super) fn await_position(service: &ReadSide, query: &Query, projections: &[&
     service.projector.hurry();
     // Checked also where there is nothing to wait for: a malformed parameter is never ignored.
     let wait = query.wait()?;
-    let Some(wanted) = query.whole_number("min_position", 0..=MAX_POSITION)? else {
+    let Some(wanted) = query.whole_number("min_position", 0..=MAX_EXACT_INTEGER)? else {
         return Ok(());
     };
     let deadline = Instant::now() + wait.unwrap_or(DEFAULT_WAIT);

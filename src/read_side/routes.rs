@@ -21,13 +21,12 @@ use super::upstream::Contact;
 use super::views::{ProjectionView, Projections, RebuildView, Summary};
 use crate::es::{ProjectionState, ProjectionStatus, RebuildRefused};
 use crate::http::{Fields, Method, Params, Problem, Query, Request, Response, Route, problems};
+use crate::limits::MAX_EXACT_INTEGER;
 use crate::time::Timestamp;
 
 const DEFAULT_LIMIT: u64 = 100;
 /// Of a list: some hundred KiB.
 const MAX_LIMIT: u64 = 1000;
-/// Versions stay exact in any JSON reader, like amounts.
-const MAX_VERSION: u64 = (1 << 53) - 1;
 /// All read models.
 const ALL: &[&str] = &["accounts", "transactions", "summary"];
 
@@ -102,7 +101,7 @@ fn account(service: &ReadSide, request: &Request, params: &Params<'_>) -> Result
 }
 
 fn moment(query: &Query) -> Result<Option<Moment>, Problem> {
-    let version = query.whole_number("at_version", 1..=MAX_VERSION)?;
+    let version = query.whole_number("at_version", 1..=MAX_EXACT_INTEGER)?;
     match (version, query.text("as_of")) {
         (None, None) => Ok(None),
         (Some(version), None) => Ok(Some(Moment::Version(version))),

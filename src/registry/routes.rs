@@ -190,7 +190,7 @@ fn overloaded(full: Full, ttl: Duration) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::service::MAX_INDEX;
+    use crate::limits::MAX_EXACT_INTEGER;
     use crate::registry::{LIMITS, Limits, Options};
     use serde_json::Value;
     use std::time::Instant;
@@ -413,7 +413,7 @@ mod tests {
         let service = service(Options { ttl: TTL, max_waits: 0, ..Options::default() });
         register_as(&service, ID);
         let now = index(&service);
-        for elsewhere in [0, 1, now - 2, now - 1, now + 1, MAX_INDEX] {
+        for elsewhere in [0, 1, now - 2, now - 1, now + 1, MAX_EXACT_INTEGER] {
             assert_eq!(get(&service, &format!("/services/write?index={elsewhere}&wait=30"))["index"], now);
         }
         assert_eq!(get(&service, "/services?wait=30")["index"], now, "without an index, nothing was seen");

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use super::leases::{Leases, Limits};
 use crate::gate::{Gate, Pass};
 use crate::http::{LongPolls, Problem, Query, Request, problems};
+use crate::limits::MAX_EXACT_INTEGER;
 use crate::time::Timestamp;
 use crate::watch::Watch;
 use uuid::Uuid;
@@ -20,9 +21,6 @@ use uuid::Uuid;
 /// The range of the time to live, in seconds: below it, a busy machine alone would end leases; above
 /// it, a dead service would be served for more than a day.
 pub const TTL_SECONDS: RangeInclusive<f64> = 0.05..=86_400.0;
-
-/// Indices stay exact in any JSON reader.
-pub(super) const MAX_INDEX: u64 = (1 << 53) - 1;
 
 /// How much a registry takes. 4096 instances are far more than one site runs. 8 MiB are all of them
 /// with 2 KiB each, and the longest answer. One name gets a quarter of that: its answer fits into the
@@ -36,7 +34,7 @@ fn first_index(now: Timestamp) -> u64 {
     // The last bits of a version 7 UUID are random.
     let chance = Uuid::now_v7().as_u128() as u64 % 4096;
     // Half of the range is left to rise in. The clock comes there in 2112.
-    now.as_micros().rem_euclid((MAX_INDEX / 2) as i64) as u64 + chance
+    now.as_micros().rem_euclid((MAX_EXACT_INTEGER / 2) as i64) as u64 + chance
 }
 
 /// How many heartbeats fit into one TTL, where nothing else was asked for.
@@ -180,7 +178,7 @@ impl Registry {
     /// from another registry or an earlier life of this one, and everything may have changed.
     pub(super) fn wait_as_asked(&self, request: &Request) -> Result<(), Problem> {
         let query = Query::of(request, &["index", "wait"])?;
-        let seen = query.whole_number("index", 0..=MAX_INDEX)?.unwrap_or(0);
+        let seen = query.whole_number("index", 0..=MAX_EXACT_INTEGER)?.unwrap_or(0);
         let wait = query.wait()?.unwrap_or(Duration::ZERO);
         if wait.is_zero() || self.with_leases(|leases, now| leases.index(now)) != seen {
             return Ok(());
@@ -214,7 +212,7 @@ mod tests {
         let now = Timestamp::now().as_micros();
         assert!(at(now + 4096) > at(now));
         for micros in [now, 0, -1, Timestamp::MAX.as_micros(), Timestamp::MIN.as_micros()] {
-            assert!(at(micros) <= MAX_INDEX / 2 + 4096, "{micros}");
+            assert!(at(micros) <= MAX_EXACT_INTEGER / 2 + 4096, "{micros}");
         }
     }
 

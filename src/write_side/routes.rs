@@ -15,10 +15,9 @@ use super::standing::Standing;
 use crate::es::{Error, EventLog, Execution, Executor, MAX_PAGE_EVENTS, Page};
 use crate::gate::{Gate, Pass};
 use crate::http::{self, Fields, LongPolls, Method, Params, Problem, Query, Request, Response, Route};
+use crate::limits::MAX_EXACT_INTEGER;
 
 const DEFAULT_LIMIT: u32 = 1000;
-/// Positions and versions stay exact in any JSON reader, like amounts.
-const MAX_POSITION: u64 = (1 << 53) - 1;
 
 /// How long a request waits for its turn to build a page. Thousands of pages are built in that time.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -156,7 +155,7 @@ impl Answer {
 
 fn events(service: &WriteSide, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
     let query = Query::of(request, &["after", "limit", "wait"])?;
-    let after = query.whole_number("after", 0..=MAX_POSITION)?.unwrap_or(0);
+    let after = query.whole_number("after", 0..=MAX_EXACT_INTEGER)?.unwrap_or(0);
     let (limit, wait) = (limit(&query)?, query.wait()?.unwrap_or(Duration::ZERO));
     // Only a request that really has to wait takes one of the places for waiting.
     let must_wait = !wait.is_zero() && service.log.head().value() <= after;
@@ -173,7 +172,7 @@ fn events(service: &WriteSide, request: &Request, _: &Params<'_>) -> Result<Resp
 fn stream_events(service: &WriteSide, request: &Request, params: &Params<'_>) -> Result<Response, Problem> {
     let stream_id = params.uuid(0)?;
     let query = Query::of(request, &["after", "limit"])?;
-    let after = query.whole_number("after", 0..=MAX_POSITION)?.unwrap_or(0);
+    let after = query.whole_number("after", 0..=MAX_EXACT_INTEGER)?.unwrap_or(0);
     let limit = limit(&query)?;
     let _turn = service.turn()?;
     let page = service.log.stream_page(stream_id, after, limit);

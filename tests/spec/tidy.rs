@@ -11,17 +11,18 @@ const MAX_FUNCTION_LINES: usize = 60;
 
 /// What each module of `src/` may use of the others. Who is not named here is wiring and may use
 /// all but what [`APART`] forbids.
-const MAY_USE: [(&str, &[&str]); 12] = [
-    ("account", &["es"]),
+const MAY_USE: [(&str, &[&str]); 13] = [
+    ("account", &["es", "limits"]),
     ("es", &["gate", "time", "watch"]),
     ("http", &["gate", "host", "time", "watch"]),
+    ("limits", &[]),
     ("time", &[]),
     ("watch", &[]),
     ("host", &[]),
-    ("registry", &["gate", "host", "http", "time", "watch"]),
+    ("registry", &["gate", "host", "http", "limits", "time", "watch"]),
     ("discovery", &["host", "watch"]),
     ("metrics", &[]),
-    ("config", &["discovery", "host", "http"]),
+    ("config", &["discovery", "host", "http", "limits"]),
     ("logger", &["time"]),
     ("shutdown", &[]),
 ];
