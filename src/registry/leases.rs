@@ -202,6 +202,12 @@ impl Leases {
         self.bytes
     }
 
+    /// The bytes of the live instances of one name.
+    pub fn bytes_of(&mut self, name: &str, now: Instant) -> usize {
+        self.expire(now);
+        self.services.get(name).map_or(0, |service| service.bytes)
+    }
+
     /// One live instance.
     pub fn instance(&mut self, name: &str, instance_id: Uuid, now: Instant) -> Option<Arc<Instance>> {
         self.expire(now);

@@ -13,8 +13,11 @@ use super::service::Registry;
 use crate::http::{Method, Params, Problem, ProblemType, Query, Request, Response, Route, Router, problems};
 use crate::time::Timestamp;
 
-/// Lists of smaller tables, in bytes, leave too little behind to matter.
-const LARGE_TABLE_BYTES: usize = 512 << 10;
+/// Lists of at most this many bytes are built without waiting for a turn: with one for each connection they
+/// are no more than the connections' own buffers.
+const SHORT_LIST_BYTES: usize = 32 << 10;
+/// Shorter lists, in bytes, leave too little behind to matter.
+const LONG_LIST_BYTES: usize = 512 << 10;
 /// A buffer of this capacity, in bytes, goes back to the system when it is freed. See [`list`].
 const UNMAPPED_WHEN_FREED_BYTES: usize = 33 << 20;
 
@@ -99,9 +102,12 @@ fn one_service(
     }
     let name = service_name(params)?;
     registry.wait_as_asked(request)?;
-    let _turn = registry.turn()?;
-    let (index, bytes, instances) = registry
-        .with_leases(|leases, now| (leases.index(now), leases.bytes(now), leases.instances(name, now)));
+    // Clients that ask for large lists in a crowd do not hold up those that look for one service.
+    let bytes = registry.with_leases(|leases, now| leases.bytes_of(name, now));
+    let _turn = if bytes > SHORT_LIST_BYTES { Some(registry.turn()?) } else { None };
+    let (index, bytes, instances) = registry.with_leases(|leases, now| {
+        (leases.index(now), leases.bytes_of(name, now), leases.instances(name, now))
+    });
     Ok(list(bytes, &Answer { name, index, instances: shown(&instances) }))
 }
 
@@ -119,13 +125,13 @@ fn all_services(registry: &Arc<Registry>, request: &Request, _: &Params<'_>) -> 
     Ok(list(bytes, &Answer { index, services }))
 }
 
-/// A list from a table of `table_bytes`.
+/// A list of instances of `bytes` in all.
 ///
 /// glibc keeps freed blocks of some MiB in the arena of each thread that allocated one, but unmaps a block of
-/// more than 32 MiB as soon as it is freed (mallopt(3), `M_MMAP_THRESHOLD`). The list of a large table
+/// more than 32 MiB as soon as it is freed (mallopt(3), `M_MMAP_THRESHOLD`). A large list
 /// therefore gets a buffer of that size; only the pages that the list fills cost memory.
-fn list(table_bytes: usize, answer: &impl Serialize) -> Response {
-    let capacity = if table_bytes > LARGE_TABLE_BYTES { UNMAPPED_WHEN_FREED_BYTES } else { 0 };
+fn list(bytes: usize, answer: &impl Serialize) -> Response {
+    let capacity = if bytes > LONG_LIST_BYTES { UNMAPPED_WHEN_FREED_BYTES } else { 0 };
     let mut body = Vec::with_capacity(capacity);
     serde_json::to_writer(&mut body, answer).expect("a list is JSON");
     Response::new(200, "application/json", body)

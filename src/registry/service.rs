@@ -204,6 +204,8 @@ impl Registry {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     #[test]
@@ -214,6 +216,14 @@ mod tests {
         for micros in [now, 0, -1, Timestamp::MAX.as_micros(), Timestamp::MIN.as_micros()] {
             assert!(at(micros) <= MAX_EXACT_INTEGER / 2 + 4096, "{micros}");
         }
+    }
+
+    #[test]
+    fn a_short_list_is_answered_while_large_ones_are_built() {
+        let registry = Arc::new(Registry::new(Options::default()));
+        let routes = crate::registry::router(Arc::clone(&registry));
+        let lookup = || routes.handle(&Request::get("/services/write")).status;
+        assert_eq!(registry.lists.alone(PATIENCE, lookup), Some(200));
     }
 
     #[test]
