@@ -15,16 +15,16 @@ const TIMEOUT: Duration = Duration::from_secs(40);
 pub(crate) type Request = Vec<u8>;
 
 pub(crate) fn get(path: &str) -> Request {
-    format!("GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n").into_bytes()
+    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").into_bytes()
 }
 
 pub(crate) fn put(path: &str) -> Request {
-    format!("PUT {path} HTTP/1.1\r\nHost: bench\r\nContent-Length: 0\r\n\r\n").into_bytes()
+    format!("PUT {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n").into_bytes()
 }
 
 pub(crate) fn post(path: &str, body: &str) -> Request {
     let length = body.len();
-    let head = "Host: bench\r\nContent-Type: application/json";
+    let head = "Host: localhost\r\nContent-Type: application/json";
     format!("POST {path} HTTP/1.1\r\n{head}\r\nContent-Length: {length}\r\n\r\n{body}").into_bytes()
 }
 
