@@ -128,8 +128,8 @@ fn all_services(registry: &Arc<Registry>, request: &Request, _: &Params<'_>) -> 
 /// A list of instances of `bytes` in all.
 ///
 /// glibc keeps freed blocks of some MiB in the arena of each thread that allocated one, but unmaps a block of
-/// more than 32 MiB as soon as it is freed (mallopt(3), `M_MMAP_THRESHOLD`). A large list
-/// therefore gets a buffer of that size; only the pages that the list fills cost memory.
+/// more than 32 MiB as soon as it is freed (mallopt(3), `M_MMAP_THRESHOLD`). A large list therefore gets a
+/// buffer of that size; only the pages that the list fills cost memory.
 fn list(bytes: usize, answer: &impl Serialize) -> Response {
     let capacity = if bytes > LONG_LIST_BYTES { UNMAPPED_WHEN_FREED_BYTES } else { 0 };
     let mut body = Vec::with_capacity(capacity);
