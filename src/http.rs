@@ -6,7 +6,7 @@
 //!
 //! **Invariant:** this module knows neither event sourcing nor bank accounts.
 //!
-//! Read next: `http/router.rs`, then `http/server.rs` and `http/blocking.rs`, the default engine.
+//! Read next: `http/router.rs`; then `http/engine/mod.rs`.
 
 mod accept;
 mod admission;
@@ -20,25 +20,13 @@ mod query;
 mod request;
 mod response;
 mod router;
-mod server;
 
-// The blocking engine, from the listener down to the bytes.
-mod blocking;
-mod connection;
-mod slot;
-mod wire;
-
-mod body;
-mod encode;
-mod head;
-mod refuse;
-
-// The other engine.
-#[cfg(feature = "tiny_http")]
-mod tiny;
+// The sockets: a room that a first reader skips.
+mod engine;
 
 pub use admission::Admission;
 pub use budget::Budget;
+pub use engine::{ConnectionStats, Connections, Engine, Options, Server, serve};
 pub use etag::{EntityTag, EntityTags};
 pub use json::{Fields, parse_uuid, required};
 pub use long_polls::{LongPolls, Permit};
@@ -48,4 +36,3 @@ pub use query::{MAX_WAIT_SECONDS, Query};
 pub use request::{Method, Request};
 pub use response::Response;
 pub use router::{Handler, Observer, Params, Route, Router};
-pub use server::{ConnectionStats, Connections, Engine, Options, Server, serve};

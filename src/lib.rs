@@ -70,11 +70,9 @@
 //! | [`registry`] | who is alive, and where: leases |
 //! | [`discovery`] | its client: register, heartbeat, find |
 //! | [`http`] | a service is a function from request to response; the engine under it |
-//! | [`watch`], [`time`], [`host`] | a number to wait on; timestamps; names and addresses |
-//! | [`openapi`], [`about`] | what a service says about itself |
-//! | [`metrics`], [`telemetry`], [`logger`] | what operators see |
-//! | [`config`], [`shutdown`], [`process`] | flags, signals, exit codes |
-//! | [`services`] | the wiring: each service from its configuration to its stop; then `src/bin/` |
+//! | [`service`] | the wiring: flags, logging, metrics, signals; each service from its start to its stop; then `src/bin/` |
+//! | [`watch`], [`gate`] | a number to wait on; a gate that readers pass |
+//! | [`time`], [`host`], [`limits`] | timestamps; names and addresses; the largest exact integer |
 //!
 //! The write side and the read side never import each other. That import rule is CQRS, and a test holds
 //! it. ARCHITECTURE.md has the invariants, and the test of each.
@@ -100,6 +98,9 @@ pub mod discovery;
 #[cfg(feature = "services")]
 pub mod http;
 
+#[cfg(feature = "services")]
+pub mod service;
+
 pub mod gate;
 pub mod watch;
 
@@ -108,33 +109,6 @@ pub mod host;
 
 pub mod limits;
 pub mod time;
-
-#[cfg(feature = "services")]
-pub mod openapi;
-
-#[cfg(feature = "services")]
-pub mod about;
-
-#[cfg(feature = "services")]
-pub mod metrics;
-
-#[cfg(feature = "services")]
-pub mod telemetry;
-
-#[cfg(feature = "services")]
-pub mod logger;
-
-#[cfg(feature = "services")]
-pub mod config;
-
-#[cfg(feature = "services")]
-pub mod shutdown;
-
-#[cfg(feature = "services")]
-pub mod process;
-
-#[cfg(feature = "services")]
-pub mod services;
 
 /// The Rust of README.md runs as a doctest.
 #[cfg(doctest)]

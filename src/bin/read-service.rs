@@ -3,12 +3,12 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use tally::config::{Config, ReadConfig, ReadTask};
 use tally::es::Scratch;
-use tally::process::{StartError, announce, run};
 use tally::read_side;
-use tally::services::{ReadService, database_at};
-use tally::shutdown::Shutdown;
+use tally::service::config::{Config, ReadConfig, ReadTask};
+use tally::service::process::{StartError, announce, run};
+use tally::service::shutdown::Shutdown;
+use tally::service::{ReadService, database_at};
 
 fn main() -> ExitCode {
     run(|config: ReadConfig, shutdown| match config.task {

@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use tally::config::{Config, RegistryConfig};
-use tally::process::{StartError, announce, run};
-use tally::services::RegistryService;
-use tally::shutdown::Shutdown;
+use tally::service::RegistryService;
+use tally::service::config::{Config, RegistryConfig};
+use tally::service::process::{StartError, announce, run};
+use tally::service::shutdown::Shutdown;
 
 fn main() -> ExitCode {
     run(serve)

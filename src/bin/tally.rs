@@ -4,10 +4,10 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use tally::config::AllConfig;
-use tally::process::{StartError, run};
-use tally::services::AllServices;
-use tally::shutdown::Shutdown;
+use tally::service::AllServices;
+use tally::service::config::AllConfig;
+use tally::service::process::{StartError, run};
+use tally::service::shutdown::Shutdown;
 use uuid::Uuid;
 
 fn main() -> ExitCode {

@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use tally::config::{Config, WriteConfig, WriteTask};
-use tally::process::{StartError, announce, run};
-use tally::services::{WriteService, back_up_log, verify_log};
-use tally::shutdown::Shutdown;
+use tally::service::config::{Config, WriteConfig, WriteTask};
+use tally::service::process::{StartError, announce, run};
+use tally::service::shutdown::Shutdown;
+use tally::service::{WriteService, back_up_log, verify_log};
 
 fn main() -> ExitCode {
     run(|config: WriteConfig, shutdown| match config.task {

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::RecordedEvent;
+use crate::es::RecordedEvent;
 
 /// A consistency boundary: the state of one stream, and the rules for changing it.
 ///
@@ -157,8 +157,8 @@ mod tests {
     use serde::Deserialize;
     use uuid::Uuid;
 
-    use super::super::Hash;
     use super::*;
+    use crate::es::Hash;
 
     /// A parcel was first recorded with `weight` in kilograms and a `name` in one piece; since
     /// version 2 the weight is `weight_grams`, since version 3 the name is split.

@@ -7,7 +7,7 @@ use std::fmt;
 
 use uuid::Uuid;
 
-use super::database_file::{Displaced, PathError};
+use crate::es::database_file::{Displaced, PathError};
 
 /// The machine failed.
 #[derive(Clone, Debug, PartialEq, Eq)]

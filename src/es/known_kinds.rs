@@ -8,8 +8,8 @@
 
 use serde_json::Value;
 
-use super::work::shape_of;
-use super::{Aggregate, DecodeError, RecordedEvent, decode};
+use crate::es::command::work::shape_of;
+use crate::es::{Aggregate, DecodeError, RecordedEvent, decode};
 
 /// The kinds that a build knows.
 ///

@@ -246,64 +246,39 @@ macro_rules! crash_point {
 }
 
 mod aggregate;
-mod backup;
-mod cache;
-#[cfg(feature = "crash-points")]
-mod crash_point;
-mod database_file;
 mod error;
 mod event;
 mod events;
-mod executor;
-mod kind;
-mod known_kinds;
+
+mod audit;
+mod command;
 mod log;
-mod log_upkeep;
 mod projection;
-mod projection_build;
-mod projection_loop;
-mod projection_notice;
-mod projection_pace;
-mod projection_page;
-mod projection_status;
-mod projection_store;
-mod projection_verify;
-mod projector;
-mod queue;
-mod sqlite;
-mod sqlite_checkpoint;
-mod sqlite_file;
-mod sqlite_lock;
-mod sqlite_wal;
-mod store;
+
+#[cfg(feature = "crash-points")]
+mod crash_point;
+mod database_file;
+mod known_kinds;
 pub mod testing;
-mod verify;
-mod work;
-mod writer;
 
 pub use aggregate::{Aggregate, DecodeError, Event, Upcaster, decode, schema_version};
-pub use backup::backup;
+pub use audit::{Difference, MAX_FINDINGS, Report, Verified, VerifyError, backup, verify, verify_projection};
+pub use command::{Commit, Context, Execution, Executor, IdempotencyKey, Metadata, QUEUE_CAPACITY, Work};
 #[cfg(feature = "crash-points")]
 pub use crash_point::CRASH_POINTS;
 pub use database_file::{DatabaseFile, DatabasePath, Displaced, PathError, Scratch};
 pub use error::{Error, ExecuteError};
 pub use event::{Hash, Page, PageContent, RecordedEvent, chain};
-pub use executor::{Commit, Context, Execution, Executor, IdempotencyKey, Metadata, QUEUE_CAPACITY};
 pub use known_kinds::KnownKinds;
-pub use log::{EventLog, MAX_PAGE_EVENTS};
-pub use log_upkeep::{LogBytes, LogUpkeep};
-pub use projection::{Definition, Feed, FeedError, MAX_PAGE, Names, Projection, ProjectionError};
-pub use projection_loop::RunningProjector;
-pub use projection_notice::{CatchUpError, Notice};
-pub use projection_status::{ProjectionState, ProjectionStatus, RebuildProgress, RebuildRefused};
-pub use projection_store::{OpenError, log_id as followed_log};
-pub use projection_verify::{Difference, Verified, VerifyError, verify_projection};
-pub use projector::Projector;
-pub use sqlite::SqliteDatabase;
-pub use sqlite_file::SCHEMA;
-pub use store::{Database, EventReader, EventStore, Fingerprint, Head, Receipt, Snapshot, Visitor};
-pub use verify::{MAX_FINDINGS, Report, verify};
-pub use work::Work;
+pub use log::{
+    Database, EventLog, EventReader, EventStore, Fingerprint, Head, LogBytes, LogUpkeep, MAX_PAGE_EVENTS,
+    Receipt, SCHEMA, Snapshot, SqliteDatabase, Visitor,
+};
+pub use projection::{
+    CatchUpError, Definition, Feed, FeedError, MAX_PAGE, Names, Notice, OpenError, Projection,
+    ProjectionError, ProjectionState, ProjectionStatus, Projector, RebuildProgress, RebuildRefused,
+    RunningProjector, followed_log,
+};
 
 pub use events::events;
 

@@ -44,7 +44,7 @@ use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use uuid::Uuid;
 
-use super::{Aggregate, Event, Hash, Names, Projection, RecordedEvent, chain, decode, schema_version};
+use crate::es::{Aggregate, Event, Hash, Names, Projection, RecordedEvent, chain, decode, schema_version};
 
 /// The history of an aggregate, oldest event first. Continue with [`Given::when`].
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{Feed, FeedError, Hash, MAX_PAGE, Page, RecordedEvent, chain};
+use crate::es::{Feed, FeedError, Hash, MAX_PAGE, Page, RecordedEvent, chain};
 use crate::watch::Watch;
 
 /// An event that owns its texts.

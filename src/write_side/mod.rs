@@ -19,4 +19,4 @@ mod standing;
 
 pub use past_transfers::name_past_transfers;
 pub use routes::{ROUTES, WriteSide};
-pub use standing::{Standing, Writer};
+pub use standing::{Copies, Standing, Writer};

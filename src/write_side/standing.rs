@@ -14,11 +14,20 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::config::Copies;
 use crate::discovery::{
     Advertised, BaseUrl, Candidate, DiscoveryError, Instance, LOG_ID, Permission, log_tips,
 };
 use crate::es::EventLog;
+
+/// What to do while another live write service serves the same log from another database: one of the
+/// two is a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Copies {
+    /// Serve, but do not register.
+    Refused,
+    /// Register all the same.
+    Allowed,
+}
 
 /// How long the other write service must be gone before this one takes its place: longer than a
 /// restart takes. A copy must not become the log because the original is restarted.

@@ -1,8 +1,8 @@
 //! Each service alone, with its route table: for rules that hold on every route of every service.
 
 use serde_json::{Value, json};
-use tally::about;
 use tally::http::Route;
+use tally::service::about;
 
 use crate::bank::NO_REGISTRY;
 use crate::support::{Binary, Directory, Launch, Process, Reply, Wire};

@@ -6,8 +6,8 @@ mod schema;
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use tally::about::{self, Profile};
 use tally::http::{Route, problems};
+use tally::service::about::{self, Profile};
 
 use crate::support::{Client, Directory, Process, System, wait_until};
 use document::{Call, Document, Operation};

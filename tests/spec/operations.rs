@@ -15,7 +15,7 @@ fn every_scrape_keeps_the_rules_of_prometheus() {
         let process = Launch::on_free_port(binary, &directory).start();
         let scrape = process.client().get("/metrics").expect(200);
         assert_eq!(scrape.header("Content-Type"), Some("text/plain; version=0.0.4; charset=utf-8"));
-        assert_eq!(tally::metrics::lint(scrape.text()), [""; 0]);
+        assert_eq!(tally::service::metrics::lint(scrape.text()), [""; 0]);
     }
 }
 

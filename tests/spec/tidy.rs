@@ -11,7 +11,7 @@ const MAX_FUNCTION_LINES: usize = 60;
 
 /// What each module of `src/` may use of the others. Who is not named here is wiring and may use
 /// all but what [`APART`] forbids.
-const MAY_USE: [(&str, &[&str]); 13] = [
+const MAY_USE: [(&str, &[&str]); 10] = [
     ("account", &["es", "limits"]),
     ("es", &["gate", "time", "watch"]),
     ("http", &["gate", "host", "time", "watch"]),
@@ -21,10 +21,7 @@ const MAY_USE: [(&str, &[&str]); 13] = [
     ("host", &[]),
     ("registry", &["gate", "host", "http", "limits", "time", "watch"]),
     ("discovery", &["host", "watch"]),
-    ("metrics", &[]),
-    ("config", &["discovery", "host", "http", "limits"]),
-    ("logger", &["time"]),
-    ("shutdown", &[]),
+    ("gate", &[]),
 ];
 
 /// The import rule that is CQRS.
@@ -229,11 +226,19 @@ fn input_is_never_unwrapped_and_no_queue_is_unbounded() {
 
 /// Where results of the storage come by. `drop(..)` says that one is known not to matter, and a comment why.
 const NEAR_THE_STORAGE: [&str; 5] =
-    ["src/es", "src/read_side", "src/write_side", "src/services", "src/registry"];
+    ["src/es", "src/read_side", "src/write_side", "src/service", "src/registry"];
+
+/// These write to the terminal, into a string, and to a channel of this process.
+const FAR_FROM_IT: [&str; 4] =
+    ["service/config/", "service/logger.rs", "service/metrics/", "service/shutdown.rs"];
 
 #[test]
 fn no_result_of_the_storage_is_discarded_in_passing() {
-    for source in NEAR_THE_STORAGE.into_iter().flat_map(Source::files) {
+    let is_near = |source: &Source| {
+        let path = source.path.to_string_lossy();
+        !FAR_FROM_IT.iter().any(|part| path.contains(part))
+    };
+    for source in NEAR_THE_STORAGE.into_iter().flat_map(Source::files).filter(is_near) {
         for line in source.code_without_tests() {
             let line = line.trim();
             let discards = line.starts_with("let _ =") || (line.ends_with(".ok();") && !line.contains(" = "));
@@ -279,7 +284,7 @@ fn every_file_and_test_that_a_document_names_exists() {
     }
 }
 
-/// `src/es/log.rs`, `schema.sql`, `tests/spec/tidy.rs::a_function_fits_on_a_screen`.
+/// `src/es/log/event_log.rs`, `schema.sql`, `tests/spec/tidy.rs::a_function_fits_on_a_screen`.
 fn is_a_place(quoted: &str) -> bool {
     let file = quoted.split("::").next().unwrap_or(quoted);
     let ends = [".rs", ".sql", ".md", ".sh", ".toml", ".jsonl"].iter().any(|end| file.ends_with(end));

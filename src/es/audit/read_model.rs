@@ -1,0 +1,325 @@
+//! Proof that a read model says what the log says: it is replayed into a scratch database, and the
+//! two are compared row by row.
+//!
+//! The service that owns the read model may go on meanwhile. The long replay happens first; only
+//! the comparison, and the replay of what came in between, holds a snapshot of the live rows.
+
+use std::fmt;
+use std::path::Path;
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, Row};
+use uuid::Uuid;
+
+use crate::es::database_file::{Access, DatabaseFile, PathError};
+use crate::es::projection::definition::Definition;
+use crate::es::projection::event::CatchUpError;
+use crate::es::projection::read_db::{self as store, Checkpoint, OpenError};
+use crate::es::{Feed, Projector};
+
+/// What came of verifying one projection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// Its name.
+    pub projection: &'static str,
+    /// The position at which live rows and replay were compared.
+    pub position: u64,
+    /// Live rows that equal the replay.
+    pub rows: u64,
+    /// What differs first.
+    pub difference: Option<Difference>,
+}
+
+/// The first difference between live rows and a replay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// The table.
+    pub table: String,
+    /// The first two columns of the row, which name it.
+    pub row: String,
+    /// The column, or `row` when one side has no such row.
+    pub column: String,
+    /// What the live rows say.
+    pub live: String,
+    /// What the replay says.
+    pub replayed: String,
+}
+
+/// Replays the projection `definition` from `feed` into a new database at `scratch`, up to where
+/// the live one at `live` stands, and compares them. The caller removes `scratch`.
+///
+/// # Errors
+/// When either cannot be read, or the log cannot be replayed.
+pub fn verify_projection(
+    live: &Path,
+    scratch: &Path,
+    definition: &Definition,
+    feed: &mut dyn Feed,
+) -> Result<Verified, VerifyError> {
+    let file = DatabaseFile::existing(live)?;
+    store::check_file(&file).map_err(VerifyError::Open)?;
+    let live = file.connect(Access::Read).map_err(OpenError::from).map_err(VerifyError::Open)?;
+    let mut replay = Projector::open(scratch, std::slice::from_ref(definition)).map_err(VerifyError::Open)?;
+    // The long way first, without a snapshot of the live rows.
+    replay_to(&mut replay, feed, checkpoint(&live, definition)?.position)?;
+    let snapshot = live.unchecked_transaction()?;
+    let checkpoint = checkpoint(&snapshot, definition)?;
+    replay_to(&mut replay, feed, checkpoint.position)?;
+    let replayed = replay.file().connect(Access::Read)?;
+    compare(&snapshot, &replayed, definition, checkpoint)
+}
+
+fn checkpoint(live: &Connection, definition: &Definition) -> Result<Checkpoint, VerifyError> {
+    let found = store::checkpoint(live, definition.name, definition.version)?;
+    found.map(|(checkpoint, _)| checkpoint).ok_or(VerifyError::Outdated(definition.name))
+}
+
+fn replay_to(replay: &mut Projector, feed: &mut dyn Feed, position: u64) -> Result<(), VerifyError> {
+    replay.catch_up(feed, position)?;
+    match &replay.status()[..] {
+        [status] if status.position >= position => Ok(()),
+        [status] => Err(VerifyError::ReplayEnded {
+            position: status.position,
+            reason: status.error.clone().unwrap_or_else(|| "the log ends there".to_owned()),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn compare(
+    live: &Connection,
+    replayed: &Connection,
+    definition: &Definition,
+    checkpoint: Checkpoint,
+) -> Result<Verified, VerifyError> {
+    let projection = definition.name;
+    let mut verified = Verified { projection, position: checkpoint.position, rows: 0, difference: None };
+    let known = store::checkpoint(replayed, projection, definition.version)?;
+    let hash = known.map(|(checkpoint, _)| checkpoint.hash);
+    if hash != Some(checkpoint.hash) {
+        verified.difference = Some(Difference {
+            table: "checkpoints".to_owned(),
+            row: format!("name={projection}"),
+            column: "hash".to_owned(),
+            live: checkpoint.hash.to_string(),
+            replayed: hash.map_or_else(|| ABSENT.to_owned(), |hash| hash.to_string()),
+        });
+        return Ok(verified);
+    }
+    for table in definition.tables {
+        match compare_table(live, replayed, table)? {
+            Ok(rows) => verified.rows += rows,
+            Err(difference) => {
+                verified.difference = Some(difference);
+                break;
+            }
+        }
+    }
+    Ok(verified)
+}
+
+const ABSENT: &str = "absent";
+const PRESENT: &str = "present";
+
+/// The number of rows when all are equal. Both sides are read in order of the first two columns,
+/// which are or begin every key.
+fn compare_table(
+    live: &Connection,
+    replayed: &Connection,
+    table: &str,
+) -> rusqlite::Result<Result<u64, Difference>> {
+    let sql = format!("SELECT * FROM {table} ORDER BY 1, 2");
+    let (mut live, mut replayed) = (live.prepare(&sql)?, replayed.prepare(&sql)?);
+    let columns: Vec<String> = live.column_names().map(str::to_owned).collect();
+    let (mut live, mut replayed) = (live.query([])?, replayed.query([])?);
+    let mut rows = 0;
+    loop {
+        let difference = match (live.next()?, replayed.next()?) {
+            (None, None) => return Ok(Ok(rows)),
+            (Some(live), Some(replayed)) => first_difference(&columns, live, replayed)?,
+            (Some(extra), None) => {
+                Some((name_of(&columns, extra)?, "row".into(), PRESENT.into(), ABSENT.into()))
+            }
+            (None, Some(missing)) => {
+                Some((name_of(&columns, missing)?, "row".into(), ABSENT.into(), PRESENT.into()))
+            }
+        };
+        if let Some((row, column, live, replayed)) = difference {
+            return Ok(Err(Difference { table: table.to_owned(), row, column, live, replayed }));
+        }
+        rows += 1;
+    }
+}
+
+type Names = (String, String, String, String);
+
+fn first_difference(
+    columns: &[String],
+    live: &Row<'_>,
+    replayed: &Row<'_>,
+) -> rusqlite::Result<Option<Names>> {
+    for (index, column) in columns.iter().enumerate() {
+        let (ours, theirs) = (live.get_ref(index)?, replayed.get_ref(index)?);
+        if ours != theirs {
+            return Ok(Some((name_of(columns, live)?, column.clone(), show(ours), show(theirs))));
+        }
+    }
+    Ok(None)
+}
+
+fn name_of(columns: &[String], row: &Row<'_>) -> rusqlite::Result<String> {
+    let columns = columns.iter().enumerate().take(2);
+    let parts = columns.map(|(index, column)| Ok(format!("{column}={}", show(row.get_ref(index)?))));
+    Ok(parts.collect::<rusqlite::Result<Vec<_>>>()?.join(", "))
+}
+
+fn show(value: ValueRef<'_>) -> String {
+    match value {
+        ValueRef::Null => "null".to_owned(),
+        ValueRef::Integer(number) => number.to_string(),
+        ValueRef::Real(number) => number.to_string(),
+        ValueRef::Text(text) => String::from_utf8_lossy(text).into_owned(),
+        // An id, as a rule.
+        ValueRef::Blob(bytes) => {
+            Uuid::from_slice(bytes).map_or_else(|_| format!("{bytes:02x?}"), |id| id.to_string())
+        }
+    }
+}
+
+impl fmt::Display for Verified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { projection, position, rows, difference } = self;
+        match difference {
+            None => write!(f, "{projection}: {rows} rows at position {position} equal a replay of the log"),
+            Some(difference) => write!(f, "{projection}: at position {position}, {difference}"),
+        }
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { table, row, column, live, replayed } = self;
+        write!(f, "table {table}, {row}: {column} is {live}, a replay of the log says {replayed}")
+    }
+}
+
+/// Why a projection could not be verified.
+#[derive(Debug)]
+pub enum VerifyError {
+    /// A database cannot be opened.
+    Open(OpenError),
+    /// The rows are of another version of the projection, or not there: the service replays them when
+    /// it starts.
+    Outdated(&'static str),
+    /// The log cannot be read.
+    Replay(CatchUpError),
+    /// The replay ends before the live rows do.
+    ReplayEnded {
+        /// Where.
+        position: u64,
+        /// Why.
+        reason: String,
+    },
+    /// A database cannot be read.
+    Database(rusqlite::Error),
+}
+
+impl From<PathError> for VerifyError {
+    fn from(error: PathError) -> Self {
+        Self::Open(error.into())
+    }
+}
+
+impl From<CatchUpError> for VerifyError {
+    fn from(error: CatchUpError) -> Self {
+        Self::Replay(error)
+    }
+}
+
+impl From<rusqlite::Error> for VerifyError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl fmt::Display for VerifyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open(error) => error.fmt(f),
+            Self::Outdated(name) => {
+                write!(
+                    f,
+                    "there are no rows of this version of projection {name}; start the service, it replays them"
+                )
+            }
+            Self::Replay(error) => write!(f, "the log cannot be replayed: {error}"),
+            Self::ReplayEnded { position, reason } => {
+                write!(f, "the replay ends at position {position}, before the live rows do: {reason}")
+            }
+            Self::Database(error) => write!(f, "a database cannot be read: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for VerifyError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::es::projection::projector::tests::{definitions, log_of};
+    use crate::es::tests::{LogFeed, TempPath};
+
+    fn caught_up(feed: &mut LogFeed) -> TempPath {
+        let path = TempPath::new();
+        Projector::open(&path, &definitions()).unwrap().catch_up(feed, u64::MAX).unwrap();
+        path
+    }
+
+    fn verified(path: &TempPath, feed: &mut LogFeed) -> Result<Verified, VerifyError> {
+        verify_projection(path, &TempPath::new(), &definitions()[0], feed)
+    }
+
+    fn change(path: &TempPath, sql: &str) {
+        Connection::open(&**path).unwrap().execute_batch(sql).unwrap();
+    }
+
+    #[test]
+    fn rows_that_say_what_the_log_says_are_verified_while_the_log_goes_on() {
+        let mut feed = LogFeed::new(log_of(&["1", "2"]));
+        let path = caught_up(&mut feed);
+        feed.append(8, "Added", "5");
+        let verified = verified(&path, &mut feed).unwrap();
+        assert_eq!((verified.position, verified.rows, verified.difference), (2, 1, None));
+    }
+
+    #[test]
+    fn the_first_difference_is_named() {
+        for (sql, expected) in [
+            ("UPDATE sums SET sum = 4", "stream=7, sum=4: sum is 4, a replay of the log says 3"),
+            ("DELETE FROM sums", "stream=7, sum=3: row is absent, a replay of the log says present"),
+            (
+                "INSERT INTO sums VALUES (9, 1)",
+                "stream=9, sum=1: row is present, a replay of the log says absent",
+            ),
+            ("UPDATE checkpoints SET hash = zeroblob(32)", "hash is 0000"),
+        ] {
+            let mut feed = LogFeed::new(log_of(&["1", "2"]));
+            let path = caught_up(&mut feed);
+            change(&path, sql);
+            let shown = verified(&path, &mut feed).unwrap().to_string();
+            assert!(shown.contains(expected), "{shown}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_verified_says_why() {
+        let mut feed = LogFeed::new(log_of(&["1", "2"]));
+        let path = caught_up(&mut feed);
+        let mut shorter = LogFeed::new(log_of(&["1"]));
+        let error = verified(&path, &mut shorter).unwrap_err().to_string();
+        assert!(error.contains("ends at position 1"), "{error}");
+        change(&path, "UPDATE checkpoints SET version = 7");
+        let error = verified(&path, &mut feed).unwrap_err().to_string();
+        assert!(error.contains("no rows of this version"), "{error}");
+    }
+}

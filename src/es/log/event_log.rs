@@ -1,0 +1,201 @@
+//! The log as readers see it: pages of events, in order, and a way to wait for the next.
+//!
+//! Shared by everyone in the process: the executor raises the head after each commit, and whoever
+//! waits for an event is woken by that.
+//!
+//! **Invariant:** a page shows committed events only, in order of position, without gaps.
+//!
+//! Read next: `projector.rs`, which follows a log.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::es::log::store::{Database, EventReader, EventStore};
+use crate::es::log::upkeep::{LogBytes, LogUpkeep};
+use crate::es::{Error, Page, RecordedEvent};
+use crate::time::Timestamp;
+use crate::watch::Watch;
+
+/// Most events on one page.
+pub const MAX_PAGE_EVENTS: u32 = 10_000;
+
+/// Bytes after which a page ends with the event at hand: what a projector takes in one go, and no more
+/// than a service can hold for each of many clients.
+const MAX_PAGE_BYTES: usize = 1 << 20;
+
+/// How long a reader waits for its turn. Thousands of pages are read in that time.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Most idle connections that are kept for the next reader.
+const IDLE_READERS: usize = 32;
+
+/// A log, shared by its writer and its readers.
+pub struct EventLog {
+    database: Box<dyn Database>,
+    idle_readers: Mutex<Vec<Box<dyn EventReader>>>,
+    upkeep: Arc<LogUpkeep>,
+    head: Watch,
+    /// The time of the last event, in microseconds of the clock; 0 before the first.
+    last_event_micros: AtomicI64,
+}
+
+impl EventLog {
+    /// The log in that database.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub fn open(database: impl Database + 'static) -> Result<Arc<Self>, Error> {
+        let mut reader = database.reader()?;
+        let (head, last) = (reader.head()?, AtomicI64::new(0));
+        reader.read(head.saturating_sub(1), 1, &mut |event| {
+            last.store(micros(event.recorded_at), Ordering::Relaxed);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        drop(reader);
+        Ok(Arc::new(Self {
+            database: Box::new(database),
+            idle_readers: Mutex::new(Vec::new()),
+            upkeep: Arc::default(),
+            head: Watch::at(head),
+            last_event_micros: last,
+        }))
+    }
+
+    /// The identity of the log, made once with the database.
+    pub fn log_id(&self) -> Uuid {
+        self.database.log_id()
+    }
+
+    /// Position of the last committed event. Raised by the executor after each commit.
+    pub fn head(&self) -> &Watch {
+        &self.head
+    }
+
+    /// Whether the database is still where it was opened, and kept in order.
+    ///
+    /// # Errors
+    /// See [`Database::check`]; and when the last checkpoint failed, so that the write-ahead log grows.
+    pub fn check(&self) -> Result<(), Error> {
+        self.database.check()?;
+        self.upkeep.failure().map_or(Ok(()), |error| {
+            let what = "the write-ahead log cannot be moved into the database and grows";
+            Err(Error::Storage(format!("{what}: {error}; see to the disk")))
+        })
+    }
+
+    /// Notes the time of the last event of a commit.
+    pub(in crate::es) fn note_time(&self, recorded_at: &str) {
+        self.last_event_micros.store(micros(recorded_at), Ordering::Relaxed);
+    }
+
+    /// How far the time of the last event is ahead of the clock. Times never fall along the log, so every
+    /// event gets that time until the clock has come to it.
+    pub fn ahead_of_clock(&self) -> Duration {
+        let ahead = self.last_event_micros.load(Ordering::Relaxed) - Timestamp::now().as_micros();
+        Duration::from_micros(u64::try_from(ahead).unwrap_or(0))
+    }
+
+    /// How its upkeep goes.
+    pub fn upkeep(&self) -> &LogUpkeep {
+        &self.upkeep
+    }
+
+    /// How large its files are.
+    pub fn bytes(&self) -> LogBytes {
+        self.database.bytes()
+    }
+
+    pub(in crate::es) fn writer(&self) -> Result<Box<dyn EventStore>, Error> {
+        self.database.writer(Arc::clone(&self.upkeep))
+    }
+
+    /// The page of the log after a position: at most `limit` events (1 to [`MAX_PAGE_EVENTS`]), at least
+    /// one if there is any. When there is none yet, waits up to `wait` for the next.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub fn page(&self, after: u64, limit: u32, wait: Duration) -> Result<Page, Error> {
+        self.head.wait_for(after.saturating_add(1), wait);
+        self.build_page(limit, |reader, limit, add| reader.read(after, limit, add))
+    }
+
+    /// The page of one stream after a version; `None` when there is no such stream.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub fn stream_page(&self, stream_id: Uuid, after: u64, limit: u32) -> Result<Option<Page>, Error> {
+        let mut exists = false;
+        self.read(|reader| {
+            reader.read_stream(stream_id, 0, 1, &mut |_| {
+                exists = true;
+                Ok(ControlFlow::Break(()))
+            })
+        })?;
+        let page =
+            self.build_page(limit, |reader, limit, add| reader.read_stream(stream_id, after, limit, add));
+        if exists { page.map(Some) } else { Ok(None) }
+    }
+
+    fn build_page(
+        &self,
+        limit: u32,
+        read: impl FnOnce(&mut dyn EventReader, u32, &mut crate::es::Visitor<'_>) -> Result<(), Error>,
+    ) -> Result<Page, Error> {
+        let mut json = format!("{{\"log_id\":\"{}\",\"events\":[", self.log_id()).into_bytes();
+        let empty = json.len();
+        let mut last_position = 0;
+        self.read(|reader| {
+            read(reader, limit.clamp(1, MAX_PAGE_EVENTS), &mut |event: &RecordedEvent<'_>| {
+                if json.len() > empty {
+                    json.push(b',');
+                }
+                event.write_json(&mut json);
+                last_position = event.position;
+                let full = json.len() >= MAX_PAGE_BYTES;
+                Ok(if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            })
+        })?;
+        // A reader can see a commit before its writer has raised the head.
+        let head = self.head.value().max(last_position);
+        json.extend_from_slice(format!("],\"head\":{head}}}").as_bytes());
+        Ok(Page { json })
+    }
+
+    /// Reads with a connection of its own, in its turn. After an error the connection is not used again.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] when no turn comes in time; when the storage fails, or what `read` returns.
+    pub fn read<T>(&self, read: impl FnOnce(&mut dyn EventReader) -> Result<T, Error>) -> Result<T, Error> {
+        let _pass = self.upkeep.readers.enter(PATIENCE).ok_or(Error::Overloaded)?;
+        let idle = self.idle().pop();
+        let mut reader = match idle {
+            Some(reader) => reader,
+            None => self.database.reader()?,
+        };
+        let result = read(&mut *reader)?;
+        let mut idle = self.idle();
+        if idle.len() < IDLE_READERS {
+            idle.push(reader);
+        }
+        Ok(result)
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Box<dyn EventReader>>> {
+        self.idle_readers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The time in microseconds; 0 for a text that is not a time, which a verification of the log reports.
+fn micros(recorded_at: &str) -> i64 {
+    recorded_at.parse().map_or(0, |time: Timestamp| time.as_micros())
+}
+
+impl std::fmt::Debug for EventLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EventLog").field("log_id", &self.log_id()).field("head", &self.head.value()).finish()
+    }
+}

@@ -1,0 +1,207 @@
+//! The writer's connection: one transaction for each batch, one sync for each transaction.
+//!
+//! Read next: `wal_flusher.rs`, the thread beside it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+use uuid::Uuid;
+
+use super::database::connect;
+use super::file::BUSY_TIMEOUT;
+use super::lock::WriterLock;
+use super::reader::read_stream;
+use super::row::uuid_at;
+use super::wal_flusher::Checkpointer;
+use crate::es::database_file::{Access, DatabaseFile};
+use crate::es::log::store::{EventStore, Fingerprint, Head, Receipt, Snapshot, Visitor};
+use crate::es::log::upkeep::LogUpkeep;
+use crate::es::{Error, Hash, RecordedEvent};
+
+/// What is written to see whether the storage works again: as much as a commit of some dozens of
+/// commands. Where there is less room, commands would fail again.
+const PROBE_BYTES: usize = 64 << 10;
+
+pub(super) struct SqliteStore {
+    connection: Connection,
+    /// Where the log ended when the transaction began.
+    begun_at: u64,
+    /// Events in the transaction that is open.
+    appended: usize,
+    /// Whether the connection was opened anew after the last failure.
+    has_recovered: bool,
+    checkpointer: Checkpointer,
+    upkeep: Arc<LogUpkeep>,
+    // Dropped in this order: the descriptor of the file goes after SQLite's.
+    _lock: WriterLock,
+    file: Arc<DatabaseFile>,
+}
+
+impl SqliteStore {
+    pub(super) fn new(
+        connection: Connection,
+        checkpointer: Checkpointer,
+        upkeep: Arc<LogUpkeep>,
+        lock: WriterLock,
+        file: Arc<DatabaseFile>,
+    ) -> Self {
+        let (begun_at, appended, has_recovered) = (0, 0, false);
+        Self { connection, begun_at, appended, has_recovered, checkpointer, upkeep, _lock: lock, file }
+    }
+
+    fn prepare(&self, sql: &str) -> Result<CachedStatement<'_>, Error> {
+        Ok(self.connection.prepare_cached(sql)?)
+    }
+
+    /// Moves what the write-ahead log holds into the database, when the file may not be found under its name
+    /// again: a restart would miss a write-ahead log that was removed, but not the database.
+    fn save(&self) {
+        if !self.connection.is_autocommit() {
+            // The transaction is given up anyway.
+            drop(self.connection.execute_batch("ROLLBACK"));
+        }
+        // The error that led here is told; an orderly stop moves what this could not.
+        drop(self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())));
+    }
+
+    /// See [`EventStore::recover`].
+    fn reopen(&mut self) -> Result<(), Error> {
+        // Dropping the old connection gives up its transaction.
+        self.connection = connect(&self.file, Access::Write).inspect_err(|_| self.save())?;
+        // On a full disk, the write-ahead log may be used from its beginning again once it is moved into
+        // the database. It keeps its size: what it gave back, another program might take. A reader may
+        // be in the way; then the next call tries again.
+        self.connection.busy_timeout(Duration::ZERO)?;
+        let restarted = self.connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()));
+        self.upkeep.checkpointed(restarted.map_err(|error| error.to_string()));
+        self.connection.busy_timeout(BUSY_TIMEOUT)?;
+        self.probe()
+    }
+
+    /// Finds out at once whether a commit that failed has left its events. The recovery writes where they
+    /// would lie, and syncs: what is absent then stays absent, after a crash too. What is present need not
+    /// be on the disk; callers ask again, by their keys.
+    fn outcome_of_failed_commit(&mut self, failed: Error) -> Error {
+        let found = self.reopen().and_then(|()| {
+            let head: u64 = self.prepare("SELECT head FROM log")?.query_row([], |row| row.get(0))?;
+            Ok(head)
+        });
+        self.has_recovered = found.is_ok();
+        if found == Ok(self.begun_at) { failed } else { Error::OutcomeUnknown }
+    }
+
+    /// Writes as much as commands do, to the disk, in the one table whose rows mean nothing.
+    fn probe(&self) -> Result<(), Error> {
+        self.connection.execute_batch("BEGIN IMMEDIATE")?;
+        let insert =
+            "INSERT OR REPLACE INTO snapshots (stream_id, version, shape, state) VALUES ('probe', 0, '', ?1)";
+        self.connection.execute(insert, ["x".repeat(PROBE_BYTES)])?;
+        self.connection.execute_batch("DELETE FROM snapshots WHERE stream_id = 'probe'; COMMIT")?;
+        Ok(())
+    }
+}
+
+impl EventStore for SqliteStore {
+    fn begin(&mut self) -> Result<Head, Error> {
+        // IMMEDIATE: a deferred transaction that turns into a writing one can fail half way.
+        self.prepare("BEGIN IMMEDIATE")?.execute([])?;
+        (self.appended, self.has_recovered) = (0, false);
+        let sql = "SELECT log.head, events.hash, events.recorded_at
+                   FROM log LEFT JOIN events ON events.position = log.head";
+        let head = self.prepare(sql)?.query_row([], |row| {
+            Ok(Head {
+                position: row.get(0)?,
+                hash: Hash(row.get::<_, Option<[u8; 32]>>(1)?.unwrap_or(Hash::ZERO.0)),
+                recorded_at: row.get::<_, Option<String>>(2)?.unwrap_or_default(),
+            })
+        })?;
+        self.begun_at = head.position;
+        Ok(head)
+    }
+
+    fn events_after(&mut self, stream_id: Uuid, version: u64, visit: &mut Visitor<'_>) -> Result<(), Error> {
+        read_stream(&self.connection, stream_id, version, u32::MAX, visit)
+    }
+
+    fn append(&mut self, event: &RecordedEvent<'_>) -> Result<(), Error> {
+        // OR ROLLBACK: as the schema's triggers do, for the same reason.
+        let sql = "INSERT OR ROLLBACK INTO events (position, event_id, stream_id, stream_type, version, type,
+                                       schema_version, data, metadata, recorded_at, hash)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+        let mut buffers = [Uuid::encode_buffer(); 2];
+        let [event_id, stream_id] = &mut buffers;
+        self.prepare(sql)?.execute(params![
+            event.position,
+            &*event.event_id.as_hyphenated().encode_lower(event_id),
+            &*event.stream_id.as_hyphenated().encode_lower(stream_id),
+            event.stream_type,
+            event.version,
+            event.event_type,
+            event.schema_version,
+            event.data,
+            event.metadata,
+            event.recorded_at,
+            event.hash.0,
+        ])?;
+        self.appended += 1;
+        Ok(())
+    }
+
+    fn receipt(&mut self, key: &str) -> Result<Option<(Fingerprint, Receipt)>, Error> {
+        let sql = "SELECT command, stream_id, version, position FROM receipts WHERE idempotency_key = ?1";
+        let kept = self.prepare(sql)?.query_row([key], |row| {
+            let receipt =
+                Receipt { stream_id: uuid_at(row, 1)?, version: row.get(2)?, position: row.get(3)? };
+            Ok((row.get(0)?, receipt))
+        });
+        Ok(kept.optional()?)
+    }
+
+    fn keep_receipt(&mut self, key: &str, command: &Fingerprint, receipt: &Receipt) -> Result<(), Error> {
+        let sql = "INSERT OR ROLLBACK INTO receipts (idempotency_key, command, stream_id, version, position)
+                   VALUES (?1, ?2, ?3, ?4, ?5)";
+        let stream_id = receipt.stream_id.to_string();
+        self.prepare(sql)?.execute(params![key, command, stream_id, receipt.version, receipt.position])?;
+        Ok(())
+    }
+
+    fn snapshot(&mut self, stream_id: Uuid) -> Result<Option<Snapshot>, Error> {
+        let sql = "SELECT version, shape, state FROM snapshots WHERE stream_id = ?1";
+        let kept = self.prepare(sql)?.query_row([stream_id.to_string()], |row| {
+            Ok(Snapshot { version: row.get(0)?, shape: row.get(1)?, state: row.get(2)? })
+        });
+        Ok(kept.optional()?)
+    }
+
+    fn keep_snapshot(&mut self, stream_id: Uuid, snapshot: &Snapshot) -> Result<(), Error> {
+        let sql =
+            "INSERT OR REPLACE INTO snapshots (stream_id, version, shape, state) VALUES (?1, ?2, ?3, ?4)";
+        self.prepare(sql)?.execute(params![
+            stream_id.to_string(),
+            snapshot.version,
+            snapshot.shape,
+            snapshot.state
+        ])?;
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), Error> {
+        self.file.check()?;
+        let committed = self.prepare("COMMIT").and_then(|mut commit| Ok(commit.execute([])?));
+        if let Err(error) = committed {
+            return Err(self.outcome_of_failed_commit(error));
+        }
+        // The events are in a file. Whether it will be found again is not known if it has lost its name.
+        self.file.check().map_err(|_| Error::OutcomeUnknown)?;
+        self.checkpointer.committed(self.appended);
+        Ok(())
+    }
+
+    fn recover(&mut self) -> Result<(), Error> {
+        if std::mem::take(&mut self.has_recovered) {
+            return Ok(());
+        }
+        self.reopen()
+    }
+}

@@ -1,0 +1,151 @@
+//! Request bodies, read whole before a handler runs: of a known length, or chunked.
+//!
+//! **Invariant:** a body is complete and within its limit, or the request is refused. What is
+//! reserved follows what has arrived, not what was announced.
+
+use std::time::Instant;
+
+use super::head::{Framing, body_too_large, invalid, too_large};
+use super::wire::{Failure, Wire};
+use crate::http::{Options, Problem};
+
+/// A chunk's size line with its extension. Nobody uses extensions; endless ones are an attack.
+const MAX_CHUNK_LINE: usize = 1024;
+/// How much of a body is reserved before it arrives.
+const STEP: usize = 8 * 1024;
+
+/// Reads the body that `framing` announces into `body`, before `deadline`.
+pub(super) fn receive(
+    wire: &mut Wire<'_>,
+    framing: &Framing,
+    options: &Options,
+    body: &mut Vec<u8>,
+    deadline: Instant,
+) -> Result<(), Failure> {
+    body.clear();
+    match framing {
+        Framing::Length(length) => receive_bytes(wire, *length, body, deadline),
+        Framing::Chunked => receive_chunks(wire, options, body, deadline),
+    }
+}
+
+fn receive_bytes(
+    wire: &mut Wire<'_>,
+    length: usize,
+    body: &mut Vec<u8>,
+    deadline: Instant,
+) -> Result<(), Failure> {
+    let end = body.len() + length;
+    while body.len() < end {
+        let start = body.len();
+        body.resize(end.min(start + STEP), 0);
+        wire.receive_exactly(&mut body[start..], deadline)?;
+    }
+    Ok(())
+}
+
+fn receive_chunks(
+    wire: &mut Wire<'_>,
+    options: &Options,
+    body: &mut Vec<u8>,
+    deadline: Instant,
+) -> Result<(), Failure> {
+    // Extensions and trailers together may take as much as a head.
+    let mut budget = options.max_head_bytes;
+    loop {
+        let size = receive_line(wire, deadline, MAX_CHUNK_LINE, |line| {
+            let (size, extension) = chunk_size(line)?;
+            budget = budget.checked_sub(extension).ok_or_else(|| invalid("too many chunk extensions"))?;
+            Ok(size)
+        })?;
+        if size == 0 {
+            return receive_trailers(wire, options, budget, deadline);
+        }
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        if size > options.max_body_bytes - body.len() {
+            return Err(body_too_large(options).into());
+        }
+        receive_bytes(wire, size, body, deadline)?;
+        receive_line(wire, deadline, 2, |line| match line {
+            [] => Ok(()),
+            [..] => Err(invalid("a chunk is longer than its size")),
+        })?;
+    }
+}
+
+/// Trailers are read and forgotten: no route knows any.
+fn receive_trailers(
+    wire: &mut Wire<'_>,
+    options: &Options,
+    mut budget: usize,
+    deadline: Instant,
+) -> Result<(), Failure> {
+    while let length @ 1.. = receive_line(wire, deadline, options.max_head_bytes, trailer_length)? {
+        budget = budget.checked_sub(length).ok_or_else(|| too_large(options))?;
+    }
+    Ok(())
+}
+
+fn trailer_length(line: &[u8]) -> Result<usize, Problem> {
+    let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
+    if line.is_empty() || (name.len() < line.len() && name.iter().all(u8::is_ascii_graphic)) {
+        return Ok(line.len());
+    }
+    Err(invalid("a trailer is no header"))
+}
+
+/// Receives a line of at most `limit` bytes and hands it, without its end, to `read`.
+fn receive_line<T>(
+    wire: &mut Wire<'_>,
+    deadline: Instant,
+    limit: usize,
+    read: impl FnOnce(&[u8]) -> Result<T, Problem>,
+) -> Result<T, Failure> {
+    let mut searched = 0;
+    loop {
+        let received = wire.received();
+        if let Some(at) = received[searched..].iter().position(|byte| *byte == b'\n') {
+            let line = received[..searched + at].strip_suffix(b"\r").filter(|line| !line.contains(&b'\r'));
+            let value = read(line.ok_or_else(|| invalid("a line of the body has no proper end"))?)?;
+            wire.consume(searched + at + 1);
+            return Ok(value);
+        }
+        searched = received.len();
+        if searched >= limit {
+            return Err(invalid("a line of the chunked body is too long").into());
+        }
+        wire.receive_more(deadline)?;
+    }
+}
+
+/// A chunk's size and the length of its extension. Stricter than RFC 9112, 7.1 allows: no space
+/// between the two, no control characters, at most 16 digits.
+fn chunk_size(line: &[u8]) -> Result<(u64, usize), Problem> {
+    let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+    let (size, extension) = line.split_at(digits);
+    let size = std::str::from_utf8(size).ok().and_then(|size| u64::from_str_radix(size, 16).ok());
+    match (size, extension) {
+        (Some(size), []) if digits <= 16 => Ok((size, 0)),
+        (Some(size), [b';', rest @ ..]) if digits <= 16 && !rest.iter().any(u8::is_ascii_control) => {
+            Ok((size, extension.len()))
+        }
+        _ => Err(invalid("the size of a chunk is no hexadecimal number")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunk_sizes_are_hexadecimal_digits_and_an_extension() {
+        assert_eq!(chunk_size(b"1aF").unwrap(), (0x1af, 0));
+        assert_eq!(chunk_size(b"0;a=\"b\"").unwrap(), (0, 6));
+        assert_eq!(chunk_size(b"ffffffffffffffff").unwrap(), (u64::MAX, 0));
+        let bad: [&[u8]; 9] =
+            [b"", b"+1", b"0x1", b"1 ", b" 1", b"-1", b"1;\x01", b"g", b"00000000000000001"];
+        for bad in bad {
+            assert!(chunk_size(bad).is_err(), "{bad:?}");
+        }
+    }
+}

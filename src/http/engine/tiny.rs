@@ -1,0 +1,159 @@
+//! The second engine: tiny_http, for those who have it already and serve a trusted network.
+//!
+//! An adapter: tiny_http accepts, reads heads and orders the answers of a connection; the service
+//! and the bytes of each answer are the same as with the default engine. What it cannot do, with
+//! the reasons, is listed in `tests/spec/http_engine.rs`. Above all: it has no deadlines and no
+//! limit on connections, and one request with a huge `Content-Length` ends the process.
+//!
+//! **Invariant:** a request waits for a free thread, never for another request: there are as many
+//! threads as requests that are being handled at once, up to [`Options::max_connections`].
+
+use std::io::{self, Read, Write};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, Builder};
+use std::time::{Duration, Instant};
+
+use super::encode::{self, Content, Date, Delivery};
+use super::head::{self, Persistence, Target};
+use super::server::{Service, call, within_budget};
+use crate::http::{Method, Options, Problem, Request, Response};
+
+/// How often a stop looks whether all threads have ended: tiny_http cannot be waited for.
+const STOP_CHECK: Duration = Duration::from_millis(1);
+
+/// The running engine. Dropping it stops it.
+pub(super) struct Running(Arc<Crew>);
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("tiny_http")
+    }
+}
+
+/// The threads that take requests from tiny_http's queue.
+struct Crew {
+    server: tiny_http::Server,
+    options: Options,
+    service: Arc<Service>,
+    idle: AtomicUsize,
+    stopping: AtomicBool,
+}
+
+pub(super) fn start(listener: TcpListener, options: Options, service: Arc<Service>) -> io::Result<Running> {
+    let server = tiny_http::Server::from_listener(listener, None).map_err(io::Error::other)?;
+    let (idle, stopping) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let crew = Arc::new(Crew { server, options, service, idle, stopping });
+    crew.grow()?;
+    Ok(Running(crew))
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.stopping.store(true, Ordering::SeqCst);
+        let deadline = Instant::now() + self.0.options.stop_timeout;
+        let threads = &self.0.options.connections.threads;
+        while threads.load(Ordering::SeqCst) > 0 && Instant::now() < deadline {
+            self.0.server.unblock();
+            thread::sleep(STOP_CHECK);
+        }
+    }
+}
+
+impl Crew {
+    fn grow(self: &Arc<Self>) -> io::Result<()> {
+        let crew = Arc::clone(self);
+        self.idle.fetch_add(1, Ordering::SeqCst);
+        self.options.connections.threads.fetch_add(1, Ordering::SeqCst);
+        let started = Builder::new().name("tiny-http".into()).stack_size(super::blocking::STACK_BYTES);
+        let started = started.spawn(move || crew.work()).map(drop);
+        if started.is_err() {
+            self.idle.fetch_sub(1, Ordering::SeqCst);
+            self.options.connections.threads.fetch_sub(1, Ordering::SeqCst);
+        }
+        started
+    }
+
+    fn work(self: &Arc<Self>) {
+        while !self.stopping.load(Ordering::SeqCst) {
+            match self.server.recv() {
+                Ok(request) => self.take(request),
+                Err(_) if self.stopping.load(Ordering::SeqCst) => {}
+                // It accepts no more connections after this, and cannot be made to.
+                Err(error) => log::error!("tiny_http has given up listening: {error}"),
+            }
+        }
+        self.options.connections.threads.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    fn take(self: &Arc<Self>, request: tiny_http::Request) {
+        let threads = self.options.connections.threads.load(Ordering::SeqCst);
+        if self.idle.fetch_sub(1, Ordering::SeqCst) == 1 && threads < self.options.max_connections {
+            // Without one more, this one goes on alone.
+            let _ = self.grow();
+        }
+        // An error is the client's absence.
+        let _ = self.answer(request);
+        self.idle.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn answer(&self, mut raw: tiny_http::Request) -> io::Result<()> {
+        let (response, content) = match self.receive(&mut raw) {
+            Ok(request) => (call(&*self.service, &request, &self.options.connections), content(&request)),
+            Err(problem) => (problem.into(), Content::Body),
+        };
+        let delivery = Delivery { content, persistence: persistence(&raw) };
+        let (response, _share) = within_budget(encode::checked(response), &self.options.answers);
+        write(raw, &response, delivery)
+    }
+
+    fn receive(&self, raw: &mut tiny_http::Request) -> Result<Request, Problem> {
+        let method = Method::parse(raw.method().as_str());
+        let Target { path_and_query, authority } = head::target(&method, raw.url())?;
+        let authority = authority.map(str::to_owned);
+        let mut request = Request::new(method, &path_and_query);
+        for header in raw.headers() {
+            if authority.is_none() || !header.field.equiv("Host") {
+                request.push_header(header.field.as_str().as_str(), header.value.as_str());
+            }
+        }
+        if let Some(authority) = authority {
+            request.push_header("Host", &authority);
+        }
+        let max = self.options.max_body_bytes;
+        let read = raw.as_reader().take(max as u64 + 1).read_to_end(&mut request.body);
+        match read {
+            Ok(bytes) if bytes <= max => Ok(request),
+            Ok(_) => Err(head::body_too_large(&self.options)),
+            Err(_) => Err(head::invalid("the body cannot be read")),
+        }
+    }
+}
+
+fn content(request: &Request) -> Content {
+    if request.method == Method::Head { Content::HeadOnly } else { Content::Body }
+}
+
+/// What tiny_http is going to do after the answer: it alone decides.
+fn persistence(raw: &tiny_http::Request) -> Persistence {
+    let header = raw.headers().iter().find(|header| header.field.equiv("Connection"));
+    let value = header.map(|header| header.value.as_str().to_ascii_lowercase()).unwrap_or_default();
+    match raw.http_version() {
+        _ if value.contains("close") => Persistence::Close,
+        version if *version >= (1, 1) => Persistence::KeepAlive,
+        _ if value.contains("keep-alive") => Persistence::KeepAliveSaid,
+        _ => Persistence::Close,
+    }
+}
+
+/// Writes the bytes of the default engine: tiny_http's own would be chunked above 32 KiB.
+fn write(raw: tiny_http::Request, response: &Response, delivery: Delivery) -> io::Result<()> {
+    let now = Instant::now();
+    let mut out = Vec::new();
+    encode::head(&mut out, response, delivery, &mut Date::at(now), now);
+    out.extend_from_slice(encode::content(response, delivery));
+    let mut writer = raw.into_writer();
+    writer.write_all(&out)?;
+    writer.flush()
+}

@@ -1,0 +1,104 @@
+//! The read side at work: the projector, the read models, queries.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::file_watch::FileWatch;
+use super::serve::{Served, WAITING, advertised, database_or_new, serve};
+use crate::discovery::Registration;
+use crate::es::{ProjectionState, ProjectionStatus};
+use crate::http::{LongPolls, Router};
+use crate::read_side::{self, ReadSide};
+use crate::service::about;
+use crate::service::config::{ReadConfig, ReadTask};
+use crate::service::metrics;
+use crate::service::process::{StartError, listen};
+
+/// A running read service.
+#[derive(Debug)]
+pub struct ReadService {
+    registration: Registration,
+    served: Served<ReadSide>,
+    _file_watch: FileWatch,
+}
+
+impl ReadService {
+    /// Starts it; it serves when this returns. With [`ReadTask::RebuildThenServe`] it rebuilds its read
+    /// models meanwhile, beside the rows that answer.
+    ///
+    /// # Errors
+    /// When its database cannot be opened, it cannot listen, or the system has no thread for it.
+    pub fn start(config: &ReadConfig) -> Result<Self, StartError> {
+        let failed = |error: read_side::StartError| StartError::new(error.to_string());
+        // Before the address is taken: the service that has the database may listen on the same one.
+        let projector = ReadSide::open(&database_or_new(&config.db)?).map_err(failed)?;
+        let listener = listen(&config.service.listen)?;
+        let options = read_side::Options {
+            registries: config.registries.clone(),
+            write_side: config.write_side.clone(),
+            poll_interval: config.poll_interval,
+            max_waits: LongPolls::DEFAULT_MAX,
+            ready_lag: config.ready_lag,
+        };
+        let side = ReadSide::start(projector, options).map_err(failed)?;
+        match config.task {
+            ReadTask::Serve | ReadTask::Verify => {}
+            ReadTask::RebuildThenServe => side.rebuild_all(),
+        }
+        let metrics = Arc::new(metrics::Registry::default());
+        let served =
+            serve(listener, &config.service, side, read_side::ROUTES, &about::READ, Arc::clone(&metrics))?;
+        show_projections(&metrics, &served.router);
+        let address = advertised("read", &config.service, &served.server);
+        let registration =
+            Registration::start(config.registries.clone(), address, config.heartbeat_interval)?;
+        let watched = Arc::clone(&served.router);
+        let file_watch = FileWatch::start(move || watched.state().check_file())?;
+        Ok(Self { registration, served, _file_watch: file_watch })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.served.server.local_addr()
+    }
+
+    /// Stops it: waits for a position end, requests in flight are answered.
+    pub fn stop(self) {
+        self.served.router.state().end_waits();
+        self.served.server.stop();
+        self.registration.stop();
+        self.served.router.state().close();
+    }
+}
+
+/// Shows how far each projection is, and who waits for them.
+fn show_projections(metrics: &metrics::Registry, router: &Arc<Router<ReadSide>>) {
+    let side = Arc::clone(router);
+    let waiting = move || side.state().waiting() as f64;
+    metrics.computed_gauge("tally_http_waiting_requests", WAITING, &[], waiting);
+    for (index, status) in router.state().status().iter().enumerate() {
+        let labels = [("projection", status.name)];
+        let gauge = |name, help, value: fn(&ProjectionStatus) -> f64| {
+            let router = Arc::clone(router);
+            let value = move || router.state().status().get(index).map_or(f64::NAN, value);
+            metrics.computed_gauge(name, help, &labels, value);
+        };
+        gauge("tally_projection_position", "Last position that the live rows contain.", |status| {
+            status.position as f64
+        });
+        gauge(
+            "tally_projection_head_position",
+            "Position of the last event of the log, as known here.",
+            |status| status.head.map_or(f64::NAN, |head| head as f64),
+        );
+        gauge("tally_projection_lag_events", "Events in the log that the live rows lack.", |status| {
+            status.lag().map_or(f64::NAN, |lag| lag as f64)
+        });
+        gauge("tally_projection_lag_seconds", "For how long the live rows have been behind.", |status| {
+            status.behind_for.as_secs_f64()
+        });
+        gauge("tally_projection_stalled_info", "1 while the projection cannot go on, else 0.", |status| {
+            f64::from(u8::from(status.state == ProjectionState::Stalled))
+        });
+    }
+}

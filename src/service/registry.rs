@@ -1,0 +1,88 @@
+//! The service registry at work.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::serve::{WAITING, serve};
+use crate::http::Server;
+use crate::registry::{self, Registry};
+use crate::service::about;
+use crate::service::config::RegistryConfig;
+use crate::service::metrics;
+use crate::service::process::{StartError, listen};
+
+/// A running service registry.
+#[derive(Debug)]
+pub struct RegistryService {
+    registry: Arc<Registry>,
+    server: Server,
+}
+
+impl RegistryService {
+    /// Starts it; it serves when this returns.
+    ///
+    /// # Errors
+    /// When it cannot listen, or the system has no thread for it.
+    pub fn start(config: &RegistryConfig) -> Result<Self, StartError> {
+        let listener = listen(&config.service.listen)?;
+        let registry = Arc::new(Registry::new(registry::Options {
+            ttl: config.ttl,
+            heartbeat_interval: Some(config.heartbeat_interval),
+            ..Default::default()
+        }));
+        let metrics = Arc::new(metrics::Registry::default());
+        show_registry(&metrics, &registry);
+        let server = serve(
+            listener,
+            &config.service,
+            Arc::clone(&registry),
+            registry::ROUTES,
+            &about::REGISTRY,
+            metrics,
+        )?
+        .server;
+        Ok(Self { registry, server })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.server.local_addr()
+    }
+
+    /// Stops it.
+    pub fn stop(self) {
+        self.registry.close();
+        self.server.stop();
+    }
+}
+
+fn show_registry(metrics: &metrics::Registry, registry: &Arc<Registry>) {
+    let shown = Arc::clone(registry);
+    let index = move || shown.gauges().index as f64;
+    let help = "Begins at the clock in microseconds at the start, and rises with each change of who is live.";
+    metrics.computed_gauge("tally_registry_index", help, &[], index);
+    let shown = Arc::clone(registry);
+    let bytes = move || shown.gauges().bytes as f64;
+    let help = "Bytes of all live instances as they are answered.";
+    metrics.computed_gauge("tally_registry_instance_bytes", help, &[], bytes);
+    let shown = Arc::clone(registry);
+    let waiting = move || shown.gauges().waiting as f64;
+    metrics.computed_gauge("tally_http_waiting_requests", WAITING, &[], waiting);
+    for label in [WRITE, READ, OTHER] {
+        let shown = Arc::clone(registry);
+        let live = move || live_instances(&shown, label) as f64;
+        let help = "Instances whose lease runs, by service.";
+        metrics.computed_gauge("tally_registry_live_instances", help, &[("service", label)], live);
+    }
+}
+
+/// The services of this system, and all else in one: names come from requests, and labels must not.
+const WRITE: &str = "write";
+const READ: &str = "read";
+const OTHER: &str = "other";
+
+fn live_instances(registry: &Registry, label: &str) -> usize {
+    let belongs = |name: &str| if label == OTHER { ![WRITE, READ].contains(&name) } else { name == label };
+    let live = registry.gauges().live;
+    live.iter().filter(|(name, _)| belongs(name)).map(|(_, instances)| instances).sum()
+}
