@@ -47,6 +47,9 @@ pub(in crate::es) const LONGEST_WAL: i64 = 16_000;
 /// so that readers wait for some milliseconds of each.
 const RESTART_BYTES: u64 = 32 << 20;
 
+/// Bytes of a page in the WAL, with its header.
+const FRAME_BYTES: u64 = 4096 + 24;
+
 /// Bytes that a WAL keeps when no commits come: a burst writes over them again instead of making the
 /// file grow.
 const IDLE_BYTES: u64 = 4 << 20;
@@ -144,8 +147,9 @@ impl Checkpoints {
     }
 
     fn copy(&self) {
-        self.checkpoint(Mode::Passive);
-        if self.file.bytes().write_ahead_log > self.restart_bytes {
+        // The length of the file would not do: a WAL that was begun anew keeps its length, and every later
+        // copy would make readers and the writer wait for nothing.
+        if self.checkpoint(Mode::Passive) > self.restart_bytes {
             self.upkeep.readers.alone(READERS_PATIENCE, || self.checkpoint(Mode::Restart));
         }
     }
@@ -157,21 +161,25 @@ impl Checkpoints {
         }
     }
 
-    fn checkpoint(&self, mode: Mode) {
+    /// Returns how many bytes of the WAL hold commits since it was last begun anew; 0 after a failure.
+    fn checkpoint(&self, mode: Mode) -> u64 {
         let sql = match mode {
             Mode::Passive => "PRAGMA wal_checkpoint(PASSIVE)",
             Mode::Restart => "PRAGMA wal_checkpoint(RESTART)",
             Mode::Truncate => "PRAGMA wal_checkpoint(TRUNCATE)",
         };
-        // The pragma's own word for "other connections were in the way" is a row, not an error.
-        let ended = self.connection.query_row(sql, [], |_| Ok(()));
-        self.upkeep.checkpointed(ended.or_else(|error| {
+        // The pragma's own word for "other connections were in the way" is a column, not an error; another
+        // column has the number of frames.
+        let frames = self.connection.query_row(sql, [], |row| row.get::<_, i64>(1));
+        let ended = frames.as_ref().map(drop).or_else(|error| {
             let is_busy = matches!(
                 error.sqlite_error_code(),
                 Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
             );
             if is_busy { Ok(()) } else { Err(error.to_string()) }
-        }));
+        });
+        self.upkeep.checkpointed(ended);
+        frames.map_or(0, |frames| u64::try_from(frames).unwrap_or(0) * FRAME_BYTES)
     }
 }
 
@@ -220,6 +228,11 @@ mod tests {
         });
         // 26 MiB were written.
         assert!(longest < 4 * restart_bytes, "{longest} bytes");
+        // The file keeps its length, but a commit after a restart makes no further restart due.
+        checkpoints.checkpoint(Mode::Restart);
+        writer.execute(insert, (0, "x")).unwrap();
+        assert!(file.bytes().write_ahead_log > restart_bytes);
+        assert!(checkpoints.checkpoint(Mode::Passive) < restart_bytes);
         checkpoints.cut_back();
         assert!(file.bytes().write_ahead_log <= IDLE_BYTES);
         assert_eq!((upkeep.failures(), upkeep.failure()), (0, None));
