@@ -228,8 +228,11 @@ mod tests {
         });
         // 26 MiB were written.
         assert!(longest < 4 * restart_bytes, "{longest} bytes");
+        for number in 0..40 {
+            writer.execute(insert, (number, "x".repeat(64 << 10))).unwrap();
+        }
         // The file keeps its length, but a commit after a restart makes no further restart due.
-        checkpoints.checkpoint(Mode::Restart);
+        assert!(checkpoints.checkpoint(Mode::Restart) > restart_bytes);
         writer.execute(insert, (0, "x")).unwrap();
         assert!(file.bytes().write_ahead_log > restart_bytes);
         assert!(checkpoints.checkpoint(Mode::Passive) < restart_bytes);
