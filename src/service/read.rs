@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::file_watch::FileWatch;
 use super::serve::{Served, WAITING, advertised, database_or_new, serve};
-use crate::discovery::Registration;
+use crate::discovery::Heartbeats;
 use crate::es::{ProjectionState, ProjectionStatus};
 use crate::http::{LongPolls, Router};
 use crate::read_side::{self, ReadSide};
@@ -17,7 +17,7 @@ use crate::service::process::{StartError, listen};
 /// A running read service.
 #[derive(Debug)]
 pub struct ReadService {
-    registration: Registration,
+    heartbeats: Heartbeats,
     served: Served<ReadSide>,
     _file_watch: FileWatch,
 }
@@ -50,11 +50,10 @@ impl ReadService {
             serve(listener, &config.service, side, read_side::ROUTES, &about::READ, Arc::clone(&metrics))?;
         show_projections(&metrics, &served.router);
         let address = advertised("read", &config.service, &served.server);
-        let registration =
-            Registration::start(config.registries.clone(), address, config.heartbeat_interval)?;
+        let heartbeats = Heartbeats::start(config.registries.clone(), address, config.heartbeat_interval)?;
         let watched = Arc::clone(&served.router);
         let file_watch = FileWatch::start(move || watched.state().check_file())?;
-        Ok(Self { registration, served, _file_watch: file_watch })
+        Ok(Self { heartbeats, served, _file_watch: file_watch })
     }
 
     /// Where it listens.
@@ -66,7 +65,7 @@ impl ReadService {
     pub fn stop(self) {
         self.served.router.state().end_waits();
         self.served.server.stop();
-        self.registration.stop();
+        self.heartbeats.stop();
         self.served.router.state().close();
     }
 }

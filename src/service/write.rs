@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::file_watch::FileWatch;
 use super::serve::{Served, WAITING, advertised, database_or_new, serve};
-use crate::discovery::Registration;
+use crate::discovery::Heartbeats;
 use crate::es::{Commit, EventLog, Executor, SqliteDatabase};
 use crate::http::{LongPolls, Router};
 use crate::service::about;
@@ -22,7 +22,7 @@ const TOLERATED_AHEAD: Duration = Duration::from_secs(5);
 /// A running write service.
 #[derive(Debug)]
 pub struct WriteService {
-    registration: Registration,
+    heartbeats: Heartbeats,
     log: Arc<EventLog>,
     served: Served<WriteSide>,
     _file_watch: FileWatch,
@@ -57,8 +57,8 @@ impl WriteService {
         show_waiting(&metrics, &served.router);
         show_upkeep(&metrics, &log);
         let writer = Writer::at(advertised("write", &config.service, &served.server), standing);
-        let registration = Registration::start(config.registries.clone(), writer, config.heartbeat_interval)?;
-        Ok(Self { registration, log, served, _file_watch: file_watch })
+        let heartbeats = Heartbeats::start(config.registries.clone(), writer, config.heartbeat_interval)?;
+        Ok(Self { heartbeats, log, served, _file_watch: file_watch })
     }
 
     /// Where it listens.
@@ -70,7 +70,7 @@ impl WriteService {
     pub fn stop(self) {
         self.log.head().close();
         self.served.server.stop();
-        self.registration.stop();
+        self.heartbeats.stop();
         self.served.router.state().close();
     }
 }

@@ -21,6 +21,7 @@ use crate::es::projection::event::{CatchUpError, Notice};
 use crate::es::projection::pace::{Demand, Pace};
 use crate::es::projection::projector::{Projector, Purpose, Request};
 use crate::es::projection::status::{ProjectionStatus, Published, RebuildRefused};
+use crate::jitter::shortened;
 use crate::watch::Watch;
 
 /// The first pause after a failure, and the longest. Short, because a look at a feed that is
@@ -294,7 +295,7 @@ impl Follower {
                 }
             }
         }
-        self.resume_at = Some(Instant::now() + jittered(self.pause));
+        self.resume_at = Some(Instant::now() + shortened(self.pause, 0.5));
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
     }
 
@@ -380,14 +381,6 @@ fn next_of(request: &Request, page: &CheckedPage) -> Option<Request> {
     let after = page.last_position().filter(|last| page.head.saturating_sub(*last) >= FEW)?;
     let is_short = request.limit < MAX_PAGE || request.purpose == Purpose::Head;
     (!is_short).then_some(Request { after, limit: MAX_PAGE, wait: Duration::ZERO, purpose: Purpose::Follow })
-}
-
-/// Half to all of `pause`, so that many followers of one feed do not come back in step.
-fn jittered(pause: Duration) -> Duration {
-    use std::hash::{BuildHasher, RandomState};
-    // Each RandomState is seeded anew: enough randomness to spread retries.
-    let random = RandomState::new().hash_one(0) % 1024;
-    pause / 2 + pause * random as u32 / 2048
 }
 
 #[cfg(test)]
