@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::registry_peer::{LiveRegistry, eventually, until};
 use tally::discovery::{Advertised, BaseUrl, DiscoveryError, Heartbeats, Locator, RegistryClient};
 use tally::http::{Response, serve};
-use tally::registry::Options;
+use tally::registry::RegistryOptions;
 
 const INTERVAL: Duration = Duration::from_millis(50);
 
@@ -124,7 +124,11 @@ fn heartbeats_are_as_frequent_as_the_registry_wishes() {
     // A lease far longer than the interval: however late a heartbeat is, the service stays live.
     let wish = Some(Duration::from_millis(100));
     let ttl = Duration::from_secs(3600);
-    let registry = LiveRegistry::start_with(Options { ttl, heartbeat_interval: wish, ..Options::default() });
+    let registry = LiveRegistry::start_with(RegistryOptions {
+        ttl,
+        heartbeat_interval: wish,
+        ..RegistryOptions::default()
+    });
     let service =
         Advertised { name: "read".into(), host: "localhost".into(), port: 1, metadata: BTreeMap::new() };
     let wished = Duration::from_secs(3600);
