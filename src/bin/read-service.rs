@@ -29,7 +29,8 @@ fn serve(config: &ReadConfig, shutdown: &Shutdown) -> Result<(), StartError> {
 fn verify(config: &ReadConfig, shutdown: Shutdown) -> Result<(), StartError> {
     database_at(&config.db)?;
     shutdown.end_at_once(Scratch::end_all)?;
-    let verified = read_side::verify(&config.db, config.registries.clone(), config.write_side.clone());
+    let verified =
+        read_side::verify(&config.db, config.side.registries.clone(), config.side.write_side.clone());
     let verified = verified.map_err(|error| StartError::new(error.to_string()))?;
     for verified in &verified {
         writeln!(std::io::stdout(), "{verified}")?;

@@ -29,7 +29,7 @@ impl AllServices {
         let registry = RegistryService::start(&config.registry)?;
         let url = base_url(registry.address())?;
         config.write.registries = vec![url.clone()];
-        config.read.registries = vec![url];
+        config.read.side.registries = vec![url];
         let write = WriteService::start(&config.write)?;
         let read = ReadService::start(&config.read)?;
         Ok(Self { read, write, registry })

@@ -11,7 +11,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 
 use crate::http;
-use crate::service::config::{self, Config, EXIT_USAGE, ListenAddress, Service};
+use crate::service::config::{self, Config, EXIT_USAGE, ListenAddress, ServiceConfig};
 use crate::service::shutdown::{self, Shutdown};
 
 const EXIT_FAILURE: u8 = 1;
@@ -90,7 +90,7 @@ pub fn listen(address: &ListenAddress) -> Result<TcpListener, StartError> {
 }
 
 /// The HTTP engine's options for that configuration.
-pub fn http_options(service: &Service) -> http::Options {
+pub fn http_options(service: &ServiceConfig) -> http::Options {
     http::Options { engine: service.engine, ..http::Options::default() }
 }
 

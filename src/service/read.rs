@@ -7,7 +7,7 @@ use super::file_watch::FileWatch;
 use super::serve::{Served, WAITING, advertised, database_or_new, serve};
 use crate::discovery::Heartbeats;
 use crate::es::{ProjectionState, ProjectionStatus};
-use crate::http::{LongPolls, Router};
+use crate::http::Router;
 use crate::read_side::{self, ReadSide};
 use crate::service::about;
 use crate::service::config::{ReadConfig, ReadTask};
@@ -33,14 +33,7 @@ impl ReadService {
         // Before the address is taken: the service that has the database may listen on the same one.
         let projector = ReadSide::open(&database_or_new(&config.db)?).map_err(failed)?;
         let listener = listen(&config.service.listen)?;
-        let options = read_side::Options {
-            registries: config.registries.clone(),
-            write_side: config.write_side.clone(),
-            poll_interval: config.poll_interval,
-            max_waits: LongPolls::DEFAULT_MAX,
-            ready_lag: config.ready_lag,
-        };
-        let side = ReadSide::start(projector, options).map_err(failed)?;
+        let side = ReadSide::start(projector, config.side.clone()).map_err(failed)?;
         match config.task {
             ReadTask::Serve | ReadTask::Verify => {}
             ReadTask::RebuildThenServe => side.rebuild_all(),
@@ -50,7 +43,8 @@ impl ReadService {
             serve(listener, &config.service, side, read_side::ROUTES, &about::READ, Arc::clone(&metrics))?;
         show_projections(&metrics, &served.router);
         let address = advertised("read", &config.service, &served.server);
-        let heartbeats = Heartbeats::start(config.registries.clone(), address, config.heartbeat_interval)?;
+        let heartbeats =
+            Heartbeats::start(config.side.registries.clone(), address, config.heartbeat_interval)?;
         let watched = Arc::clone(&served.router);
         let file_watch = FileWatch::start(move || watched.state().check_file())?;
         Ok(Self { heartbeats, served, _file_watch: file_watch })

@@ -25,11 +25,7 @@ impl RegistryService {
     /// When it cannot listen, or the system has no thread for it.
     pub fn start(config: &RegistryConfig) -> Result<Self, StartError> {
         let listener = listen(&config.service.listen)?;
-        let registry = Arc::new(Registry::new(registry::RegistryOptions {
-            ttl: config.ttl,
-            heartbeat_interval: Some(config.heartbeat_interval),
-            ..Default::default()
-        }));
+        let registry = Arc::new(Registry::new(config.registry.clone()));
         let metrics = Arc::new(metrics::Registry::default());
         show_registry(&metrics, &registry);
         let server = serve(

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::about::{self, Profile};
-use super::config::{self, Reachable};
+use super::config::{Reachable, ServiceConfig};
 use super::metrics;
 use super::process::{StartError, http_options};
 use super::telemetry::{self, HttpMetrics};
@@ -27,7 +27,7 @@ pub(super) struct Served<S: 'static> {
 /// Serves those routes, and those that every service has.
 pub(super) fn serve<S: Send + Sync + 'static>(
     listener: TcpListener,
-    service: &config::Service,
+    service: &ServiceConfig,
     state: S,
     routes: &'static [Route<S>],
     profile: &'static Profile,
@@ -53,7 +53,7 @@ pub(super) fn serve<S: Send + Sync + 'static>(
 }
 
 /// The names that the service answers to: those of its flags.
-fn admission(service: &config::Service) -> Admission {
+fn admission(service: &ServiceConfig) -> Admission {
     let listened = Some(service.listen.host());
     let advertised = service.advertise.as_ref().map(|advertise| advertise.host());
     let own = listened.into_iter().chain(advertised).map(str::to_owned);
@@ -61,7 +61,7 @@ fn admission(service: &config::Service) -> Admission {
 }
 
 /// Returns where other services reach a service that serves already: what finds it is answered.
-pub(super) fn advertised(name: &str, service: &config::Service, server: &Server) -> Advertised {
+pub(super) fn advertised(name: &str, service: &ServiceConfig, server: &Server) -> Advertised {
     let Reachable { host, port } = Reachable::of(server.local_addr(), service.advertise.as_ref());
     Advertised { name: name.to_owned(), host, port, metadata: BTreeMap::new() }
 }
