@@ -14,7 +14,7 @@ use super::{openapi, telemetry};
 use crate::http::{
     Method, Params, Problem, ProblemType, Query, Request, Response, Route, Router, problems as generic,
 };
-use crate::service::metrics;
+use crate::service::metrics::Metrics;
 use crate::{read_side, registry, write_side};
 
 /// What a service is, in its own words.
@@ -50,7 +50,7 @@ impl Profile {
 #[derive(Debug)]
 pub struct About {
     profile: &'static Profile,
-    metrics: Arc<metrics::Registry>,
+    metrics: Arc<Metrics>,
     /// Built when first asked for: most processes are never asked.
     document: OnceLock<Value>,
 }
@@ -70,7 +70,7 @@ pub const ROUTES: &[Route<About>] = &[
 ];
 
 /// Answers [`ROUTES`] for that service.
-pub fn router(profile: &'static Profile, metrics: Arc<metrics::Registry>) -> Router<About> {
+pub fn router(profile: &'static Profile, metrics: Arc<Metrics>) -> Router<About> {
     Router::new(About { profile, metrics, document: OnceLock::new() }, ROUTES)
 }
 

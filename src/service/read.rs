@@ -11,7 +11,7 @@ use crate::http::Router;
 use crate::read_side::{self, ReadSide};
 use crate::service::about;
 use crate::service::config::{ReadConfig, ReadTask};
-use crate::service::metrics;
+use crate::service::metrics::Metrics;
 use crate::service::process::{StartError, listen};
 
 /// A running read service.
@@ -38,7 +38,7 @@ impl ReadService {
             ReadTask::Serve | ReadTask::Verify => {}
             ReadTask::RebuildThenServe => side.rebuild_all(),
         }
-        let metrics = Arc::new(metrics::Registry::default());
+        let metrics = Arc::new(Metrics::default());
         let served =
             serve(listener, &config.service, side, read_side::ROUTES, &about::READ, Arc::clone(&metrics))?;
         show_projections(&metrics, &served.router);
@@ -65,7 +65,7 @@ impl ReadService {
 }
 
 /// Shows how far each projection is, and who waits for them.
-fn show_projections(metrics: &metrics::Registry, router: &Arc<Router<ReadSide>>) {
+fn show_projections(metrics: &Metrics, router: &Arc<Router<ReadSide>>) {
     let side = Arc::clone(router);
     let waiting = move || side.state().waiting() as f64;
     metrics.computed_gauge("tally_http_waiting_requests", WAITING, &[], waiting);

@@ -8,7 +8,7 @@ use crate::http::Server;
 use crate::registry::{self, Registry};
 use crate::service::about;
 use crate::service::config::RegistryConfig;
-use crate::service::metrics;
+use crate::service::metrics::Metrics;
 use crate::service::process::{StartError, listen};
 
 /// A running service registry.
@@ -26,7 +26,7 @@ impl RegistryService {
     pub fn start(config: &RegistryConfig) -> Result<Self, StartError> {
         let listener = listen(&config.service.listen)?;
         let registry = Arc::new(Registry::new(config.registry.clone()));
-        let metrics = Arc::new(metrics::Registry::default());
+        let metrics = Arc::new(Metrics::default());
         show_registry(&metrics, &registry);
         let server = serve(
             listener,
@@ -52,7 +52,7 @@ impl RegistryService {
     }
 }
 
-fn show_registry(metrics: &metrics::Registry, registry: &Arc<Registry>) {
+fn show_registry(metrics: &Metrics, registry: &Arc<Registry>) {
     let shown = Arc::clone(registry);
     let index = move || shown.gauges().index as f64;
     let help = "Begins at the clock in microseconds at the start, and rises with each change of who is live.";

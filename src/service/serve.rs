@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::about::{self, Profile};
 use super::config::{Reachable, ServiceConfig};
-use super::metrics;
+use super::metrics::Metrics;
 use super::process::{StartError, http_options};
 use super::telemetry::{self, HttpMetrics};
 use crate::discovery::Advertised;
@@ -31,7 +31,7 @@ pub(super) fn serve<S: Send + Sync + 'static>(
     state: S,
     routes: &'static [Route<S>],
     profile: &'static Profile,
-    metrics: Arc<metrics::Registry>,
+    metrics: Arc<Metrics>,
 ) -> Result<Served<S>, StartError> {
     let options = http_options(service);
     telemetry::show_server(&metrics, &options.connections, &options.answers);

@@ -12,7 +12,7 @@ use crate::es::{Commit, EventLog, Executor, SqliteDatabase};
 use crate::http::{LongPolls, Router};
 use crate::service::about;
 use crate::service::config::WriteConfig;
-use crate::service::metrics::{self, Buckets};
+use crate::service::metrics::{Buckets, Metrics};
 use crate::service::process::{StartError, listen};
 use crate::write_side::{self, Standing, WriteSide, Writer};
 
@@ -39,7 +39,7 @@ impl WriteService {
         let failed =
             |error| StartError::new(format!("cannot open the event store {}: {error}", config.db.display()));
         let log = EventLog::open(SqliteDatabase::open(&*db).map_err(failed)?).map_err(failed)?;
-        let metrics = Arc::new(metrics::Registry::default());
+        let metrics = Arc::new(Metrics::default());
         // Commits before the service serves are its own housekeeping, and not counted.
         let is_serving = Arc::new(AtomicBool::new(false));
         let on_commit = counted_while(&is_serving, commit_metrics(&metrics, &log));
@@ -76,7 +76,7 @@ impl WriteService {
 }
 
 /// Shows who waits: commands for the writer, readers for events.
-fn show_waiting(metrics: &metrics::Registry, router: &Arc<Router<WriteSide>>) {
+fn show_waiting(metrics: &Metrics, router: &Arc<Router<WriteSide>>) {
     let side = Arc::clone(router);
     let commands = move || side.state().waiting_commands() as f64;
     metrics.computed_gauge("tally_waiting_commands", "Commands that wait for the writer.", &[], commands);
@@ -86,7 +86,7 @@ fn show_waiting(metrics: &metrics::Registry, router: &Arc<Router<WriteSide>>) {
 }
 
 /// Shows how large the files of the log are, and whether they are kept in order.
-fn show_upkeep(metrics: &metrics::Registry, log: &Arc<EventLog>) {
+fn show_upkeep(metrics: &Metrics, log: &Arc<EventLog>) {
     let gauge = |name, help, value: fn(&EventLog) -> f64| {
         let log = Arc::clone(log);
         metrics.computed_gauge(name, help, &[], move || value(&log));
@@ -132,7 +132,7 @@ fn counted_while(
 }
 
 /// What is counted at each commit, and the head of the log.
-fn commit_metrics(metrics: &metrics::Registry, log: &Arc<EventLog>) -> impl Fn(&Commit) + Send + 'static {
+fn commit_metrics(metrics: &Metrics, log: &Arc<EventLog>) -> impl Fn(&Commit) + Send + 'static {
     let shown = Arc::clone(log);
     let head = move || shown.head().value() as f64;
     metrics.computed_gauge("tally_log_head_position", "Position of the last committed event.", &[], head);
