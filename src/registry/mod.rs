@@ -29,4 +29,4 @@ pub use registration::{
     is_service_name,
 };
 pub use routes::{INSTANCE_NOT_FOUND, PROBLEMS, ROUTES, router};
-pub use service::{DEFAULT_TTL, Gauges, LIMITS, Registry, RegistryOptions, TTL_SECONDS};
+pub use service::{Gauges, LIMITS, Registry, RegistryOptions, TTL_SECONDS};

@@ -23,8 +23,8 @@ use uuid::Uuid;
 /// would be listed for more than a day.
 pub const TTL_SECONDS: RangeInclusive<f64> = 0.05..=86_400.0;
 
-/// The TTL unless configured, in seconds: a dead service is listed for no longer than a client retries.
-pub const DEFAULT_TTL: Duration = Duration::from_secs(6);
+/// The TTL unless configured, in seconds. A dead service is listed for up to one TTL.
+const DEFAULT_TTL: Duration = Duration::from_secs(6);
 
 /// Heartbeats per TTL unless configured: two in a row may get lost before the lease expires.
 const HEARTBEATS_PER_TTL: u32 = 3;
@@ -51,7 +51,7 @@ fn first_index(now: Timestamp) -> u64 {
 /// The settings of a registry.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RegistryOptions {
-    /// Lifetime of a lease after a heartbeat, within [`TTL_SECONDS`]. Default [`DEFAULT_TTL`].
+    /// Lifetime of a lease after a heartbeat, within [`TTL_SECONDS`]. Default 6 s.
     pub ttl: Duration,
     /// The heartbeat interval that instances are advised; `None` means a third of `ttl`.
     pub heartbeat_interval: Option<Duration>,

@@ -1,4 +1,9 @@
-//! The read side at work: the projector, the read models, queries.
+//! The read service: projector, read models, queries; from start to stop.
+//!
+//! **Invariant:** the database is opened before the address is bound: a predecessor that still has the database
+//! may listen on the same address.
+//!
+//! Read next: `read_side/mod.rs`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,7 +17,7 @@ use crate::read_side::{self, ReadSide};
 use crate::service::about;
 use crate::service::config::{ReadConfig, ReadTask};
 use crate::service::metrics::Metrics;
-use crate::service::process::{StartError, listen};
+use crate::service::process::{ExitError, listen};
 
 /// A running read service.
 #[derive(Debug)]
@@ -23,14 +28,14 @@ pub struct ReadService {
 }
 
 impl ReadService {
-    /// Starts it; it serves when this returns. With [`ReadTask::RebuildThenServe`] it rebuilds its read
-    /// models meanwhile, beside the rows that answer.
+    /// Starts the service, which serves before the function returns. With [`ReadTask::RebuildThenServe`] a
+    /// rebuild runs meanwhile, beside the live rows.
     ///
     /// # Errors
-    /// When its database cannot be opened, it cannot listen, or the system has no thread for it.
-    pub fn start(config: &ReadConfig) -> Result<Self, StartError> {
-        let failed = |error: read_side::StartError| StartError::new(error.to_string());
-        // Before the address is taken: the service that has the database may listen on the same one.
+    /// When the database cannot be opened, the address cannot be bound, or the system cannot start a thread.
+    pub fn start(config: &ReadConfig) -> Result<Self, ExitError> {
+        let failed = |error: read_side::StartError| ExitError::new(error.to_string());
+        // Waits until a predecessor has closed the database, and with it released the address.
         let projector = ReadSide::open(&database_or_new(&config.db)?).map_err(failed)?;
         let listener = listen(&config.service.listen)?;
         let side = ReadSide::start(projector, config.side.clone()).map_err(failed)?;
@@ -50,12 +55,12 @@ impl ReadService {
         Ok(Self { heartbeats, served, _file_watch: file_watch })
     }
 
-    /// Where it listens.
+    /// Returns the listening address.
     pub fn address(&self) -> SocketAddr {
         self.served.server.local_addr()
     }
 
-    /// Stops it: waits for a position end, requests in flight are answered.
+    /// Stops the service: waits for a position end, requests in flight are answered.
     pub fn stop(self) {
         self.served.router.state().end_waits();
         self.served.server.stop();
@@ -64,7 +69,7 @@ impl ReadService {
     }
 }
 
-/// Shows how far each projection is, and who waits for them.
+/// Adds the progress of each projection, and the number of waiting requests, to the metrics.
 fn show_projections(metrics: &Metrics, router: &Arc<Router<ReadSide>>) {
     let side = Arc::clone(router);
     let waiting = move || side.state().waiting() as f64;

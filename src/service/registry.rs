@@ -1,4 +1,6 @@
-//! The service registry at work.
+//! The registry service, from start to stop.
+//!
+//! Read next: `registry/service.rs`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,7 +11,7 @@ use crate::registry::{self, Registry};
 use crate::service::about;
 use crate::service::config::RegistryConfig;
 use crate::service::metrics::Metrics;
-use crate::service::process::{StartError, listen};
+use crate::service::process::{ExitError, listen};
 
 /// A running service registry.
 #[derive(Debug)]
@@ -19,11 +21,11 @@ pub struct RegistryService {
 }
 
 impl RegistryService {
-    /// Starts it; it serves when this returns.
+    /// Starts the service, which serves before the function returns.
     ///
     /// # Errors
-    /// When it cannot listen, or the system has no thread for it.
-    pub fn start(config: &RegistryConfig) -> Result<Self, StartError> {
+    /// When the address cannot be bound, or the system cannot start a thread.
+    pub fn start(config: &RegistryConfig) -> Result<Self, ExitError> {
         let listener = listen(&config.service.listen)?;
         let registry = Arc::new(Registry::new(config.registry.clone()));
         let metrics = Arc::new(Metrics::default());
@@ -40,13 +42,14 @@ impl RegistryService {
         Ok(Self { registry, server })
     }
 
-    /// Where it listens.
+    /// Returns the listening address.
     pub fn address(&self) -> SocketAddr {
         self.server.local_addr()
     }
 
-    /// Stops it.
+    /// Stops the service.
     pub fn stop(self) {
+        // Before the server: its stop waits for requests in flight, and long polls end only now.
         self.registry.close();
         self.server.stop();
     }
@@ -72,7 +75,8 @@ fn show_registry(metrics: &Metrics, registry: &Arc<Registry>) {
     }
 }
 
-/// The services of this system, and all else in one: names come from requests, and labels must not.
+/// The values of the label `service`: the services of this system, and one for all others. A name from a request
+/// must not become a label.
 const WRITE: &str = "write";
 const READ: &str = "read";
 const OTHER: &str = "other";

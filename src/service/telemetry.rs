@@ -1,12 +1,12 @@
-//! What every service shows of itself on `/metrics`: its requests by route, its connections, and
-//! the build that it is.
+//! The metrics that every service has: requests by route, connections, the version.
 //!
-//! Wiring: this module alone knows both [`http`](crate::http) and [`metrics`](crate::service::metrics).
-//! Of the four golden signals it measures traffic and errors (requests by status class), latency
-//! (a histogram by route) and saturation (requests in flight). A long poll counts with the time
-//! that its client asked to wait.
+//! Wiring: only this module knows both [`http`](crate::http) and [`metrics`](crate::service::metrics). Of the
+//! four golden signals the metrics cover traffic and errors (requests by status class), latency (a histogram by
+//! route) and saturation (requests in flight). The duration of a long poll includes its wait.
 //!
 //! **Invariant:** labels come from the route table, never from a request.
+//!
+//! Read next: `service/metrics/mod.rs`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,16 +14,16 @@ use std::time::{Duration, Instant};
 use crate::http::{Budget, ConnectionStats, Connections, Observer, Request, Response, Route};
 use crate::service::metrics::{Buckets, Counter, Gauge, Histogram, MEDIA_TYPE, Metrics};
 
-/// Status classes in the order of [`RouteMetrics::requests`], from 100 to 599.
+/// The status classes, in the order of [`RouteMetrics::requests`].
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
-/// Most characters of a text of a request on a line of the log: the longest correlation id.
+/// The longest text of a request on a log line, in characters: the longest correlation id.
 const MAX_SHOWN: usize = 200;
 
-/// The requests of one service, by route. Give it to [`Router::observed_by`](crate::http::Router::observed_by).
+/// The requests of a service, by route. Pass it to [`Router::observed_by`](crate::http::Router::observed_by).
 #[derive(Debug)]
 pub struct HttpMetrics {
-    /// One for each row of the route table, then one for what no row answers.
+    /// One element for each row of the route table, then one for requests that match no row.
     routes: Vec<RouteMetrics>,
     in_flight: Gauge,
 }
@@ -77,10 +77,10 @@ impl Observer for HttpMetrics {
     }
 }
 
-/// Answers a request and writes a line about it, at `debug`: what it was, how it ended, and the id that
-/// joins it with the lines of other services and with the events that it recorded.
+/// Answers a request and logs it at `debug`: method, path, status, duration, and the id that correlates the line
+/// with the lines of other services and with the recorded events.
 pub fn logged(request: &Request, answer: impl FnOnce() -> Response) -> Response {
-    // Asked before anything is measured or formatted: this is on the way of every request.
+    // First, because every request passes here: without debug logging, the function costs one comparison.
     if !log::log_enabled!(log::Level::Debug) {
         return answer();
     }
@@ -98,13 +98,13 @@ pub fn logged(request: &Request, answer: impl FnOnce() -> Response) -> Response 
     response
 }
 
-/// What a client sent, fit for a line of the log: a bounded number of visible characters.
+/// Returns a text of a client for a log line: a bounded number of visible characters.
 fn shown(text: &str) -> String {
     let visible = |character: char| if character.is_ascii_graphic() { character } else { '?' };
     text.chars().take(MAX_SHOWN).map(visible).collect()
 }
 
-/// Adds the connections of a server, the answers that it holds, and the build that it is, to `metrics`.
+/// Adds the connections of a server, the memory of its answers, and the version to `metrics`.
 pub fn show_server(metrics: &Metrics, connections: &Arc<Connections>, answers: &Arc<Budget>) {
     let gauge = |name, help, value: fn(ConnectionStats) -> u64| {
         let connections = Arc::clone(connections);
@@ -133,7 +133,7 @@ pub fn show_server(metrics: &Metrics, connections: &Arc<Connections>, answers: &
     metrics.gauge("tally_build_info", "Always 1; the label is the version.", &version).set(1);
 }
 
-/// The answer to `GET /metrics`.
+/// Returns the answer to `GET /metrics`.
 pub fn scrape(metrics: &Metrics) -> Response {
     Response::new(200, MEDIA_TYPE, metrics.render().into_bytes()).with_header("Cache-Control", "no-store")
 }

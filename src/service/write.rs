@@ -1,4 +1,6 @@
-//! The write side at work: the event store, commands, the feed.
+//! The write service: event store, commands, event feed; from start to stop.
+//!
+//! Read next: `write_side/mod.rs`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,10 +15,10 @@ use crate::http::{LongPolls, Router};
 use crate::service::about;
 use crate::service::config::WriteConfig;
 use crate::service::metrics::{Buckets, Metrics};
-use crate::service::process::{StartError, listen};
+use crate::service::process::{ExitError, listen};
 use crate::write_side::{self, Standing, WriteSide, Writer};
 
-/// Clocks that are kept by NTP are set back by less.
+/// The tolerated lead of the last event's time over the clock, in seconds: NTP sets a clock back by less.
 const TOLERATED_AHEAD: Duration = Duration::from_secs(5);
 
 /// A running write service.
@@ -29,18 +31,18 @@ pub struct WriteService {
 }
 
 impl WriteService {
-    /// Starts it; it serves when this returns.
+    /// Starts the service, which serves before the function returns.
     ///
     /// # Errors
-    /// When its database cannot be opened, it cannot listen, or the system has no thread for it.
-    pub fn start(config: &WriteConfig) -> Result<Self, StartError> {
+    /// When the database cannot be opened, the address cannot be bound, or the system cannot start a thread.
+    pub fn start(config: &WriteConfig) -> Result<Self, ExitError> {
         let db = database_or_new(&config.db)?;
         let listener = listen(&config.service.listen)?;
         let failed =
-            |error| StartError::new(format!("cannot open the event store {}: {error}", config.db.display()));
+            |error| ExitError::new(format!("cannot open the event store {}: {error}", config.db.display()));
         let log = EventLog::open(SqliteDatabase::open(&*db).map_err(failed)?).map_err(failed)?;
         let metrics = Arc::new(Metrics::default());
-        // Commits before the service serves are its own housekeeping, and not counted.
+        // Commits before the first request are housekeeping and not counted.
         let is_serving = Arc::new(AtomicBool::new(false));
         let on_commit = counted_while(&is_serving, commit_metrics(&metrics, &log));
         let bank = Executor::start(Arc::clone(&log), on_commit).map_err(failed)?;
@@ -61,13 +63,14 @@ impl WriteService {
         Ok(Self { heartbeats, log, served, _file_watch: file_watch })
     }
 
-    /// Where it listens.
+    /// Returns the listening address.
     pub fn address(&self) -> SocketAddr {
         self.served.server.local_addr()
     }
 
-    /// Stops it: commands that were taken are finished and answered.
+    /// Stops the service: accepted commands are finished and answered.
     pub fn stop(self) {
+        // The head first: a long poll of the feed would hold up the server's stop.
         self.log.head().close();
         self.served.server.stop();
         self.heartbeats.stop();
@@ -75,7 +78,7 @@ impl WriteService {
     }
 }
 
-/// Shows who waits: commands for the writer, readers for events.
+/// Adds the numbers of commands that wait for the writer and of readers that wait for events to the metrics.
 fn show_waiting(metrics: &Metrics, router: &Arc<Router<WriteSide>>) {
     let side = Arc::clone(router);
     let commands = move || side.state().waiting_commands() as f64;
@@ -85,7 +88,7 @@ fn show_waiting(metrics: &Metrics, router: &Arc<Router<WriteSide>>) {
     metrics.computed_gauge("tally_http_waiting_requests", WAITING, &[], readers);
 }
 
-/// Shows how large the files of the log are, and whether they are kept in order.
+/// Adds the file sizes and the upkeep of the log to the metrics.
 fn show_upkeep(metrics: &Metrics, log: &Arc<EventLog>) {
     let gauge = |name, help, value: fn(&EventLog) -> f64| {
         let log = Arc::clone(log);
@@ -99,18 +102,18 @@ fn show_upkeep(metrics: &Metrics, log: &Arc<EventLog>) {
     });
     let help = "How far the last event's time is ahead of the clock.";
     gauge("tally_log_ahead_of_clock_seconds", help, |log| log.ahead_of_clock().as_secs_f64());
-    let (log, help) = (Arc::clone(log), "Checkpoints of the log's database that failed.");
+    let (log, help) = (Arc::clone(log), "Failed flushes of the write-ahead log into the database.");
     let failures = move || log.upkeep().failures() as f64;
     metrics.computed_counter("tally_log_checkpoint_failures_total", help, &[], failures);
 }
 
-/// What the log lacks, for the operator; and a warning, once, when its times have run ahead of the clock.
+/// Checks the log's file, and warns once when the time of the last event is ahead of the clock.
 fn check_log(log: &EventLog, is_ahead: &mut bool) -> Result<(), String> {
     let ahead = log.ahead_of_clock();
     if ahead > TOLERATED_AHEAD && !*is_ahead {
         log::warn!(
             "the last event's time is {:.0} s ahead of the clock: until then, every event gets that time; \
-             see to the clock",
+             correct the clock",
             ahead.as_secs_f64()
         );
     }
@@ -118,7 +121,7 @@ fn check_log(log: &EventLog, is_ahead: &mut bool) -> Result<(), String> {
     log.check().map_err(|error| error.to_string())
 }
 
-/// Counts commits only while `is_serving`.
+/// Wraps `count`: commits are counted while `is_serving` is set.
 fn counted_while(
     is_serving: &Arc<AtomicBool>,
     count: impl Fn(&Commit) + Send + 'static,
@@ -131,7 +134,8 @@ fn counted_while(
     }
 }
 
-/// What is counted at each commit, and the head of the log.
+/// Adds the head of the log and the figures of commits to the metrics, and returns the function that counts a
+/// commit.
 fn commit_metrics(metrics: &Metrics, log: &Arc<EventLog>) -> impl Fn(&Commit) + Send + 'static {
     let shown = Arc::clone(log);
     let head = move || shown.head().value() as f64;

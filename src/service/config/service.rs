@@ -15,7 +15,7 @@ use crate::discovery::BaseUrl;
 use crate::http::Engine;
 
 /// The range of a heartbeat interval, in seconds. Below, a busy machine misses heartbeats; above, the list
-/// of services is no longer soft state.
+/// of services is stale for hours.
 pub(super) const HEARTBEAT_SECONDS: RangeInclusive<f64> = 0.01..=3_600.0;
 /// The range of a poll interval, in seconds. The event feed lets no request wait longer than 30 s.
 pub(super) const POLL_SECONDS: RangeInclusive<f64> = 0.01..=30.0;
