@@ -33,6 +33,7 @@ impl FromStr for BaseUrl {
     /// Reads `http://HOST` or `http://HOST:PORT`, with or without a final slash.
     fn from_str(text: &str) -> Result<Self, InvalidUrl> {
         let text = text.trim();
+        // The final slash is the root path, which many tools append.
         let authority = text.strip_prefix("http://").map(|rest| rest.strip_suffix('/').unwrap_or(rest));
         let url = authority
             .and_then(host_and_port)

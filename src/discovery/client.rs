@@ -138,6 +138,7 @@ impl RegistryClient {
     /// The error of the last registry, when none answered.
     pub fn instances(&self, name: &str) -> Result<Vec<LiveInstance>, DiscoveryError> {
         let mut result = Err(DiscoveryError::NoRegistry);
+        // Relaxed: an outdated index costs one more call.
         let first = self.first.load(Ordering::Relaxed);
         for turn in 0..self.registries.len() {
             let number = (first + turn) % self.registries.len();

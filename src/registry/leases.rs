@@ -122,6 +122,7 @@ impl Leases {
         self.expire(now);
         let instance = registration.into_instance(wall_clock);
         let bytes = serde_json::to_vec(&instance).map_or(0, |json| json.len());
+        // Before the removal: a rejected registration leaves the old lease in place.
         self.check_room(&instance, bytes)?;
         match self.remove(&instance.name, instance.instance_id) {
             // Replaced, or new.
@@ -135,6 +136,7 @@ impl Leases {
     fn check_room(&self, instance: &Instance, bytes: usize) -> Result<(), Full> {
         let service = self.services.get(instance.name.as_str());
         let replaced = service.and_then(|service| service.leases.get(&instance.instance_id));
+        // A replacement needs room for its growth only.
         let more = bytes.saturating_sub(replaced.map_or(0, |lease| lease.bytes));
         if service.map_or(0, |service| service.bytes) + more > self.limits.bytes_of_one_name {
             return Err(Full::Name);
@@ -157,6 +159,7 @@ impl Leases {
         self.expire(now);
         let service = self.services.get_mut(name).ok_or(NotRegistered)?;
         let lease = service.leases.get_mut(&instance_id).ok_or(NotRegistered)?;
+        // The set is ordered by the end, so the entry is removed, changed and inserted again.
         self.ends.remove(&lease.end);
         lease.end.0 = now + self.ttl;
         self.ends.insert(lease.end.clone());
@@ -238,6 +241,7 @@ impl Leases {
             && *ends_at <= now
         {
             let (name, instance_id) = (Arc::clone(name), *instance_id);
+            // One step per expiry: the index counts changes, and a client compares indices only.
             if self.remove(&name, instance_id).is_ok() {
                 self.index += 1;
             }
@@ -245,6 +249,7 @@ impl Leases {
     }
 
     fn insert(&mut self, instance: Instance, bytes: usize, ends_at: Instant) {
+        // Leases and ends share one allocation per name.
         let key: Arc<str> = match self.services.get_key_value(instance.name.as_str()) {
             Some((key, _)) => Arc::clone(key),
             None => Arc::from(instance.name.as_str()),

@@ -46,6 +46,7 @@ impl Registration {
             instance_id: fields.uuid("instance_id")?.unwrap_or_else(Uuid::now_v7),
             metadata: metadata(&mut fields)?,
         };
+        // Last: rejects fields that no reader above has taken.
         fields.finish()?;
         Ok(registration)
     }
@@ -68,6 +69,7 @@ fn host(fields: &mut Fields) -> Result<String, Problem> {
 
 fn port(fields: &mut Fields) -> Result<u16, Problem> {
     let port = required("port", fields.whole_number("port", 1..=u64::from(u16::MAX))?)?;
+    // Cannot fail after the check of the range.
     u16::try_from(port).map_err(|error| Problem::invalid_field("port", error.to_string()))
 }
 
@@ -84,6 +86,7 @@ fn metadata(fields: &mut Fields) -> Result<BTreeMap<String, String>, Problem> {
     let metadata: Result<BTreeMap<_, _>, _> =
         entries.into_iter().map(|(key, value)| entry(key, value)).collect();
     let metadata = metadata.map_err(refused)?;
+    // Strings always serialize. The size is checked after escaping, as the answers carry it.
     let bytes = serde_json::to_vec(&metadata).map_or(0, |json| json.len());
     if bytes > MAX_METADATA_BYTES {
         return Err(refused(format!("must have {MAX_METADATA_BYTES} bytes of JSON at most, has {bytes}")));

@@ -112,6 +112,7 @@ fn one_service(
     // service.
     let bytes = registry.with_leases(|leases, now| leases.bytes_of(name, now));
     let _turn = if bytes > SHORT_LIST_BYTES { Some(registry.turn()?) } else { None };
+    // Read again: the turn may have taken seconds.
     let (index, bytes, instances) = registry.with_leases(|leases, now| {
         (leases.index(now), leases.bytes_of(name, now), leases.instances(name, now))
     });

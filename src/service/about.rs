@@ -10,11 +10,11 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Value, json};
 
+use super::metrics::Metrics;
 use super::{openapi, telemetry};
 use crate::http::{
     Method, Params, Problem, ProblemType, Query, Request, Response, Route, Router, problems as generic,
 };
-use crate::service::metrics::Metrics;
 use crate::{read_side, registry, write_side};
 
 /// The document and the problems of a service.

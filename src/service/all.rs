@@ -30,6 +30,7 @@ impl AllServices {
     pub fn start(mut config: AllConfig) -> Result<Self, ExitError> {
         make_folder(&config.data_dir)?;
         let registry = RegistryService::start(&config.registry)?;
+        // Only now is the port known: the configured port may be 0.
         let url = base_url(registry.address())?;
         config.write.registries = vec![url.clone()];
         config.read.side.registries = vec![url];

@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use crate::service::process::ExitError;
+use super::process::ExitError;
 
 /// Pause between two checks, in milliseconds: short for a person, long for a disk.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -31,6 +31,7 @@ impl FileWatch {
     pub(super) fn start(
         check: impl FnMut() -> Result<(), String> + Send + 'static,
     ) -> Result<Self, ExitError> {
+        // No value is ever sent: closing the channel is the signal to stop.
         let (stop, stopped) = sync_channel(0);
         let thread = Builder::new().name("file-watch".into()).spawn(move || watch(&stopped, check))?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })
@@ -52,6 +53,7 @@ fn watch(stopped: &Receiver<()>, mut check: impl FnMut() -> Result<(), String>) 
         match check() {
             Err(what) if !is_displaced => log::error!("the database needs attention: {what}"),
             Ok(()) if is_displaced => log::info!("the database is in order again"),
+            // Unchanged since the last check.
             Ok(()) | Err(_) => continue,
         }
         is_displaced = !is_displaced;

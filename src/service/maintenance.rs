@@ -8,11 +8,11 @@
 use std::io::Write;
 use std::path::Path;
 
+use super::process::ExitError;
 use super::serve::database_at;
+use super::shutdown::Shutdown;
 use crate::account;
 use crate::es::{self, Report, Scratch};
-use crate::service::process::ExitError;
-use crate::service::shutdown::Shutdown;
 
 /// Checks the log in the database `db` and prints the report. A signal ends the task at once.
 ///

@@ -104,6 +104,7 @@ fn operations_of(document: &mut Value) -> impl Iterator<Item = &mut Map<String, 
 fn describe_problems(operation: &mut Map<String, Value>, problems: &[&'static ProblemType]) {
     let listed = operation.remove(SLUGS).unwrap_or_default();
     let own = listed.as_array().into_iter().flatten().filter_map(Value::as_str);
+    // The slugs of the operation come first, then the slugs of every route that the operation does not list.
     let mut slugs: Vec<&str> = own.collect();
     slugs.extend(EVERYWHERE.iter().filter(|slug| !slugs.contains(slug)).copied().collect::<Vec<_>>());
     let kinds: Vec<&ProblemType> = slugs.into_iter().map(|slug| of_slug(problems, slug)).collect();
@@ -137,6 +138,7 @@ fn response(kinds: &[&ProblemType]) -> Value {
         "description": described.join("\n\n"),
         "content": { "application/problem+json": { "schema": schema, "examples": examples } },
     });
+    // Every 503 has a Retry-After.
     if kinds.iter().all(|kind| kind.status == 503) {
         response["headers"] = json!({ "Retry-After": { "$ref": "#/components/headers/RetryAfter" } });
     }

@@ -11,9 +11,9 @@ use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 
+use super::config::{self, Config, EXIT_USAGE, ListenAddress, ServiceConfig};
+use super::shutdown::{self, Shutdown};
 use crate::http;
-use crate::service::config::{self, Config, EXIT_USAGE, ListenAddress, ServiceConfig};
-use crate::service::shutdown::{self, Shutdown};
 
 const EXIT_FAILURE: u8 = 1;
 
@@ -97,6 +97,7 @@ pub fn http_options(service: &ServiceConfig) -> http::Options {
 pub fn announce(program: &str, address: SocketAddr) {
     let mut stdout = io::stdout().lock();
     let printed = writeln!(stdout, "{program} listening on http://{address}").and_then(|()| stdout.flush());
+    // A closed stdout does not stop a service.
     if let Err(error) = printed {
         log::warn!("{program} is ready on {address}, but cannot print its address on stdout: {error}");
     }

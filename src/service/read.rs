@@ -8,16 +8,16 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::about;
+use super::config::{ReadConfig, ReadTask};
 use super::file_watch::FileWatch;
+use super::metrics::Metrics;
+use super::process::{ExitError, listen};
 use super::serve::{Served, WAITING, advertised, database_or_new, serve};
 use crate::discovery::Heartbeats;
 use crate::es::{ProjectionState, ProjectionStatus};
 use crate::http::Router;
 use crate::read_side::{self, ReadSide};
-use crate::service::about;
-use crate::service::config::{ReadConfig, ReadTask};
-use crate::service::metrics::Metrics;
-use crate::service::process::{ExitError, listen};
 
 /// A running read service.
 #[derive(Debug)]
@@ -47,6 +47,7 @@ impl ReadService {
         let served =
             serve(listener, &config.service, side, read_side::ROUTES, &about::READ, Arc::clone(&metrics))?;
         show_projections(&metrics, &served.router);
+        // Registered last: a client that finds the service gets an answer.
         let address = advertised("read", &config.service, &served.server);
         let heartbeats =
             Heartbeats::start(config.side.registries.clone(), address, config.heartbeat_interval)?;
@@ -62,6 +63,7 @@ impl ReadService {
 
     /// Stops the service: waits for a position end, requests in flight are answered.
     pub fn stop(self) {
+        // Waits first: a waiting query would hold up the stop of the server.
         self.served.router.state().end_waits();
         self.served.server.stop();
         self.heartbeats.stop();

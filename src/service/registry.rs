@@ -5,13 +5,13 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::about;
+use super::config::RegistryConfig;
+use super::metrics::Metrics;
+use super::process::{ExitError, listen};
 use super::serve::{WAITING, serve};
 use crate::http::Server;
 use crate::registry::{self, Registry};
-use crate::service::about;
-use crate::service::config::RegistryConfig;
-use crate::service::metrics::Metrics;
-use crate::service::process::{ExitError, listen};
 
 /// A running service registry.
 #[derive(Debug)]

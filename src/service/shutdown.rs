@@ -7,7 +7,6 @@
 //!
 //! Read next: `service/process.rs`.
 
-use std::cell::Cell;
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
@@ -30,8 +29,6 @@ const EXIT_SIGNAL_BASE: i32 = 128;
 #[derive(Debug)]
 pub struct Shutdown {
     signals: Receiver<i32>,
-    /// The signal that [`Shutdown::is_requested`] has seen.
-    seen: Cell<Option<i32>>,
 }
 
 /// Starts to watch for SIGTERM and SIGINT. Call once in a process, before the service reports that it is ready,
@@ -54,28 +51,19 @@ pub fn on_signal() -> io::Result<Shutdown> {
             std::process::exit(EXIT_SIGNAL_BASE + signal);
         }
     })?;
-    Ok(Shutdown { signals: receiver, seen: Cell::new(None) })
+    Ok(Shutdown { signals: receiver })
 }
 
 impl Shutdown {
-    /// Whether the first signal has arrived; for long work before [`Shutdown::wait`].
-    pub fn is_requested(&self) -> bool {
-        if self.seen.get().is_none() {
-            self.seen.set(self.signals.try_recv().ok());
-        }
-        self.seen.get().is_some()
-    }
-
     /// Ends the process at the first signal, after `clean_up`; for a task whose partial result is useless. The
     /// exit status is 130 after SIGINT, 143 after SIGTERM.
     ///
     /// # Errors
     /// When the system cannot start a thread.
     pub fn end_at_once(self, clean_up: impl FnOnce() + Send + 'static) -> io::Result<()> {
-        let Self { signals, seen } = self;
         std::thread::Builder::new().name("end-at-once".to_owned()).spawn(move || {
             // `recv` cannot fail: the sending thread lives as long as the process.
-            if let Some(signal) = seen.take().or_else(|| signals.recv().ok()) {
+            if let Ok(signal) = self.signals.recv() {
                 clean_up();
                 let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
                 log::warn!("{name} ended the task before it was done; its partial result is removed");
@@ -88,7 +76,7 @@ impl Shutdown {
     /// Waits for the first signal. From then on, the caller has [`STOP_LIMIT`] until it drops the returned
     /// [`Stop`].
     pub fn wait(&self) -> Stop {
-        match self.seen.take().map_or_else(|| self.signals.recv(), Ok) {
+        match self.signals.recv() {
             Ok(SIGINT) => log::info!("stopping on SIGINT"),
             Ok(_) => log::info!("stopping on SIGTERM"),
             Err(_) => log::error!("stopping: the thread that watches for signals has ended"),

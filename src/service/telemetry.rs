@@ -11,8 +11,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::metrics::{Buckets, Counter, Gauge, Histogram, MEDIA_TYPE, Metrics};
 use crate::http::{Budget, ConnectionStats, Connections, Observer, Request, Response, Route};
-use crate::service::metrics::{Buckets, Counter, Gauge, Histogram, MEDIA_TYPE, Metrics};
 
 /// The status classes, in the order of [`RouteMetrics::requests`].
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
@@ -71,6 +71,7 @@ impl Observer for HttpMetrics {
         self.in_flight.add(-1);
         let none = self.routes.len() - 1;
         let route = &self.routes[route.unwrap_or(none).min(none)];
+        // A status outside 100 to 599 counts in the nearest class: the set of series is fixed.
         let class = usize::from(status / 100).clamp(1, CLASSES.len()) - 1;
         route.requests[class].add(1);
         route.duration.observe_duration(elapsed);

@@ -7,15 +7,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::about;
+use super::config::WriteConfig;
 use super::file_watch::FileWatch;
+use super::metrics::{Buckets, Metrics};
+use super::process::{ExitError, listen};
 use super::serve::{Served, WAITING, advertised, database_or_new, serve};
 use crate::discovery::Heartbeats;
 use crate::es::{Commit, EventLog, Executor, SqliteDatabase};
 use crate::http::{LongPolls, Router};
-use crate::service::about;
-use crate::service::config::WriteConfig;
-use crate::service::metrics::{Buckets, Metrics};
-use crate::service::process::{ExitError, listen};
 use crate::write_side::{self, Standing, WriteSide, Writer};
 
 /// The tolerated lead of the last event's time over the clock, in seconds: NTP sets a clock back by less.
@@ -58,6 +58,7 @@ impl WriteService {
             serve(listener, &config.service, side, write_side::ROUTES, &about::WRITE, Arc::clone(&metrics))?;
         show_waiting(&metrics, &served.router);
         show_upkeep(&metrics, &log);
+        // Registered last: a client that finds the service gets an answer.
         let writer = Writer::at(advertised("write", &config.service, &served.server), standing);
         let heartbeats = Heartbeats::start(config.registries.clone(), writer, config.heartbeat_interval)?;
         Ok(Self { heartbeats, log, served, _file_watch: file_watch })

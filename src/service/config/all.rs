@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use log::LevelFilter;
 
 use super::command_line::Config;
-use super::flags::{Flag, Given, Kind, UsageError};
+use super::flags::{Flag, GivenFlags, Kind, UsageError};
 use super::read::{self, ReadConfig, ReadTask};
 use super::registry::{self, RegistryConfig};
 use super::service::service;
@@ -63,7 +63,7 @@ impl Config for AllConfig {
         self.registry.service.log
     }
 
-    fn from_given(given: &Given) -> Result<Self, UsageError> {
+    fn from_given(given: &GivenFlags) -> Result<Self, UsageError> {
         let data_dir = given.path(DATA_DIR.name)?.unwrap_or_else(|| PathBuf::from("."));
         let registry = RegistryConfig::read(given, &REGISTRY_LISTEN)?;
         let heartbeat_interval = registry.registry.advised_interval();

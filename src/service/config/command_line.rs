@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use log::LevelFilter;
 
-use super::flags::{self, Flag, Given, Invocation, UsageError};
+use super::flags::{self, Flag, GivenFlags, Invocation, UsageError};
 
 /// Exit status after a wrong command line.
 pub const EXIT_USAGE: u8 = 2;
@@ -26,7 +26,7 @@ pub trait Config: Sized {
     #[doc(hidden)]
     const FLAGS: &'static [Flag];
     #[doc(hidden)]
-    fn from_given(given: &Given) -> Result<Self, UsageError>;
+    fn from_given(given: &GivenFlags) -> Result<Self, UsageError>;
 }
 
 /// Returns the configuration of this process.

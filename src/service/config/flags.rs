@@ -89,7 +89,7 @@ impl std::error::Error for UsageError {}
 
 /// The given values, by flag.
 #[derive(Debug, Default)]
-pub struct Given {
+pub struct GivenFlags {
     values: BTreeMap<&'static str, Values>,
 }
 
@@ -106,11 +106,12 @@ pub(super) fn read(
     flags: &'static [Flag],
     arguments: impl IntoIterator<Item = OsString>,
     variables: impl Fn(&str) -> Option<OsString>,
-) -> Result<Invocation<Given, &'static str>, UsageError> {
-    let mut given = Given::default();
+) -> Result<Invocation<GivenFlags, &'static str>, UsageError> {
+    let mut given = GivenFlags::default();
     let mut arguments = arguments.into_iter();
     while let Some(argument) = arguments.next() {
         match argument.to_str() {
+            // Help wins over every error that follows on the command line.
             Some("-h" | "--help") => return Ok(Invocation::Print("help")),
             Some("-V" | "--version") => return Ok(Invocation::Print("version")),
             Some(_) | None => {}
@@ -119,6 +120,7 @@ pub(super) fn read(
         let flag = flags.iter().find(|flag| name.strip_prefix(b"--") == Some(flag.name.as_bytes()));
         given.take(flag.ok_or_else(|| unknown(name))?, attached, &mut arguments)?;
     }
+    // After the arguments: a flag wins over its variable.
     for flag in flags {
         given.take_variable(flag, &variables);
     }
@@ -140,7 +142,7 @@ fn unknown(name: &[u8]) -> UsageError {
     UsageError::new(format!("{kind} {:?}", OsStr::from_bytes(name)))
 }
 
-impl Given {
+impl GivenFlags {
     fn take(
         &mut self,
         flag: &Flag,
@@ -240,6 +242,7 @@ impl Given {
                 values.push(parsed(source, part.trim(), &parse)?);
             }
         }
+        // Counts values and not flags: one flag may carry many values behind commas.
         if values.len() > MAX_VALUES {
             return Err(UsageError::new(format!(
                 "{source}: expected at most {MAX_VALUES} values, got {}",

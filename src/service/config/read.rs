@@ -8,7 +8,7 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use super::command_line::Config;
-use super::flags::{Flag, Given, UsageError};
+use super::flags::{Flag, GivenFlags, UsageError};
 use super::service::{ServiceConfig, database, heartbeat_interval, poll_interval, registries, service};
 use super::table::{
     ADVERTISE, ALLOW_HOST, ALLOW_ORIGIN, HEARTBEAT_INTERVAL, HTTP_ENGINE, LOG, POLL_INTERVAL, READY_LAG,
@@ -48,7 +48,7 @@ pub enum ReadTask {
 }
 
 /// Reads the settings of a read side that finds the write side itself.
-pub(super) fn side(given: &Given) -> Result<read_side::Options, UsageError> {
+pub(super) fn side(given: &GivenFlags) -> Result<read_side::Options, UsageError> {
     Ok(read_side::Options {
         registries: Vec::new(),
         write_side: None,
@@ -82,7 +82,7 @@ impl Config for ReadConfig {
         self.service.log
     }
 
-    fn from_given(given: &Given) -> Result<Self, UsageError> {
+    fn from_given(given: &GivenFlags) -> Result<Self, UsageError> {
         let task = match (given.has("verify"), given.has("rebuild")) {
             (true, true) => {
                 return Err(given.reject("rebuild", "cannot be combined with --verify; choose one"));

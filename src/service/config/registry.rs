@@ -5,7 +5,7 @@
 use log::LevelFilter;
 
 use super::command_line::Config;
-use super::flags::{Flag, Given, UsageError};
+use super::flags::{Flag, GivenFlags, UsageError};
 use super::service::{HEARTBEAT_SECONDS, ServiceConfig, service};
 use super::table::{
     ADVERTISE, ADVISED_HEARTBEAT_INTERVAL, ALLOW_HOST, ALLOW_ORIGIN, HTTP_ENGINE, LOG, TTL, listen,
@@ -25,10 +25,11 @@ pub struct RegistryConfig {
 }
 
 impl RegistryConfig {
-    pub(super) fn read(given: &Given, listen: &Flag) -> Result<Self, UsageError> {
+    pub(super) fn read(given: &GivenFlags, listen: &Flag) -> Result<Self, UsageError> {
         let ttl = given.value(&TTL, |text| values::seconds(text, &TTL_SECONDS))?;
         let interval = ADVISED_HEARTBEAT_INTERVAL.name;
         let heartbeat_interval = given.one(interval, |text| values::seconds(text, &HEARTBEAT_SECONDS))?;
+        // With an interval of one TTL or more, every lease would expire between two heartbeats.
         if let Some(asked) = heartbeat_interval.filter(|asked| *asked >= ttl) {
             let (ttl, asked) = (ttl.as_secs_f64(), asked.as_secs_f64());
             return Err(
@@ -50,7 +51,7 @@ impl Config for RegistryConfig {
         self.service.log
     }
 
-    fn from_given(given: &Given) -> Result<Self, UsageError> {
+    fn from_given(given: &GivenFlags) -> Result<Self, UsageError> {
         Self::read(given, &LISTEN)
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
-use super::flags::{Flag, Given, UsageError};
+use super::flags::{Flag, GivenFlags, UsageError};
 use super::table::{HEARTBEAT_INTERVAL, HTTP_ENGINE, LOG, POLL_INTERVAL, REGISTRY};
 use super::values::{self, Advertise, AllowedOrigin, ListenAddress};
 use crate::discovery::BaseUrl;
@@ -37,7 +37,7 @@ pub struct ServiceConfig {
     pub log: LevelFilter,
 }
 
-pub(super) fn service(given: &Given, listen: &Flag) -> Result<ServiceConfig, UsageError> {
+pub(super) fn service(given: &GivenFlags, listen: &Flag) -> Result<ServiceConfig, UsageError> {
     Ok(ServiceConfig {
         listen: given.value(listen, values::listen)?,
         advertise: given.one("advertise", values::advertise)?,
@@ -48,21 +48,21 @@ pub(super) fn service(given: &Given, listen: &Flag) -> Result<ServiceConfig, Usa
     })
 }
 
-pub(super) fn heartbeat_interval(given: &Given) -> Result<Duration, UsageError> {
+pub(super) fn heartbeat_interval(given: &GivenFlags) -> Result<Duration, UsageError> {
     given.value(&HEARTBEAT_INTERVAL, |text| values::seconds(text, &HEARTBEAT_SECONDS))
 }
 
-pub(super) fn poll_interval(given: &Given) -> Result<Duration, UsageError> {
+pub(super) fn poll_interval(given: &GivenFlags) -> Result<Duration, UsageError> {
     given.value(&POLL_INTERVAL, |text| values::seconds(text, &POLL_SECONDS))
 }
 
-pub(super) fn registries(given: &Given) -> Result<Vec<BaseUrl>, UsageError> {
+pub(super) fn registries(given: &GivenFlags) -> Result<Vec<BaseUrl>, UsageError> {
     let registries = given.several(REGISTRY.name, values::url)?;
     if registries.is_empty() { Ok(vec![given.value(&REGISTRY, values::url)?]) } else { Ok(registries) }
 }
 
 /// Reads the path of a database. The service checks the file at the path.
-pub(super) fn database(given: &Given, flag: &str) -> Result<Option<PathBuf>, UsageError> {
+pub(super) fn database(given: &GivenFlags, flag: &str) -> Result<Option<PathBuf>, UsageError> {
     let path = given.path(flag)?;
     match path.as_deref().map(values::database) {
         Some(Err(why)) => Err(given.reject(flag, &why)),

@@ -123,6 +123,7 @@ pub(super) fn listen(text: &str) -> Result<ListenAddress, String> {
 }
 
 pub(super) fn advertise(text: &str) -> Result<Advertise, String> {
+    // Port 0 selects a free port to listen on; no client can connect to port 0.
     let (host, port) = host_and_port(text).filter(|(_, port)| *port != Some(0)).unzip();
     let host = host.and_then(|host| host.for_clients().ok());
     let host = host
@@ -164,6 +165,7 @@ pub(super) fn origin(text: &str) -> Result<AllowedOrigin, String> {
 
 /// Reads a number of events.
 pub(super) fn events(text: &str) -> Result<u64, String> {
+    // The parser of u64 also accepts a leading plus sign.
     let number = text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
     number.filter(|number| *number <= MAX_EXACT_INTEGER).ok_or_else(|| {
         format!("expected a whole number of events from 0 to {MAX_EXACT_INTEGER}, got {text:?}")
@@ -172,6 +174,7 @@ pub(super) fn events(text: &str) -> Result<u64, String> {
 
 /// Reads a number of seconds within `range`, fractions allowed.
 pub(super) fn seconds(text: &str, range: &RangeInclusive<f64>) -> Result<Duration, String> {
+    // The parser of f64 also accepts 1e3, inf and NaN.
     let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     let seconds = text.parse::<f64>().ok().filter(|_| plain);
     let seconds = seconds.filter(|seconds| range.contains(seconds));

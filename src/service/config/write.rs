@@ -8,7 +8,7 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use super::command_line::Config;
-use super::flags::{Flag, Given, UsageError};
+use super::flags::{Flag, GivenFlags, UsageError};
 use super::service::{ServiceConfig, database, heartbeat_interval, registries, service};
 use super::table::{
     ADVERTISE, ALLOW_COPY, ALLOW_HOST, ALLOW_ORIGIN, BACKUP, EVENT_STORE, HEARTBEAT_INTERVAL, HTTP_ENGINE,
@@ -51,7 +51,7 @@ pub enum WriteTask {
 
 /// Reads `--db` and `--event-store sqlite:`, two names for one path. If both are given, a flag wins over a
 /// variable, and two flags (or two variables) must agree.
-fn event_store(given: &Given) -> Result<PathBuf, UsageError> {
+fn event_store(given: &GivenFlags) -> Result<PathBuf, UsageError> {
     let db = database(given, DB.name)?;
     let store = given.one("event-store", values::event_store)?;
     match (db, store) {
@@ -90,7 +90,7 @@ impl Config for WriteConfig {
         self.service.log
     }
 
-    fn from_given(given: &Given) -> Result<Self, UsageError> {
+    fn from_given(given: &GivenFlags) -> Result<Self, UsageError> {
         let backup = database(given, "backup")?;
         let task = match backup {
             Some(_) if given.has("verify") => {

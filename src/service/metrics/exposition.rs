@@ -138,6 +138,7 @@ impl Metrics {
     /// Returns all series in the Prometheus text format, see [`MEDIA_TYPE`].
     pub fn render(&self) -> String {
         let mut out = String::with_capacity(16 * 1024);
+        // Closures run under the lock: a closure that adds a series would deadlock.
         for family in self.lock().iter() {
             // Writing to a String cannot fail.
             let _ = family.render(&mut out);
@@ -153,6 +154,7 @@ impl Metrics {
 
 impl Family {
     fn render(&self, out: &mut String) -> fmt::Result {
+        // The text format escapes backslashes and line ends in help texts, and quotes in label values too.
         let help = self.help.replace('\\', "\\\\").replace('\n', "\\n");
         writeln!(out, "# HELP {} {help}\n# TYPE {} {}", self.name, self.name, self.kind)?;
         for Series { labels, figure } in &self.series {
@@ -174,6 +176,7 @@ fn show_histogram(out: &mut String, name: &str, labels: &str, histogram: &Histog
     let bounds = buckets.bounds.iter().map(|bound| shown(*bound).to_string());
     let mut count = 0;
     for (bound, counted) in bounds.chain(["+Inf".to_owned()]).zip(counts) {
+        // Cumulative, as the format asks: each bucket contains the buckets below.
         count += counted.load(Relaxed);
         sample(out, name, "_bucket", &format!("{labels}{comma}le=\"{bound}\""), count)?;
     }

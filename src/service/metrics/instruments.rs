@@ -90,6 +90,7 @@ impl Histogram {
 
     /// Records a value, in the unit of the [`Buckets`].
     pub fn observe(&self, value: u64) {
+        // Relaxed throughout: the figures are independent, and a scrape needs no consistent snapshot.
         let bucket = self.0.buckets.bounds.partition_point(|bound| *bound < value);
         self.0.counts[bucket].fetch_add(1, Relaxed);
         self.0.sum.fetch_add(value, Relaxed);
