@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "there is no problem not-fuond")]
+    #[should_panic(expected = "unknown problem not-fuond")]
     fn a_problem_that_there_is_not_cannot_be_listed() {
         document(r#"{"paths": {"/": {"get": {"x-problems": ["not-fuond"]}}}}"#, problems::ALL);
     }
