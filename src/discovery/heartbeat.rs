@@ -92,7 +92,8 @@ impl Heartbeats {
         let instance_id = Uuid::now_v7();
         let name = service.advertised().name;
         let service: Arc<dyn Candidate> = Arc::new(service);
-        // Threads are pushed one by one: when a later one cannot start, dropping `heartbeats` joins the others.
+        // Threads are pushed one by one: when a later one cannot start, dropping `heartbeats` joins the
+        // others.
         let mut heartbeats =
             Self { instance_id, stopping: Arc::new(Watch::at(0)), threads: Vec::with_capacity(urls.len()) };
         for url in urls {

@@ -8,9 +8,9 @@
 //! ```
 //!
 //! A service registers, then renews its lease by heartbeats; without a heartbeat in the TTL the service
-//! disappears from the answers at once. All state is soft: a restarted registry is empty, answers heartbeats with 404, and
-//! is complete again when every service has registered anew. For the same reason two registries form a pair
-//! without consensus: services register with both, and clients ask either.
+//! disappears from the answers at once. All state is soft: a restarted registry is empty, answers heartbeats
+//! with 404, and is complete again when every service has registered anew. For the same reason two registries
+//! form a pair without consensus: services register with both, and clients ask either.
 //!
 //! **Invariant:** the lease table is pure: time is an argument, so a test of an expiry waits for nothing.
 //!

@@ -1,7 +1,7 @@
 //! Reads a registration from a request.
 //!
-//! **Invariant:** every field has a limit: a client cannot make the registry store more than about 2.5 KiB per
-//! instance.
+//! **Invariant:** every field has a limit: a client cannot make the registry store more than about 2.5 KiB
+//! per instance.
 //!
 //! Read next: `registry/leases.rs`.
 

@@ -135,8 +135,8 @@ fn all_services(registry: &Arc<Registry>, request: &Request, _: &Params<'_>) -> 
 
 /// Returns a list of instances; `bytes` is their size as JSON.
 fn list(bytes: usize, answer: &impl Serialize) -> Response {
-    // glibc keeps freed blocks of some MiB in the arena of each thread, but unmaps a block of more than 32 MiB
-    // as soon as the block is freed (mallopt(3), M_MMAP_THRESHOLD). Only the filled pages cost memory.
+    // glibc keeps freed blocks of some MiB in the arena of each thread, but unmaps a block of more than 32
+    // MiB as soon as the block is freed (mallopt(3), M_MMAP_THRESHOLD). Only the filled pages cost memory.
     let capacity = if bytes > LONG_LIST_BYTES { UNMAPPED_WHEN_FREED_BYTES } else { 0 };
     let mut body = Vec::with_capacity(capacity);
     serde_json::to_writer(&mut body, answer).expect("a list is JSON");

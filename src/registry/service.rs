@@ -202,7 +202,8 @@ impl Registry {
             if index > seen || now >= deadline {
                 return;
             }
-            // No thread watches for expiries: this request wakes at the next expiry and finds the index raised.
+            // No thread watches for expiries: this request wakes at the next expiry and finds the index
+            // raised.
             let until = expiry.map_or(deadline, |expiry| expiry.min(deadline));
             self.index.wait_for(seen + 1, until.saturating_duration_since(now));
         }

@@ -1,8 +1,8 @@
 //! The routes that every service has: `GET /`, `/metrics`, `/openapi.json` and the pages of its problems. The
 //! code is the same for all services; a [`Profile`] holds the differences.
 //!
-//! **Invariant:** each fact has a single source. The pages are made from the OpenAPI document and from the table of
-//! problems that the handlers answer with.
+//! **Invariant:** each fact has a single source. The pages are made from the OpenAPI document and from the
+//! table of problems that the handlers answer with.
 //!
 //! Read next: `service/openapi.rs`.
 

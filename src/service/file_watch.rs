@@ -24,7 +24,7 @@ pub(super) struct FileWatch {
 }
 
 impl FileWatch {
-    /// Starts the thread. `check` returns what is wrong with the file.
+    /// Starts the thread. `check` returns the fault of the file as an error.
     ///
     /// # Errors
     /// When the system cannot start a thread.
@@ -51,7 +51,7 @@ fn watch(stopped: &Receiver<()>, mut check: impl FnMut() -> Result<(), String>) 
     let mut is_displaced = false;
     while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(PAUSE) {
         match check() {
-            Err(what) if !is_displaced => log::error!("the database needs attention: {what}"),
+            Err(fault) if !is_displaced => log::error!("the database needs attention: {fault}"),
             Ok(()) if is_displaced => log::info!("the database is in order again"),
             // Unchanged since the last check.
             Ok(()) | Err(_) => continue,

@@ -16,15 +16,15 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::time::Timestamp;
 
-/// The crate whose events are shown from the chosen level on. Events of other crates are shown from `warn` on:
-/// at `debug` an HTTP client alone logs more than the service.
+/// The crate whose events are shown from the chosen level on. Events of other crates are shown from `warn`
+/// on: at `debug` an HTTP client alone logs more than the service.
 const OURS: &str = "tally";
 
 #[derive(Debug)]
 struct Logger;
 
-/// Shows events of `level` and above on stderr, and panics as `error`. The first call of a process installs the
-/// logger; later calls change the level.
+/// Shows events of `level` and above on stderr, and panics as `error`. The first call of a process installs
+/// the logger; later calls change the level.
 pub fn start(level: LevelFilter) {
     // Fails when a logger is installed already: this one, or the logger of an embedding program.
     if log::set_logger(&Logger).is_ok() {

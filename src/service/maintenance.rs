@@ -1,7 +1,7 @@
 //! The tasks of `write-service`: `--verify` checks the log, `--backup` copies the log.
 //!
-//! **Invariant:** a task runs beside a serving process, prints its report on stdout, for people and for `grep`,
-//! and ends with exit status 0 only if the log is sound.
+//! **Invariant:** a task runs beside a serving process, prints its report on stdout, for people and for
+//! `grep`, and ends with exit status 0 only if the log is sound.
 //!
 //! Read next: `es/audit/mod.rs`.
 
@@ -30,8 +30,8 @@ pub fn verify_log(db: &Path, shutdown: Shutdown) -> Result<(), ExitError> {
     Err(ExitError::new(format!("{} is not sound: keep the file, and restore a backup", db.display())))
 }
 
-/// Copies the log in the database `db` to the new file `to`, verifies the copy, and prints the report. A signal
-/// ends the task at once and removes the partial copy.
+/// Copies the log in the database `db` to the new file `to`, verifies the copy, and prints the report. A
+/// signal ends the task at once and removes the partial copy.
 ///
 /// # Errors
 /// When no sound copy was made.
@@ -44,7 +44,7 @@ pub fn back_up_log(db: &Path, to: &Path, shutdown: Shutdown) -> Result<(), ExitE
     if report.is_sound() {
         return Ok(());
     }
-    Err(ExitError::new(format!("{} is not sound, so there is no backup of it", db.display())))
+    Err(ExitError::new(format!("{} is not sound, so no backup was made", db.display())))
 }
 
 fn print(report: &Report) -> Result<(), ExitError> {

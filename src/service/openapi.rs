@@ -17,8 +17,8 @@ use crate::http::ProblemType;
 /// The part that the documents of all services share.
 const COMMON: &str = include_str!("../../openapi/common.json");
 
-/// The slugs of the problems that any request can get: from the engine, from the rules of every route, or from
-/// a failed handler.
+/// The slugs of the problems that any request can get: from the engine, from the rules of every route, or
+/// from a failed handler.
 pub const EVERYWHERE: [&str; 13] = [
     "invalid-request",
     "invalid-header",

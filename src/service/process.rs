@@ -1,8 +1,8 @@
 //! The frame of every binary: from the command line to the exit status.
 //!
-//! **Invariant:** stdout of a service carries one line with the listening address; stdout of a task (`--help`,
-//! `--verify`, `--backup`) carries its report. `tally` adds commands to try to the lines of its three services.
-//! A failure is one line on stderr with the remedy, and an exit status other than 0.
+//! **Invariant:** stdout of a service carries one line with the listening address; stdout of a task
+//! (`--help`, `--verify`, `--backup`) carries its report. `tally` adds commands to try to the lines of its
+//! three services. A failure is one line on stderr with the remedy, and an exit status other than 0.
 //!
 //! Read next: `service/shutdown.rs`.
 
@@ -78,7 +78,7 @@ pub fn run<C: Config>(serve: impl FnOnce(C, Shutdown) -> Result<(), ExitError>) 
 pub fn listen(address: &ListenAddress) -> Result<TcpListener, ExitError> {
     address.bind().map_err(|error| {
         let remedy = if error.kind() == io::ErrorKind::AddrInUse {
-            "stop what listens there, or choose another address"
+            "stop the process that listens there, or choose another address"
         } else if error.kind() == io::ErrorKind::PermissionDenied {
             "choose a port from 1024 on"
         } else {

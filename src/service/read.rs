@@ -1,7 +1,7 @@
 //! The read service: projector, read models, queries; from start to stop.
 //!
-//! **Invariant:** the database is opened before the address is bound: a predecessor that still has the database
-//! may listen on the same address.
+//! **Invariant:** the database is opened before the address is bound: a predecessor that still has the
+//! database may listen on the same address.
 //!
 //! Read next: `read_side/mod.rs`.
 

@@ -58,7 +58,7 @@ impl RegistryService {
 fn show_registry(metrics: &Metrics, registry: &Arc<Registry>) {
     let shown = Arc::clone(registry);
     let index = move || shown.gauges().index as f64;
-    let help = "Begins at the clock in microseconds at the start, and rises with each change of who is live.";
+    let help = "Begins at the clock in microseconds at the start, and rises with each registration, removal and expiry.";
     metrics.computed_gauge("tally_registry_index", help, &[], index);
     let shown = Arc::clone(registry);
     let bytes = move || shown.gauges().bytes as f64;
@@ -75,8 +75,8 @@ fn show_registry(metrics: &Metrics, registry: &Arc<Registry>) {
     }
 }
 
-/// The values of the label `service`: the services of this system, and one for all others. A name from a request
-/// must not become a label.
+/// The values of the label `service`: the services of this system, and one for all others. A name from a
+/// request must not become a label.
 const WRITE: &str = "write";
 const READ: &str = "read";
 const OTHER: &str = "other";

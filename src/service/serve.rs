@@ -77,8 +77,8 @@ pub(super) fn advertised(name: &str, service: &ServiceConfig, server: &Server) -
 /// access.
 pub fn database_at(db: &Path) -> Result<DatabasePath, ExitError> {
     DatabasePath::resolve(db).map_err(|error| match error {
-        PathError::NotADatabase(what) => ExitError::bad_value(what),
-        PathError::Unusable(what) => ExitError::new(what),
+        PathError::NotADatabase(reason) => ExitError::bad_value(reason),
+        PathError::Unusable(reason) => ExitError::new(reason),
     })
 }
 

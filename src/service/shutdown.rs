@@ -31,8 +31,8 @@ pub struct Shutdown {
     signals: Receiver<i32>,
 }
 
-/// Starts to watch for SIGTERM and SIGINT. Call once in a process, before the service reports that it is ready,
-/// so that no signal is missed.
+/// Starts to watch for SIGTERM and SIGINT. Call once in a process, before the service reports that it is
+/// ready, so that no signal is missed.
 ///
 /// # Errors
 /// When the system rejects the signal handlers or cannot start a thread.
@@ -55,8 +55,8 @@ pub fn on_signal() -> io::Result<Shutdown> {
 }
 
 impl Shutdown {
-    /// Ends the process at the first signal, after `clean_up`; for a task whose partial result is useless. The
-    /// exit status is 130 after SIGINT, 143 after SIGTERM.
+    /// Ends the process at the first signal, after `clean_up`; for a task whose partial result is useless.
+    /// The exit status is 130 after SIGINT, 143 after SIGTERM.
     ///
     /// # Errors
     /// When the system cannot start a thread.

@@ -1,8 +1,8 @@
 //! The metrics that every service has: requests by route, connections, the version.
 //!
 //! Wiring: only this module knows both [`http`](crate::http) and [`metrics`](crate::service::metrics). Of the
-//! four golden signals the metrics cover traffic and errors (requests by status class), latency (a histogram by
-//! route) and saturation (requests in flight). The duration of a long poll includes its wait.
+//! four golden signals the metrics cover traffic and errors (requests by status class), latency (a histogram
+//! by route) and saturation (requests in flight). The duration of a long poll includes its wait.
 //!
 //! **Invariant:** labels come from the route table, never from a request.
 //!
@@ -78,8 +78,8 @@ impl Observer for HttpMetrics {
     }
 }
 
-/// Answers a request and logs it at `debug`: method, path, status, duration, and the id that correlates the line
-/// with the lines of other services and with the recorded events.
+/// Answers a request and logs it at `debug`: method, path, status, duration, and the id that correlates the
+/// line with the lines of other services and with the recorded events.
 pub fn logged(request: &Request, answer: impl FnOnce() -> Response) -> Response {
     // First, because every request passes here: without debug logging, the function costs one comparison.
     if !log::log_enabled!(log::Level::Debug) {

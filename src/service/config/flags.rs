@@ -288,7 +288,7 @@ pub(super) fn help(program: &str, summary: &str, flags: &[Flag]) -> String {
     let mut text = format!(
         "{program} {}: {summary}\n\nUsage: {program} [FLAG]...\n\n\
          A flag wins over its environment variable. Logs go to stderr. Exit status: 0 after an orderly\n\
-         stop, 1 when something is wrong (stderr says what), 2 when a flag or variable is.\n\n",
+         stop, 1 after a failure (stderr has the reason), 2 after a wrong flag or variable.\n\n",
         env!("CARGO_PKG_VERSION")
     );
     for flag in flags {

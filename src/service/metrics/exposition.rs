@@ -59,8 +59,8 @@ impl fmt::Debug for Figure {
 /// Each adding method adds one series; the series of one name with different labels form a family.
 ///
 /// # Panics
-/// The adding methods, when the series exists already or the name has another type: a bug of the caller found by
-/// the first start.
+/// The adding methods, when the series exists already or the name has another type: a bug of the caller found
+/// by the first start.
 impl Metrics {
     /// Adds a counter; its name ends in `_total`.
     pub fn counter(&self, name: &'static str, help: &'static str, labels: &[Label<'_>]) -> Counter {

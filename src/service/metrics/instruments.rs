@@ -1,4 +1,4 @@
-//! The instruments: what a thread holds in order to count.
+//! The instruments that a thread counts with.
 //!
 //! **Invariant:** counting takes no lock and allocates nothing.
 //!
@@ -76,8 +76,8 @@ pub struct Histogram(pub(super) Arc<Distribution>);
 #[derive(Debug)]
 pub(super) struct Distribution {
     pub(super) buckets: &'static Buckets,
-    /// The number of values per bucket; the last bucket has no bound. Not cumulative: an observation changes a
-    /// single count, and the scrape adds the counts up, so `+Inf` always equals the total.
+    /// The number of values per bucket; the last bucket has no bound. Not cumulative: an observation changes
+    /// a single count, and the scrape adds the counts up, so `+Inf` always equals the total.
     pub(super) counts: Box<[AtomicU64]>,
     pub(super) sum: AtomicU64,
 }

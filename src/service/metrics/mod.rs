@@ -6,9 +6,9 @@
 //! GET /metrics ────────► exposition.rs      Metrics: all series of a service, as text
 //! ```
 //!
-//! A counting thread touches the atomics of its instrument only. [`Metrics`] is locked when a series is added,
-//! at the start, and when a scrape reads all series. Figures that another part keeps already (the head of the
-//! log, the number of leases) are read by a closure at the scrape, and not stored twice.
+//! A counting thread touches the atomics of its instrument only. [`Metrics`] is locked when a series is
+//! added, at the start, and when a scrape reads all series. Figures that another part keeps already (the head
+//! of the log, the number of leases) are read by a closure at the scrape, and not stored twice.
 //!
 //! ```
 //! use tally::service::metrics::{Buckets, Metrics};
@@ -23,9 +23,9 @@
 //! assert!(text.contains("tally_sync_seconds_bucket{le=\"0.0005\"} 1\n"));
 //! ```
 //!
-//! **Invariant:** the set of series is fixed at the start. The values of a label come from a known set (routes,
-//! status classes, projection names), never from a request, so that no client can grow the memory of the
-//! service or the bill of the monitoring.
+//! **Invariant:** the set of series is fixed at the start. The values of a label come from a known set
+//! (routes, status classes, projection names), never from a request, so that no client can grow the memory of
+//! the service or the bill of the monitoring.
 //!
 //! Threads: none. Every thread of a service counts; the scrape runs on its connection's thread.
 //!
