@@ -1,6 +1,8 @@
 //! Random shortening of pauses, to spread the retries of processes that lost the same server.
 //!
 //! **Invariant:** jitter shortens a pause and never lengthens one: leases and deadlines depend on the pause.
+//!
+//! Read next: `discovery/backoff.rs`, the pauses between retries.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;

@@ -2,6 +2,8 @@
 //!
 //! **Invariant:** use [`lock`] only where each critical section leaves the data consistent at every point at
 //! which it could panic; the call site says why.
+//!
+//! Read next: `watch.rs`.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -1,4 +1,6 @@
 //! The read side as a process: see `read-service --help`.
+//!
+//! Read next: `service/read.rs`.
 
 use std::io::Write;
 use std::process::ExitCode;

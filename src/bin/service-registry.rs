@@ -1,4 +1,6 @@
 //! The service registry as a process: see `service-registry --help`.
+//!
+//! Read next: `service/registry.rs`.
 
 use std::process::ExitCode;
 

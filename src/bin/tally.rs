@@ -1,4 +1,6 @@
 //! All three services in one process: see `tally --help`.
+//!
+//! Read next: `service/all.rs`.
 
 use std::io::Write;
 use std::net::SocketAddr;

@@ -1,4 +1,6 @@
 //! The write side as a process: see `write-service --help`.
+//!
+//! Read next: `service/write.rs`.
 
 use std::process::ExitCode;
 

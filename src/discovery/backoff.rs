@@ -1,5 +1,7 @@
 //! Pauses between retries and between heartbeats.
 //!
+//! **Invariant:** no pause exceeds its cap, and no heartbeat interval the configured one.
+//!
 //! Read next: `jitter.rs`, which shortens them at random.
 
 use std::time::Duration;
@@ -15,7 +17,7 @@ const HEARTBEAT_JITTER: f64 = 0.2;
 /// Exponential backoff with jitter: each pause is twice as long as the last, up to a cap, and is then
 /// shortened at random by up to a half.
 #[derive(Clone, Debug)]
-pub struct Backoff {
+pub(super) struct Backoff {
     first: Duration,
     cap: Duration,
     next: Duration,
@@ -23,27 +25,27 @@ pub struct Backoff {
 
 impl Backoff {
     /// Returns a backoff whose pauses start at `first` and stop growing at `cap`.
-    pub fn new(first: Duration, cap: Duration) -> Self {
+    pub(super) fn new(first: Duration, cap: Duration) -> Self {
         let first = first.min(cap);
         Self { first, cap, next: first }
     }
 
     /// Returns the pause after one more failure.
-    pub fn pause(&mut self) -> Duration {
+    pub(super) fn pause(&mut self) -> Duration {
         let pause = self.next;
         self.next = (pause * 2).min(self.cap);
         shortened(pause, RETRY_JITTER)
     }
 
     /// Restarts the series after a success.
-    pub fn reset(&mut self) {
+    pub(super) fn reset(&mut self) {
         self.next = self.first;
     }
 }
 
 /// Returns the heartbeat interval, shortened at random by up to a fifth. A longer interval could cost the
 /// lease.
-pub fn jittered(interval: Duration) -> Duration {
+pub(super) fn jittered(interval: Duration) -> Duration {
     shortened(interval, HEARTBEAT_JITTER)
 }
 

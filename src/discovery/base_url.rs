@@ -1,6 +1,8 @@
 //! The address of a service, checked once at the boundary.
 //!
 //! **Invariant:** a client can connect to every [`BaseUrl`]: the host is not a wildcard, the port is not 0.
+//!
+//! Read next: `host.rs`, the rules for hosts.
 
 use std::fmt;
 use std::str::FromStr;

@@ -127,6 +127,7 @@ pub struct RegistryClient {
 impl RegistryClient {
     /// Returns a client of the registries at `urls`.
     pub fn new(urls: Vec<BaseUrl>) -> Self {
+        // One agent for all registries: they share the connection pool.
         let agent = http_agent(Some(CALL_TIMEOUT));
         let registries = urls.into_iter().map(|url| Endpoint { agent: agent.clone(), url }).collect();
         Self { registries, first: AtomicUsize::new(0) }
@@ -147,6 +148,8 @@ impl RegistryClient {
                 Ok(instances) if instances.is_empty() => result = Ok(instances),
                 Ok(mut instances) => {
                     self.first.store(number, Ordering::Relaxed);
+                    // Version 7 ids sort by time: a restarted process comes before the dying lease of its
+                    // predecessor.
                     instances.sort_by_key(|instance| std::cmp::Reverse(instance.instance_id));
                     return Ok(instances);
                 }
@@ -180,6 +183,7 @@ pub(super) struct Endpoint {
 
 impl Endpoint {
     pub(super) fn new(url: BaseUrl) -> Self {
+        // Own agent per heartbeat thread: the connection stays open from one heartbeat to the next.
         Self { agent: http_agent(Some(CALL_TIMEOUT)), url }
     }
 
@@ -224,6 +228,7 @@ impl Endpoint {
         let response =
             self.retry_if_cut_off(|| self.agent.post(&url).content_type("application/json").send(&body))?;
         let answer: Answer = self.read(response, StatusCode::CREATED)?;
+        // Rejects negative and infinite answers, on which `from_secs_f64` would panic.
         Duration::try_from_secs_f64(answer.heartbeat_seconds)
             .map_err(|error| self.unexpected(format!("heartbeat_seconds: {error}")))
     }
@@ -233,6 +238,7 @@ impl Endpoint {
         let response = self.retry_if_cut_off(|| self.agent.put(&url).send_empty())?;
         match response.status() {
             StatusCode::NO_CONTENT => Ok(HeartbeatAnswer::Renewed),
+            // The registry restarted, or the lease expired while this process was suspended.
             StatusCode::NOT_FOUND => Ok(HeartbeatAnswer::Unknown),
             status => Err(self.unexpected(status)),
         }
@@ -244,6 +250,7 @@ impl Endpoint {
         let request = self.agent.delete(&url).config().timeout_global(Some(DEREGISTER_TIMEOUT)).build();
         let response = request.call().map_err(|error| self.unreachable(&error))?;
         match response.status() {
+            // 404: the lease has expired already.
             StatusCode::NO_CONTENT | StatusCode::NOT_FOUND => Ok(()),
             status => Err(self.unexpected(status)),
         }
@@ -266,6 +273,7 @@ impl Endpoint {
         if status != expected {
             return Err(self.unexpected(status));
         }
+        // Limited: a foreign server on this port may send an endless body.
         let body = response.into_body().into_with_config().limit(MAX_ANSWER_BYTES).read_to_vec();
         let body = body.map_err(|error| self.unreadable(&error))?;
         serde_json::from_slice(&body).map_err(|error| self.unexpected(error))
@@ -290,6 +298,7 @@ impl Endpoint {
 fn is_cut_off(error: &ureq::Error) -> bool {
     use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     if let ureq::Error::Io(error) = error {
+        // A timeout is not in the list: waiting twice could cost the lease.
         [BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof].contains(&error.kind())
     } else {
         false

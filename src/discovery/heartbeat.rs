@@ -89,6 +89,7 @@ impl Heartbeats {
         service: impl Candidate + 'static,
         interval: Duration,
     ) -> io::Result<Self> {
+        // Version 7: ids sort by start time, and look-ups prefer the youngest process.
         let instance_id = Uuid::now_v7();
         let name = service.advertised().name;
         let service: Arc<dyn Candidate> = Arc::new(service);
@@ -128,6 +129,7 @@ impl Heartbeats {
 impl Drop for Heartbeats {
     fn drop(&mut self) {
         self.stopping.close();
+        // All threads see the closed watch at once, so the deregistrations run in parallel.
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 log::error!("a heartbeat thread panicked");
@@ -183,6 +185,7 @@ impl Keeper {
             // Not a sleep: closing the watch ends the pause.
             self.stopping.wait_for(1, pause);
         }
+        // On the heartbeat thread: no heartbeat can overtake the deregistration.
         self.deregister();
     }
 
@@ -210,12 +213,14 @@ impl Keeper {
         }
         let advised = self.registry.register(&self.service.advertised(), self.instance_id)?;
         log::info!("registered as {} with the registry at {url}", self.name);
+        // A registry may ask for more heartbeats than configured, never for fewer.
         Ok(Some(advised.min(self.max_interval).max(MIN_INTERVAL)))
     }
 
     /// Records that the registry is unreachable, and logs the first failure of a series.
     fn mark_away(&mut self, error: &DiscoveryError) {
         let interval = match self.link {
+            // Logged already: one warning per outage, not per retry.
             Link::Away(_) => return,
             Link::Untried | Link::Withheld => None,
             Link::Registered(interval) => Some(interval),

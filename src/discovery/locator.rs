@@ -78,6 +78,7 @@ impl Locator {
             self.report_rivals(&mut choice, instances);
         }
         match (&found, &choice.current) {
+            // One warning per outage, not per look-up.
             (Err(error), _) if !before.1 => log::warn!("{error}; keeping the last known address"),
             (Ok(_), Some(address)) if before.0 != choice.current => {
                 log::info!("found {} at {address}", self.name);
@@ -94,6 +95,7 @@ impl Locator {
             LogMatch::Unknown | LogMatch::OtherLog => None,
         });
         let logs: Vec<String> = logs.collect();
+        // Remembered, to warn once per contest.
         let was_contested = std::mem::replace(&mut choice.contested, logs.len() > 1);
         if choice.contested && !was_contested {
             let current = choice.current.as_deref().unwrap_or("none");
@@ -158,6 +160,7 @@ impl Choice {
             return;
         }
         self.known = found.iter().map(|ranked| ranked.address.clone()).collect();
+        // Forgets marks of unlisted addresses: a new process on a reused port starts without marks.
         self.failed.retain(|address| self.known.contains(address));
         self.rejected.retain(|address| self.known.contains(address));
         let best = found.iter().find(|ranked| !self.failed.contains(&ranked.address));
@@ -182,6 +185,7 @@ impl Choice {
     }
 
     fn mark_up(&mut self, address: &str) {
+        // A reply proves that the address is up, not that its log is right.
         if !self.rejected.iter().any(|rejected| rejected == address) {
             self.failed.retain(|failed| failed != address);
         }
@@ -190,6 +194,7 @@ impl Choice {
     fn mark_rejected(&mut self, address: &str) {
         self.rejected.retain(|rejected| rejected != address);
         if self.known.iter().any(|known| known == address) {
+            // Rejected addresses also count as failed, below: `next` and `is_stuck` read one list.
             self.rejected.push(address.to_owned());
         }
         self.mark_down(address);

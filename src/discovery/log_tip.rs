@@ -4,6 +4,8 @@
 //! one is asked. The question goes to the event feed and not to the health route: followers need the feed,
 //! and the feed works also while commands cannot be recorded.
 //!
+//! **Invariant:** one call takes 2 s at most, however many write sides are asked.
+//!
 //! Read next: `discovery/ranking.rs`.
 
 use std::thread;
@@ -34,6 +36,7 @@ pub struct LogTip {
 /// write side that did not answer.
 pub fn log_tips(addresses: &[BaseUrl]) -> Vec<Option<LogTip>> {
     let agent = http_agent(Some(TIMEOUT));
+    // In parallel: an unreachable write side must not delay the answers of the others.
     thread::scope(|scope| {
         let calls: Vec<_> =
             addresses.iter().map(|address| scope.spawn(|| log_tip(&agent, address))).collect();
@@ -43,6 +46,7 @@ pub fn log_tips(addresses: &[BaseUrl]) -> Vec<Option<LogTip>> {
 }
 
 fn log_tip(agent: &Agent, address: &BaseUrl) -> Option<LogTip> {
+    // The shortest page that carries the log id and the head.
     let request = agent.get(format!("{address}/events?after=0&limit=1"));
     let response = request.call().ok().filter(|response| response.status() == 200)?;
     let body = response.into_body().into_with_config().limit(MAX_ANSWER_BYTES).read_to_vec().ok()?;

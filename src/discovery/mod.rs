@@ -31,7 +31,6 @@ mod log_tip;
 mod ranking;
 
 pub use agent::http_agent;
-pub use backoff::{Backoff, jittered};
 pub use base_url::{BaseUrl, InvalidUrl};
 pub use client::{Advertised, DiscoveryError, LiveInstance, RegistryClient};
 pub use heartbeat::{Candidate, Heartbeats, Permission};

@@ -4,6 +4,8 @@
 //! and is shorter. So instances are asked for their log. The registered metadata is as old as the
 //! registration, and decides only which instances are asked first.
 //!
+//! **Invariant:** an instance with the followed log ranks before every other instance.
+//!
 //! Read next: `discovery/log_tip.rs`, the question.
 
 use uuid::Uuid;
@@ -57,10 +59,12 @@ pub(super) fn rank(
     }
     let is_current = |ranked: &&mut Ranked| Some(ranked.address.as_str()) == current;
     let (in_use, mut others): (Vec<_>, Vec<_>) = ranked.iter_mut().partition(is_current);
+    // Sorted by claim: the least likely instances are cut off.
     others.truncate(MAX_ASKED);
     // The current address comes last: logs grow, so an instance that is longer than the current one was
     // longer a moment earlier as well.
     for mut group in [others, in_use] {
+        // Every address parses: each is the text of a `BaseUrl`. The answers of `tips` match by position.
         let urls: Vec<BaseUrl> = group.iter().filter_map(|ranked| ranked.address.parse().ok()).collect();
         for (ranked, tip) in group.iter_mut().zip(tips(&urls)) {
             ranked.log_match = log_match(tip, followed);

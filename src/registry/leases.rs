@@ -237,6 +237,7 @@ impl Leases {
 
     /// Ends the leases that have expired at `now`; each raises the index by one.
     fn expire(&mut self, now: Instant) {
+        // A lease is over at its end, not after it: hence `<=`.
         while let Some((ends_at, name, instance_id)) = self.ends.first()
             && *ends_at <= now
         {

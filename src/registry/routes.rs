@@ -108,8 +108,8 @@ fn one_service(
     }
     let name = service_name(params)?;
     registry.wait_as_asked(request)?;
-    // Short lists skip the turn: a crowd of clients with large lists does not hold up the look-up of one
-    // service.
+    // After the wait, because a long poll must not hold a turn. A short list needs none: a crowd of clients
+    // with large lists does not hold up the look-up of one service.
     let bytes = registry.with_leases(|leases, now| leases.bytes_of(name, now));
     let _turn = if bytes > SHORT_LIST_BYTES { Some(registry.turn()?) } else { None };
     // Read again: the turn may have taken seconds.
@@ -126,6 +126,7 @@ fn all_services(registry: &Arc<Registry>, request: &Request, _: &Params<'_>) -> 
         services: BTreeMap<&'a str, Vec<&'a Instance>>,
     }
     registry.wait_as_asked(request)?;
+    // Any list of all services may be long, so each takes a turn.
     let _turn = registry.turn()?;
     let (index, bytes, services) =
         registry.with_leases(|leases, now| (leases.index(now), leases.bytes(now), leases.services(now)));
@@ -139,6 +140,7 @@ fn list(bytes: usize, answer: &impl Serialize) -> Response {
     // MiB as soon as the block is freed (mallopt(3), M_MMAP_THRESHOLD). Only the filled pages cost memory.
     let capacity = if bytes > LONG_LIST_BYTES { UNMAPPED_WHEN_FREED_BYTES } else { 0 };
     let mut body = Vec::with_capacity(capacity);
+    // Maps with text keys always serialize, and a Vec accepts every write.
     serde_json::to_writer(&mut body, answer).expect("a list is JSON");
     Response::new(200, "application/json", body)
 }
@@ -191,6 +193,7 @@ impl From<NotRegistered> for Problem {
 }
 
 fn overloaded(full: Full, ttl: Duration) -> Problem {
+    // A dead instance frees its room within one TTL.
     let seconds = ttl.as_secs_f64().ceil();
     let reason = match full {
         Full::Table => "the registry takes no more instances until a lease runs out",

@@ -155,6 +155,7 @@ impl Registry {
 
     /// Returns the state in figures.
     pub fn gauges(&self) -> Gauges {
+        // Under one lock, so that the figures belong to one moment.
         self.with_leases(|leases, now| Gauges {
             index: leases.index(now),
             bytes: leases.bytes(now),

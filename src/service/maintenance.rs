@@ -20,6 +20,7 @@ use crate::es::{self, Report, Scratch};
 /// When the log is missing or not sound.
 pub fn verify_log(db: &Path, shutdown: Shutdown) -> Result<(), ExitError> {
     database_at(db)?;
+    // From here on a signal removes scratch files and ends the process.
     shutdown.end_at_once(Scratch::end_all)?;
     let report =
         es::verify(db, &account::known_kinds()).map_err(|error| ExitError::new(error.to_string()))?;
@@ -37,6 +38,7 @@ pub fn verify_log(db: &Path, shutdown: Shutdown) -> Result<(), ExitError> {
 /// When no sound copy was made.
 pub fn back_up_log(db: &Path, to: &Path, shutdown: Shutdown) -> Result<(), ExitError> {
     database_at(db)?;
+    // From here on a signal removes scratch files and ends the process.
     shutdown.end_at_once(Scratch::end_all)?;
     let report =
         es::backup(db, to, &account::known_kinds()).map_err(|error| ExitError::new(error.to_string()))?;

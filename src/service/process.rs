@@ -82,6 +82,7 @@ pub fn listen(address: &ListenAddress) -> Result<TcpListener, ExitError> {
         } else if error.kind() == io::ErrorKind::PermissionDenied {
             "choose a port from 1024 on"
         } else {
+            // The remaining causes: a foreign address, or a name that does not resolve.
             "choose an address of this machine"
         };
         ExitError::new(format!("cannot listen on {address}: {error}; {remedy}"))

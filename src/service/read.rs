@@ -89,6 +89,7 @@ fn show_projections(metrics: &Metrics, router: &Arc<Router<ReadSide>>) {
         gauge(
             "tally_projection_head_position",
             "Position of the last event of the log, as known here.",
+            // NaN is the value of the text format for an unknown figure.
             |status| status.head.map_or(f64::NAN, |head| head as f64),
         );
         gauge("tally_projection_lag_events", "Events in the log that the live rows lack.", |status| {

@@ -1,5 +1,7 @@
 //! The registry service, from start to stop.
 //!
+//! **Invariant:** the labels of a metric come from a fixed list, never from a registered name.
+//!
 //! Read next: `registry/service.rs`.
 
 use std::net::SocketAddr;

@@ -1,6 +1,8 @@
 //! The steps that every service takes at its start: serve routes, derive the address to register, open the
 //! database.
 //!
+//! **Invariant:** a service registers only after it serves.
+//!
 //! Read next: `service/about.rs`, the routes of every service.
 
 use std::collections::BTreeMap;
@@ -67,6 +69,7 @@ fn admission(service: &ServiceConfig) -> Admission {
 /// entry gets an answer.
 pub(super) fn advertised(name: &str, service: &ServiceConfig, server: &Server) -> Advertised {
     let Reachable { host, port } = Reachable::of(server.local_addr(), service.advertise.as_ref());
+    // The write side adds the id of its log.
     Advertised { name: name.to_owned(), host, port, metadata: BTreeMap::new() }
 }
 

@@ -41,6 +41,7 @@ pub fn on_signal() -> io::Result<Shutdown> {
     // signal would end the process.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGXFSZ])?;
     let (sender, receiver) = sync_channel(1);
+    // A thread may block, log and exit; a signal handler may not.
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         let mut received = signals.forever().filter(|signal| *signal != SIGXFSZ);
         if let Some(signal) = received.next() {
@@ -61,6 +62,7 @@ impl Shutdown {
     /// # Errors
     /// When the system cannot start a thread.
     pub fn end_at_once(self, clean_up: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        // On another thread: the task itself never checks for signals.
         std::thread::Builder::new().name("end-at-once".to_owned()).spawn(move || {
             // `recv` cannot fail: the sending thread lives as long as the process.
             if let Ok(signal) = self.signals.recv() {

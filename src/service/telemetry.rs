@@ -69,6 +69,7 @@ impl Observer for HttpMetrics {
 
     fn ended(&self, route: Option<usize>, status: u16, elapsed: Duration) {
         self.in_flight.add(-1);
+        // The last element counts requests that match no route.
         let none = self.routes.len() - 1;
         let route = &self.routes[route.unwrap_or(none).min(none)];
         // A status outside 100 to 599 counts in the nearest class: the set of series is fixed.

@@ -1,5 +1,7 @@
 //! The write service: event store, commands, event feed; from start to stop.
 //!
+//! **Invariant:** the service registers last, after it serves, and deregisters before the log closes.
+//!
 //! Read next: `write_side/mod.rs`.
 
 use std::net::SocketAddr;
@@ -49,6 +51,7 @@ impl WriteService {
         write_side::name_past_transfers(&bank, &log).map_err(failed)?;
         is_serving.store(true, Ordering::Relaxed);
         let watched = Arc::clone(&log);
+        // Owned by the thread: the clock is warned about once, when the lead begins.
         let mut is_ahead = false;
         let file_watch = FileWatch::start(move || check_log(&watched, &mut is_ahead))?;
         let standing = Arc::new(Standing::new(Arc::clone(&log), &db, config.copies)?);

@@ -1,5 +1,7 @@
 //! The configuration of `tally`, all three services in one process.
 //!
+//! **Invariant:** the settings of each service are the settings of its own binary.
+//!
 //! Read next: `service/all.rs`, which starts the services.
 
 use std::path::PathBuf;

@@ -43,6 +43,7 @@ pub fn from_process<C: Config>() -> Result<C, ExitCode> {
             Err(ExitCode::SUCCESS)
         }
         Err(error) => {
+            // Written directly: the logger starts after a valid command line.
             let _ = writeln!(std::io::stderr(), "{}: {error}; see {} --help", C::PROGRAM, C::PROGRAM);
             Err(ExitCode::from(EXIT_USAGE))
         }

@@ -263,6 +263,7 @@ impl GivenFlags {
 
     /// Returns the error for an invalid value of a flag.
     pub(super) fn reject(&self, flag: &str, why: &str) -> UsageError {
+        // Without a given value the default was read: the flag names it.
         let source = self.values.get(flag).map_or(flag, |values| values.source.as_str());
         UsageError::new(format!("{source}: {why}"))
     }
@@ -273,6 +274,7 @@ fn is_flag(text: &OsStr) -> bool {
 }
 
 fn utf8<'a>(source: &str, text: &'a OsStr) -> Result<&'a str, UsageError> {
+    // Paths may be any bytes; every other value is text.
     text.to_str().ok_or_else(|| UsageError::new(format!("{source}: expected UTF-8, got other bytes")))
 }
 

@@ -1,5 +1,7 @@
 //! The configuration of `read-service`.
 //!
+//! **Invariant:** at least one registry is configured.
+//!
 //! Read next: `service/read.rs`, which starts the service.
 
 use std::path::PathBuf;

@@ -1,5 +1,7 @@
 //! The configuration of `service-registry`.
 //!
+//! **Invariant:** the advised heartbeat interval is below the TTL.
+//!
 //! Read next: `src/registry/service.rs`, the meaning of the settings.
 
 use log::LevelFilter;

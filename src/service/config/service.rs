@@ -1,5 +1,7 @@
 //! The settings that every service has, and the readers that several configurations share.
 //!
+//! **Invariant:** a setting has one default: the text in the row of its flag.
+//!
 //! Read next: `config/values.rs`.
 
 use std::ops::RangeInclusive;

@@ -1,5 +1,7 @@
 //! The flags, one row each. The configuration of each binary lists its flags.
 //!
+//! **Invariant:** the help text of a flag names the unit and the range of its value.
+//!
 //! Read next: `config/flags.rs`, the columns.
 
 use super::flags::{Flag, Kind};

@@ -46,8 +46,7 @@ impl ListenAddress {
 
 impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port } = self;
-        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+        write_address(f, &self.host, self.port)
     }
 }
 
@@ -99,9 +98,13 @@ impl Reachable {
 
 impl fmt::Display for Reachable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port } = self;
-        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+        write_address(f, &self.host, self.port)
     }
+}
+
+fn write_address(f: &mut fmt::Formatter<'_>, host: &str, port: u16) -> fmt::Result {
+    // The colons of an IPv6 address need brackets before a port.
+    if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
 }
 
 /// A web origin, such as `https://example.org`, or `*` for all origins.

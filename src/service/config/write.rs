@@ -1,5 +1,7 @@
 //! The configuration of `write-service`.
 //!
+//! **Invariant:** at least one registry is configured; `--db` and `--event-store` name one file.
+//!
 //! Read next: `service/write.rs`, which starts the service.
 
 use std::path::PathBuf;

@@ -127,6 +127,7 @@ impl Metrics {
             families.push(Family { name, help, kind, series: Vec::new() });
         }
         let family = &mut families[place];
+        // Asserted here and not at the scrape: the first start of a faulty build fails.
         assert_eq!(family.kind, kind, "the metric {name} has two types");
         assert!(
             family.series.iter().all(|series| series.labels != labels),
