@@ -50,7 +50,7 @@ impl Deadlines {
 /// Shared by the feed, the look-up thread and the health route.
 #[derive(Debug)]
 pub(super) struct Upstream {
-    locator: Locator,
+    discovered: Locator,
     contact: Mutex<Contact>,
     page_size: Mutex<PageSize>,
     deadlines: Deadlines,
@@ -77,20 +77,20 @@ impl Upstream {
         pinned: Option<BaseUrl>,
         followed: impl Fn() -> Option<Uuid> + Send + 'static,
     ) -> io::Result<Arc<Self>> {
-        let locator = match pinned {
+        let discovered = match pinned {
             Some(address) => Locator::pinned(address, SERVICE),
             None => Locator::new(registries, SERVICE),
         };
-        let upstream = Arc::new(Self::over(locator, Deadlines::OF_A_LINE));
+        let upstream = Arc::new(Self::over(discovered, Deadlines::OF_A_LINE));
         let looking = Arc::clone(&upstream);
         let look_up = move || looking.look_up_until_closed(followed);
         thread::Builder::new().name("discovery".into()).spawn(look_up)?;
         Ok(upstream)
     }
 
-    fn over(locator: Locator, deadlines: Deadlines) -> Self {
+    fn over(discovered: Locator, deadlines: Deadlines) -> Self {
         Self {
-            locator,
+            discovered,
             contact: Mutex::new(Contact::Never),
             page_size: Mutex::new(PageSize::new(deadlines.slow)),
             deadlines,
@@ -110,7 +110,7 @@ impl Upstream {
     fn look_up_until_closed(&self, followed: impl Fn() -> Option<Uuid>) {
         let mut done = 0;
         while !self.look_ups.is_closed() {
-            self.locator.refresh(followed());
+            self.discovered.refresh(followed());
             done = self.look_ups.wait_for(done + 1, LOOK_UP_EVERY);
         }
     }
@@ -123,14 +123,14 @@ impl Upstream {
     /// registry knows one.
     pub(super) fn distrust(&self) {
         if let Contact::Reached(address) = self.contact() {
-            self.locator.mark_rejected(&address);
+            self.discovered.mark_rejected(&address);
             self.look_up_now();
         }
     }
 
     /// What answers is the write side that was followed.
     pub(super) fn trust(&self) {
-        self.locator.mark_trusted();
+        self.discovered.mark_trusted();
     }
 
     /// Notes how a call went, and says so in the log when that is news.
@@ -272,7 +272,7 @@ enum CallError {
 
 impl Feed for HttpFeed {
     fn page(&mut self, after: u64, limit: u32, wait: Duration) -> Result<Page, FeedError> {
-        let Some(address) = self.upstream.locator.address() else {
+        let Some(address) = self.upstream.discovered.address() else {
             self.upstream.look_up_now();
             let error = "no registry knows where it is";
             self.upstream.note(Contact::Lost(error.to_owned()));
@@ -293,14 +293,14 @@ impl Feed for HttpFeed {
         match self.fetch(&address, after, limit, wait) {
             Ok(page) => {
                 if !known {
-                    self.upstream.locator.mark_up(&address);
+                    self.upstream.discovered.mark_up(&address);
                 }
                 self.upstream.note(Contact::Reached(address));
                 Ok(page)
             }
             Err(CallError::TooLarge(error)) => Err(FeedError::new(error)),
             Err(CallError::Failed(error)) => {
-                self.upstream.locator.mark_down(&address);
+                self.upstream.discovered.mark_down(&address);
                 self.upstream.look_up_now();
                 self.upstream.note(Contact::Lost(error.clone()));
                 Err(FeedError::new(error))

@@ -1,55 +1,51 @@
-//! The tasks of `write-service`: `--verify` checks the log, `--backup` copies the log.
+//! What `write-service` does instead of serving: it checks its log, or copies it.
 //!
-//! **Invariant:** a task runs beside a serving process, prints its report on stdout, for people and for
-//! `grep`, and ends with exit status 0 only if the log is sound.
-//!
-//! Read next: `es/audit/mod.rs`.
+//! Both work beside a running service. They print what they found on stdout, for people and for
+//! `grep`; the exit status says whether it is good.
 
 use std::io::Write;
 use std::path::Path;
 
-use super::process::ExitError;
 use super::serve::database_at;
-use super::shutdown::Shutdown;
 use crate::account;
 use crate::es::{self, Report, Scratch};
+use crate::service::process::ExitError as StartError;
+use crate::service::shutdown::Shutdown;
 
-/// Checks the log in the database `db` and prints the report. A signal ends the task at once.
+/// Checks the log in that database and prints the report. A signal ends it at once.
 ///
 /// # Errors
-/// When the log is missing or not sound.
-pub fn verify_log(db: &Path, shutdown: Shutdown) -> Result<(), ExitError> {
+/// When it is not sound, or there is none.
+pub fn verify_log(db: &Path, shutdown: Shutdown) -> Result<(), StartError> {
     database_at(db)?;
-    // From here on a signal removes scratch files and ends the process.
     shutdown.end_at_once(Scratch::end_all)?;
     let report =
-        es::verify(db, &account::known_kinds()).map_err(|error| ExitError::new(error.to_string()))?;
+        es::verify(db, &account::known_kinds()).map_err(|error| StartError::new(error.to_string()))?;
     print(&report)?;
     if report.is_sound() {
         return Ok(());
     }
-    Err(ExitError::new(format!("{} is not sound: keep the file, and restore a backup", db.display())))
+    Err(StartError::new(format!("{} is not sound: keep the file, and restore a backup", db.display())))
 }
 
-/// Copies the log in the database `db` to the new file `to`, verifies the copy, and prints the report. A
-/// signal ends the task at once and removes the partial copy.
+/// Copies the log in that database to a new file, verifies the copy, and prints the report. A signal ends it
+/// at once; what was copied is removed then.
 ///
 /// # Errors
-/// When no sound copy was made.
-pub fn back_up_log(db: &Path, to: &Path, shutdown: Shutdown) -> Result<(), ExitError> {
+/// When there is no copy now.
+pub fn back_up_log(db: &Path, to: &Path, shutdown: Shutdown) -> Result<(), StartError> {
     database_at(db)?;
-    // From here on a signal removes scratch files and ends the process.
     shutdown.end_at_once(Scratch::end_all)?;
     let report =
-        es::backup(db, to, &account::known_kinds()).map_err(|error| ExitError::new(error.to_string()))?;
+        es::backup(db, to, &account::known_kinds()).map_err(|error| StartError::new(error.to_string()))?;
     print(&report)?;
     if report.is_sound() {
         return Ok(());
     }
-    Err(ExitError::new(format!("{} is not sound, so no backup was made", db.display())))
+    Err(StartError::new(format!("{} is not sound, so there is no backup of it", db.display())))
 }
 
-fn print(report: &Report) -> Result<(), ExitError> {
+fn print(report: &Report) -> Result<(), StartError> {
     write!(std::io::stdout(), "{report}")
-        .map_err(|error| ExitError::new(format!("the report cannot be printed: {error}")))
+        .map_err(|error| StartError::new(format!("the report cannot be printed: {error}")))
 }

@@ -21,7 +21,6 @@ use crate::es::projection::event::{CatchUpError, Notice};
 use crate::es::projection::pace::{Demand, Pace};
 use crate::es::projection::projector::{Projector, Purpose, Request};
 use crate::es::projection::status::{ProjectionStatus, Published, RebuildRefused};
-use crate::jitter::shortened;
 use crate::watch::Watch;
 
 /// The first pause after a failure, and the longest. Short, because a look at a feed that is
@@ -295,7 +294,7 @@ impl Follower {
                 }
             }
         }
-        self.resume_at = Some(Instant::now() + shortened(self.pause, 0.5));
+        self.resume_at = Some(Instant::now() + jittered(self.pause));
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
     }
 
@@ -381,6 +380,11 @@ fn next_of(request: &Request, page: &CheckedPage) -> Option<Request> {
     let after = page.last_position().filter(|last| page.head.saturating_sub(*last) >= FEW)?;
     let is_short = request.limit < MAX_PAGE || request.purpose == Purpose::Head;
     (!is_short).then_some(Request { after, limit: MAX_PAGE, wait: Duration::ZERO, purpose: Purpose::Follow })
+}
+
+/// Half to all of `pause`, so that many followers of one feed do not come back in step.
+fn jittered(pause: Duration) -> Duration {
+    crate::jitter::shortened(pause, 0.5)
 }
 
 #[cfg(test)]

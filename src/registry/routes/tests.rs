@@ -1,6 +1,7 @@
 //! Tests of the routes, called without an HTTP engine.
 
 use super::*;
+use crate::http::Method;
 use crate::limits::MAX_EXACT_INTEGER;
 use crate::registry::{LIMITS, Limits, RegistryOptions};
 use serde_json::Value;
