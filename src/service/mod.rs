@@ -11,8 +11,9 @@
 //!                serve.rs ── about.rs, telemetry.rs ── metrics/   routes and figures of every service
 //! ```
 //!
-//! Threads: `signals` and `stop-limit` (`shutdown.rs`), `file-watch` (`file_watch.rs`); the other threads
-//! belong to the started parts: `heartbeat`, the HTTP engine, the writer, the projector.
+//! Threads: `signals`, `stop-limit`, and `end-at-once` for a task (`shutdown.rs`); `file-watch`
+//! (`file_watch.rs`). The other threads belong to the started parts: `heartbeat`, the HTTP engine, the writer,
+//! the projector.
 //!
 //! **Invariant:** a service stops in the order of its promises. First the long polls end and requests in
 //! flight are answered; then the service deregisters, so that clients look elsewhere; the databases close

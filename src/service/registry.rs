@@ -13,7 +13,7 @@ use super::metrics::Metrics;
 use super::process::{ExitError, listen};
 use super::serve::{WAITING, serve};
 use crate::http::Server;
-use crate::registry::{self, Registry};
+use crate::registry::{self, Gauges, Registry};
 
 /// A running service registry.
 #[derive(Debug)]
@@ -58,17 +58,15 @@ impl RegistryService {
 }
 
 fn show_registry(metrics: &Metrics, registry: &Arc<Registry>) {
-    let shown = Arc::clone(registry);
-    let index = move || shown.gauges().index as f64;
-    let help = "Begins at the clock in microseconds at the start, and rises with each registration, removal and expiry.";
-    metrics.computed_gauge("tally_registry_index", help, &[], index);
-    let shown = Arc::clone(registry);
-    let bytes = move || shown.gauges().bytes as f64;
+    let gauge = |name, help, value: fn(&Gauges) -> f64| {
+        let registry = Arc::clone(registry);
+        metrics.computed_gauge(name, help, &[], move || value(&registry.gauges()));
+    };
+    let help = "Begins at the clock in microseconds, and rises with each registration, removal and expiry.";
+    gauge("tally_registry_index", help, |gauges| gauges.index as f64);
     let help = "Bytes of all live instances as they are answered.";
-    metrics.computed_gauge("tally_registry_instance_bytes", help, &[], bytes);
-    let shown = Arc::clone(registry);
-    let waiting = move || shown.gauges().waiting as f64;
-    metrics.computed_gauge("tally_http_waiting_requests", WAITING, &[], waiting);
+    gauge("tally_registry_instance_bytes", help, |gauges| gauges.bytes as f64);
+    gauge("tally_http_waiting_requests", WAITING, |gauges| gauges.waiting as f64);
     for label in [WRITE, READ, OTHER] {
         let shown = Arc::clone(registry);
         let live = move || live_instances(&shown, label) as f64;
