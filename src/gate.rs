@@ -7,8 +7,10 @@
 //! **Invariant:** a thread that waits for a gate waits with a deadline; and a gate that closes lets those
 //! inside leave, and opens again whatever happens.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
+
+use crate::lock::{lock, wait_timeout};
 
 /// See the module. Share it in an [`std::sync::Arc`].
 #[derive(Debug)]
@@ -76,14 +78,14 @@ impl Gate {
             if left.is_zero() {
                 return None;
             }
-            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = wait_timeout(&self.changed, state, left);
         }
         Some(state)
     }
 
     /// The state is a number and a flag: nothing can be half done.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

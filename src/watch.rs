@@ -7,8 +7,10 @@
 //! **Invariant:** a waiter is never left behind. Every wait has a timeout, [`Watch::raise`] wakes
 //! all who wait, and after [`Watch::close`] nobody waits any more, so that a service can stop.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
+
+use crate::lock::{lock, wait_timeout};
 
 /// A rising number that threads can wait on. Share it in an [`std::sync::Arc`].
 #[derive(Debug)]
@@ -53,7 +55,7 @@ impl Watch {
             if left.is_zero() {
                 break;
             }
-            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = wait_timeout(&self.changed, state, left);
         }
         state.value
     }
@@ -71,7 +73,7 @@ impl Watch {
 
     /// A poisoned lock is no danger here: the state is two plain values, always consistent.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -1,4 +1,6 @@
 //! All three services in one process: see `tally --help`.
+//!
+//! Read next: `service/all.rs`.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -6,7 +8,7 @@ use std::process::ExitCode;
 
 use tally::service::AllServices;
 use tally::service::config::AllConfig;
-use tally::service::process::{StartError, run};
+use tally::service::process::{ExitError, run};
 use tally::service::shutdown::Shutdown;
 use uuid::Uuid;
 
@@ -14,11 +16,11 @@ fn main() -> ExitCode {
     run(serve)
 }
 
-fn serve(config: AllConfig, shutdown: Shutdown) -> Result<(), StartError> {
+fn serve(config: AllConfig, shutdown: Shutdown) -> Result<(), ExitError> {
     let services = AllServices::start(config)?;
     services.announce();
     let (write, read) = services.addresses();
-    // Nobody is there to be helped when stdout is closed.
+    // A closed stdout has no reader left.
     let _ = std::io::stdout().write_all(examples(write, read).as_bytes());
     let _stop = shutdown.wait();
     services.stop();

@@ -1,9 +1,11 @@
 //! The write side as a process: see `write-service --help`.
+//!
+//! Read next: `service/write.rs`.
 
 use std::process::ExitCode;
 
 use tally::service::config::{Config, WriteConfig, WriteTask};
-use tally::service::process::{StartError, announce, run};
+use tally::service::process::{ExitError, announce, run};
 use tally::service::shutdown::Shutdown;
 use tally::service::{WriteService, back_up_log, verify_log};
 
@@ -15,7 +17,7 @@ fn main() -> ExitCode {
     })
 }
 
-fn serve(config: &WriteConfig, shutdown: &Shutdown) -> Result<(), StartError> {
+fn serve(config: &WriteConfig, shutdown: &Shutdown) -> Result<(), ExitError> {
     let service = WriteService::start(config)?;
     announce(WriteConfig::PROGRAM, service.address());
     let _stop = shutdown.wait();

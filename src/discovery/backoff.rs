@@ -1,52 +1,52 @@
-//! Pauses between retries, and the jitter that keeps a herd of processes from running in step.
+//! Pauses between retries and between heartbeats.
+//!
+//! **Invariant:** no pause exceeds its cap, and no heartbeat interval the configured one.
+//!
+//! Read next: `jitter.rs`, which shortens them at random.
 
-use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-/// The pauses of one series of failures: each twice as long as the last, up to a cap, and each
-/// shortened by up to a half at random, so that all who lost the same server do not come back at
-/// the same moment.
+use crate::jitter::shortened;
+
+/// The share of a retry pause that jitter may remove.
+const RETRY_JITTER: f64 = 0.5;
+/// The share of a heartbeat interval that jitter may remove: enough to desynchronize processes that started
+/// together, few extra heartbeats.
+const HEARTBEAT_JITTER: f64 = 0.2;
+
+/// Exponential backoff with jitter: each pause is twice as long as the last, up to a cap, and is then
+/// shortened at random by up to a half.
 #[derive(Clone, Debug)]
-pub struct Backoff {
+pub(super) struct Backoff {
     first: Duration,
     cap: Duration,
     next: Duration,
 }
 
 impl Backoff {
-    /// Pauses that start at `first` and stop growing at `cap`.
-    pub fn new(first: Duration, cap: Duration) -> Self {
+    /// Returns a backoff whose pauses start at `first` and stop growing at `cap`.
+    pub(super) fn new(first: Duration, cap: Duration) -> Self {
         let first = first.min(cap);
         Self { first, cap, next: first }
     }
 
-    /// How long to pause after one more failure.
-    pub fn pause(&mut self) -> Duration {
+    /// Returns the pause after one more failure.
+    pub(super) fn pause(&mut self) -> Duration {
         let pause = self.next;
         self.next = (pause * 2).min(self.cap);
-        shortened(pause, 0.5)
+        shortened(pause, RETRY_JITTER)
     }
 
-    /// Begins anew, after a success.
-    pub fn reset(&mut self) {
+    /// Restarts the series after a success.
+    pub(super) fn reset(&mut self) {
         self.next = self.first;
     }
 }
 
-/// An interval shortened by up to a fifth at random: never longer, since a lease depends on it.
-pub fn jittered(interval: Duration) -> Duration {
-    shortened(interval, 0.2)
-}
-
-fn shortened(pause: Duration, by_at_most: f64) -> Duration {
-    pause.mul_f64(1.0 - by_at_most * random_fraction())
-}
-
-/// A number from 0 to 1. The hash keys of the standard library are random in every process and
-/// change with every call, which is all that jitter needs.
-fn random_fraction() -> f64 {
-    let bits = u32::try_from(RandomState::new().hash_one(0u8) >> 32).unwrap_or(0);
-    f64::from(bits) / f64::from(u32::MAX)
+/// Returns the heartbeat interval, shortened at random by up to a fifth. A longer interval could cost the
+/// lease.
+pub(super) fn jittered(interval: Duration) -> Duration {
+    shortened(interval, HEARTBEAT_JITTER)
 }
 
 #[cfg(test)]

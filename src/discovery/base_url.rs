@@ -1,24 +1,28 @@
-//! The address of a service, checked once where it enters.
+//! The address of a service, checked once at the boundary.
+//!
+//! **Invariant:** a client can connect to every [`BaseUrl`]: the host is not a wildcard, the port is not 0.
+//!
+//! Read next: `host.rs`, the rules for hosts.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::host::{Host, host_and_port};
 
-/// The port of HTTP, where a URL names none.
+/// The TCP port of a URL without a port.
 const HTTP_PORT: u16 = 80;
 
-/// The address of a service, such as `http://127.0.0.1:7000`: `http`, a host that clients can connect
-/// to, a port that is not 0, and no path.
+/// The address of a service, such as `http://127.0.0.1:7000`: scheme `http`, a host that clients can
+/// connect to, a port other than 0, no path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BaseUrl(String);
 
-/// A text that is no [`BaseUrl`].
+/// A text that [`BaseUrl`] rejects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidUrl(String);
 
 impl BaseUrl {
-    /// Returns the address of that port on that host, or nothing if no client could connect to it.
+    /// Returns the address of `port` on `host`, or `None` when no client could connect to `host`.
     pub fn of(host: Host, port: u16) -> Option<Self> {
         let host = host.for_clients().ok()?;
         (port != 0).then(|| Self(format!("http://{}:{port}", host.in_url())))
@@ -31,6 +35,7 @@ impl FromStr for BaseUrl {
     /// Reads `http://HOST` or `http://HOST:PORT`, with or without a final slash.
     fn from_str(text: &str) -> Result<Self, InvalidUrl> {
         let text = text.trim();
+        // The final slash is the root path, which many tools append.
         let authority = text.strip_prefix("http://").map(|rest| rest.strip_suffix('/').unwrap_or(rest));
         let url = authority
             .and_then(host_and_port)

@@ -1,4 +1,9 @@
-//! One conversation with a registry over HTTP, with a deadline for everything.
+//! The requests to registries, each with a deadline.
+//!
+//! **Invariant:** every request may be sent twice: registering, renewing and looking up are idempotent, and
+//! ending a lease twice ends it once.
+//!
+//! Read next: `registry/routes.rs`, the server's side.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,47 +16,46 @@ use ureq::Agent;
 use ureq::http::{Response, StatusCode};
 use uuid::Uuid;
 
-use super::{Advertised, BaseUrl};
+use super::agent::http_agent;
+use super::base_url::BaseUrl;
 
-/// How long one call may take in all, and a look-up without a byte of its answer. Below a third of the default TTL, so that one
-/// hanging call does not cost a lease.
+/// Time limit of one call, and of a look-up until the answer begins, in seconds: below a third of the
+/// default TTL, so that one hanging call does not cost a lease.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long the answer to a look-up may take to arrive once it has begun: [`MAX_ANSWER_BYTES`] on a
-/// line of 150 kB/s. Nothing waits for it but the thread that looks services up.
+/// Time limit of the body of a look-up's answer, in seconds: [`MAX_ANSWER_BYTES`] at 150 kB/s. Only the
+/// thread that looks services up waits.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a connection may take to be made: registries are near.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a farewell may take: the lease runs out anyway.
-const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
-/// The longest answer that is read, in bytes: twice what a registry keeps of one name.
+/// Time limit of a deregistration, in seconds: short, because the lease expires anyway.
+const DEREGISTER_TIMEOUT: Duration = Duration::from_secs(1);
+/// The longest accepted answer, in bytes: twice the limit of a registry for one name.
 const MAX_ANSWER_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Why a registry gave no answer that could be used. The caller goes on with what it knows, asks
-/// another registry, or the same one later.
+/// The failure of a call to a registry. The caller keeps its last answer, and asks another registry now or
+/// the same registry later.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DiscoveryError {
-    /// Nobody answered within the deadline.
+    /// No answer within the deadline.
     Unreachable {
         /// The registry.
         url: BaseUrl,
-        /// What happened, for a person.
+        /// The cause, for a person.
         cause: String,
     },
-    /// Somebody answered, but not as a registry does.
+    /// An answer that no registry gives.
     Unexpected {
         /// The registry.
         url: BaseUrl,
-        /// What it answered, for a person.
+        /// The answer, for a person.
         answer: String,
     },
-    /// A registry answered with more than is read of any answer.
+    /// An answer longer than the limit.
     TooLong {
         /// The registry.
         url: BaseUrl,
-        /// The longest answer that is read, in bytes.
+        /// The limit, in bytes.
         max_bytes: u64,
     },
-    /// There is no registry to ask.
+    /// No registry is configured.
     NoRegistry,
 }
 
@@ -60,12 +64,12 @@ impl fmt::Display for DiscoveryError {
         match self {
             Self::Unreachable { url, cause } => write!(f, "the registry at {url} does not answer: {cause}"),
             Self::Unexpected { url, answer } => {
-                write!(f, "the registry at {url} answered what was not expected: {answer}")
+                write!(f, "expected the answer of a registry from {url}, got: {answer}")
             }
             Self::TooLong { url, max_bytes } => write!(
                 f,
-                "the answer of the registry at {url} is longer than {max_bytes} bytes, which is the most \
-                 that is read: too many instances have the name"
+                "the answer of the registry at {url} is longer than {max_bytes} bytes: too many instances \
+                 have this name; deregister some"
             ),
             Self::NoRegistry => f.write_str("no registry is configured"),
         }
@@ -74,66 +78,82 @@ impl fmt::Display for DiscoveryError {
 
 impl std::error::Error for DiscoveryError {}
 
+/// The entry that a service registers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advertised {
+    /// The service: 1 to 63 of a-z, 0-9 and `-`.
+    pub name: String,
+    /// The host under which clients reach the service.
+    pub host: String,
+    /// The port under which clients reach the service.
+    pub port: u16,
+    /// Further facts for clients, within the registry's limits.
+    pub metadata: BTreeMap<String, String>,
+}
+
 /// A live instance of a service, as a registry answers it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Instance {
-    /// Names this process among all that serve the same name.
+pub struct LiveInstance {
+    /// Identifies the process among all instances of the service.
     pub instance_id: Uuid,
-    /// Its service.
+    /// The service.
     pub name: String,
-    /// Where it listens.
+    /// The host under which clients reach the instance.
     pub host: String,
-    /// Where it listens.
+    /// The port under which clients reach the instance.
     pub port: u16,
-    /// What else it said about itself.
+    /// Further facts for clients.
     #[serde(default)]
     pub metadata: BTreeMap<String, String>,
 }
 
-impl Instance {
-    /// Returns its address, such as `http://127.0.0.1:7001` or `http://[::1]:7001`, or nothing if no
-    /// client could connect to it: another registry than ours may not check what it is told.
+impl LiveInstance {
+    /// Returns the address, such as `http://127.0.0.1:7001` or `http://[::1]:7001`, or `None` when no client
+    /// could connect: a registry of another make may not check hosts.
     pub fn base_url(&self) -> Option<BaseUrl> {
         BaseUrl::of(self.host.parse().ok()?, self.port)
     }
 }
 
-/// Looks services up, in one or several registries.
+/// Looks services up in one or several registries.
 #[derive(Debug)]
 pub struct RegistryClient {
     registries: Vec<Endpoint>,
-    /// Asked first: the one that answered last, so that one that hangs costs its deadline only once;
-    /// or its neighbour, when what it said led nowhere.
+    /// Index of the registry to ask first. The last registry that answered: a hanging registry then costs
+    /// its deadline once. After [`RegistryClient::ask_another_first`], the next registry.
     first: AtomicUsize,
 }
 
 impl RegistryClient {
-    /// A client of these registries.
+    /// Returns a client of the registries at `urls`.
     pub fn new(urls: Vec<BaseUrl>) -> Self {
-        let agent = agent();
+        // One agent for all registries: they share the connection pool.
+        let agent = http_agent(Some(CALL_TIMEOUT));
         let registries = urls.into_iter().map(|url| Endpoint { agent: agent.clone(), url }).collect();
         Self { registries, first: AtomicUsize::new(0) }
     }
 
-    /// The live instances of a service, newest first where ids are UUIDv7.
-    ///
-    /// Asks each registry in turn until one knows an instance: one that was just restarted
-    /// knows none yet, while its neighbour still does.
+    /// Returns the live instances of a service, newest first if their ids are UUIDv7.
     ///
     /// # Errors
-    /// When not a single registry answered; the error is that of the last one.
-    pub fn instances(&self, name: &str) -> Result<Vec<Instance>, DiscoveryError> {
+    /// The error of the last registry, when none answered.
+    pub fn instances(&self, name: &str) -> Result<Vec<LiveInstance>, DiscoveryError> {
         let mut result = Err(DiscoveryError::NoRegistry);
+        // Relaxed: an outdated index costs one more call.
         let first = self.first.load(Ordering::Relaxed);
         for turn in 0..self.registries.len() {
             let number = (first + turn) % self.registries.len();
             match self.registries[number].instances(name, ANSWER_TIMEOUT) {
+                // A registry that just restarted knows no instance yet; its neighbour still does.
                 Ok(instances) if instances.is_empty() => result = Ok(instances),
                 Ok(mut instances) => {
                     self.first.store(number, Ordering::Relaxed);
+                    // Version 7 ids sort by time: a restarted process comes before the dying lease of its
+                    // predecessor.
                     instances.sort_by_key(|instance| std::cmp::Reverse(instance.instance_id));
                     return Ok(instances);
                 }
+                // An empty answer is better than a failure.
                 Err(error) if result.is_err() => result = Err(error),
                 Err(_) => {}
             }
@@ -141,15 +161,15 @@ impl RegistryClient {
         result
     }
 
-    /// Asks another registry first from now on: what the first one says leads nowhere.
+    /// Asks another registry first from now on. Called when all addresses from the first registry failed.
     pub fn ask_another_first(&self) {
         self.first.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// Whether a registry still has our lease.
+/// Whether a registry still has the lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lease {
+pub(super) enum HeartbeatAnswer {
     Renewed,
     Unknown,
 }
@@ -163,32 +183,37 @@ pub(super) struct Endpoint {
 
 impl Endpoint {
     pub(super) fn new(url: BaseUrl) -> Self {
-        Self { agent: agent(), url }
+        // Own agent per heartbeat thread: the connection stays open from one heartbeat to the next.
+        Self { agent: http_agent(Some(CALL_TIMEOUT)), url }
     }
 
     pub(super) fn url(&self) -> &BaseUrl {
         &self.url
     }
 
-    /// Looks up the live instances of a service. The answer may take `patience` to arrive once it has
-    /// begun.
-    pub(super) fn instances(&self, name: &str, patience: Duration) -> Result<Vec<Instance>, DiscoveryError> {
+    /// Returns the live instances of a service. Once the answer has begun, its body may take
+    /// `body_timeout`.
+    pub(super) fn instances(
+        &self,
+        name: &str,
+        body_timeout: Duration,
+    ) -> Result<Vec<LiveInstance>, DiscoveryError> {
         #[derive(Deserialize)]
         struct Answer {
-            instances: Vec<Instance>,
+            instances: Vec<LiveInstance>,
         }
         let url = format!("{}/services/{name}", self.url);
-        let response = self.twice_if_cut_off(|| {
+        let response = self.retry_if_cut_off(|| {
+            // No limit for the whole call: a long list on a slow line is not an unreachable registry.
             let request = self.agent.get(&url).config().timeout_global(None);
             let request = request.timeout_recv_response(Some(CALL_TIMEOUT));
             let request = request.timeout_per_read(Some(CALL_TIMEOUT));
-            request.timeout_recv_body(Some(patience)).build().call()
+            request.timeout_recv_body(Some(body_timeout)).build().call()
         })?;
         self.read::<Answer>(response, StatusCode::OK).map(|answer| answer.instances)
     }
 
-    /// Registers and returns the interval of heartbeats that this registry wishes. Registering
-    /// twice with one id is registering once, so that it may be repeated.
+    /// Registers, and returns the heartbeat interval that the registry asks for.
     pub(super) fn register(&self, service: &Advertised, id: Uuid) -> Result<Duration, DiscoveryError> {
         #[derive(Deserialize)]
         struct Answer {
@@ -201,36 +226,39 @@ impl Endpoint {
         });
         let body = body.to_string();
         let response =
-            self.twice_if_cut_off(|| self.agent.post(&url).content_type("application/json").send(&body))?;
+            self.retry_if_cut_off(|| self.agent.post(&url).content_type("application/json").send(&body))?;
         let answer: Answer = self.read(response, StatusCode::CREATED)?;
+        // Rejects negative and infinite answers, on which `from_secs_f64` would panic.
         Duration::try_from_secs_f64(answer.heartbeat_seconds)
             .map_err(|error| self.unexpected(format!("heartbeat_seconds: {error}")))
     }
 
-    pub(super) fn heartbeat(&self, name: &str, id: Uuid) -> Result<Lease, DiscoveryError> {
+    pub(super) fn heartbeat(&self, name: &str, id: Uuid) -> Result<HeartbeatAnswer, DiscoveryError> {
         let url = format!("{}/services/{name}/{id}/heartbeat", self.url);
-        let response = self.twice_if_cut_off(|| self.agent.put(&url).send_empty())?;
+        let response = self.retry_if_cut_off(|| self.agent.put(&url).send_empty())?;
         match response.status() {
-            StatusCode::NO_CONTENT => Ok(Lease::Renewed),
-            StatusCode::NOT_FOUND => Ok(Lease::Unknown),
+            StatusCode::NO_CONTENT => Ok(HeartbeatAnswer::Renewed),
+            // The registry restarted, or the lease expired while this process was suspended.
+            StatusCode::NOT_FOUND => Ok(HeartbeatAnswer::Unknown),
             status => Err(self.unexpected(status)),
         }
     }
 
-    /// Ends the lease. It is not repeated: it would run out by itself.
+    /// Ends the lease. Not retried: the lease expires anyway.
     pub(super) fn deregister(&self, name: &str, id: Uuid) -> Result<(), DiscoveryError> {
         let url = format!("{}/services/{name}/{id}", self.url);
-        let request = self.agent.delete(&url).config().timeout_global(Some(FAREWELL_TIMEOUT)).build();
+        let request = self.agent.delete(&url).config().timeout_global(Some(DEREGISTER_TIMEOUT)).build();
         let response = request.call().map_err(|error| self.unreachable(&error))?;
         match response.status() {
+            // 404: the lease has expired already.
             StatusCode::NO_CONTENT | StatusCode::NOT_FOUND => Ok(()),
             status => Err(self.unexpected(status)),
         }
     }
 
-    /// A kept-alive connection may be closed by the other side just when the next request goes
-    /// out on it. That says nothing about the registry, and all calls here may be repeated.
-    fn twice_if_cut_off<T>(&self, call: impl Fn() -> Result<T, ureq::Error>) -> Result<T, DiscoveryError> {
+    /// Sends a request, once more when the connection was cut off: a registry may close an idle connection
+    /// at the moment at which the next request goes out.
+    fn retry_if_cut_off<T>(&self, call: impl Fn() -> Result<T, ureq::Error>) -> Result<T, DiscoveryError> {
         call()
             .or_else(|error| if is_cut_off(&error) { call() } else { Err(error) })
             .map_err(|error| self.unreachable(&error))
@@ -245,6 +273,7 @@ impl Endpoint {
         if status != expected {
             return Err(self.unexpected(status));
         }
+        // Limited: a foreign server on this port may send an endless body.
         let body = response.into_body().into_with_config().limit(MAX_ANSWER_BYTES).read_to_vec();
         let body = body.map_err(|error| self.unreadable(&error))?;
         serde_json::from_slice(&body).map_err(|error| self.unexpected(error))
@@ -269,23 +298,11 @@ impl Endpoint {
 fn is_cut_off(error: &ureq::Error) -> bool {
     use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     if let ureq::Error::Io(error) = error {
+        // A timeout is not in the list: waiting twice could cost the lease.
         [BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof].contains(&error.kind())
     } else {
         false
     }
-}
-
-/// ureq waits for ever, follows redirects and takes a proxy from the environment unless told.
-pub(super) fn agent() -> Agent {
-    Agent::config_builder()
-        .timeout_global(Some(CALL_TIMEOUT))
-        .timeout_connect(Some(CONNECT_TIMEOUT))
-        .proxy(None)
-        .max_redirects(0)
-        .http_status_as_error(false)
-        .user_agent(concat!("tally/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .new_agent()
 }
 
 #[cfg(test)]
@@ -294,7 +311,7 @@ mod tests {
 
     #[test]
     fn an_ipv6_host_gets_its_brackets() {
-        let at = |host: &str| Instance {
+        let at = |host: &str| LiveInstance {
             instance_id: Uuid::nil(),
             name: "write".into(),
             host: host.into(),

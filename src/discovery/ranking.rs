@@ -1,45 +1,48 @@
-//! Which of several instances to use: the one whose log is the one that is followed, and the longest.
+//! The order of several instances: the followed log before another, the longest copy first.
 //!
-//! A copy of a log, started to try a backup out, has the id of the original and answers as well as the
-//! original. It is shorter. What was registered decides only which instances are asked: it is as old as
-//! the registration.
+//! A copy of a log, started to try a backup, has the log id of the original, answers as well as the original,
+//! and is shorter. So instances are asked for their log. The registered metadata is as old as the
+//! registration, and decides only which instances are asked first.
+//!
+//! **Invariant:** an instance with the followed log ranks before every other instance.
+//!
+//! Read next: `discovery/log_tip.rs`, the question.
 
 use uuid::Uuid;
 
-use super::{BaseUrl, Instance, LogTip};
+use super::base_url::BaseUrl;
+use super::client::LiveInstance;
+use super::log_tip::LogTip;
 
-/// What instances register in their metadata: the log that they serve.
+/// The metadata key under which a write side registers the id of its log.
 pub const LOG_ID: &str = "log_id";
 
-/// How many instances are asked for their log in one look-up, those that claim the log first. A
-/// hundred strangers must not cost a hundred connections every few seconds.
+/// The number of instances asked for their log in one look-up, besides the current one. A hundred strangers
+/// must not cost a hundred connections every few seconds.
 const MAX_ASKED: usize = 8;
 
-/// What is known of the log that an instance serves, best last.
+/// What is known of the log of an instance, best last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Standing {
-    /// It answers with another log.
+pub(super) enum LogMatch {
+    /// The instance serves another log.
     OtherLog,
-    /// It was not asked, or did not answer.
+    /// The instance was not asked, or did not answer.
     Unknown,
-    /// It answers with the log that is followed, or with any log where none is followed yet, and this
-    /// is the position of its last event.
+    /// The instance serves the followed log, or any log while none is followed yet; its head.
     RightLog(u64),
 }
 
-/// An instance that can be used.
+/// A usable instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Ranked {
     pub(super) address: String,
-    pub(super) standing: Standing,
+    pub(super) log_match: LogMatch,
 }
 
-/// Ranks the instances, best first; equal ones stay in their order. `tips` asks addresses for their
-/// logs, and is not called for a single instance: there is no choice then.
-///
-/// The `current` address is asked last. An instance that is longer than that was longer before.
+/// Returns the instances in order, best first; equal ones keep their order. `tips` asks addresses for their
+/// logs, and is not called for a single instance.
 pub(super) fn rank(
-    instances: &[Instance],
+    instances: &[LiveInstance],
     followed: Option<Uuid>,
     current: Option<&str>,
     tips: impl Fn(&[BaseUrl]) -> Vec<Option<LogTip>>,
@@ -48,7 +51,7 @@ pub(super) fn rank(
     for url in by_claim(instances, followed) {
         let address = url.to_string();
         if !ranked.iter().any(|known| known.address == address) {
-            ranked.push(Ranked { address, standing: Standing::Unknown });
+            ranked.push(Ranked { address, log_match: LogMatch::Unknown });
         }
     }
     if ranked.len() < 2 {
@@ -56,35 +59,39 @@ pub(super) fn rank(
     }
     let is_current = |ranked: &&mut Ranked| Some(ranked.address.as_str()) == current;
     let (in_use, mut others): (Vec<_>, Vec<_>) = ranked.iter_mut().partition(is_current);
+    // Sorted by claim: the least likely instances are cut off.
     others.truncate(MAX_ASKED);
+    // The current address comes last: logs grow, so an instance that is longer than the current one was
+    // longer a moment earlier as well.
     for mut group in [others, in_use] {
+        // Every address parses: each is the text of a `BaseUrl`. The answers of `tips` match by position.
         let urls: Vec<BaseUrl> = group.iter().filter_map(|ranked| ranked.address.parse().ok()).collect();
         for (ranked, tip) in group.iter_mut().zip(tips(&urls)) {
-            ranked.standing = standing(tip, followed);
+            ranked.log_match = log_match(tip, followed);
         }
     }
-    ranked.sort_by_key(|ranked| std::cmp::Reverse(ranked.standing));
+    ranked.sort_by_key(|ranked| std::cmp::Reverse(ranked.log_match));
     ranked
 }
 
-/// The addresses of those instances that have one: first of those that claim the log, then of those
-/// that claim none, then of the others.
-fn by_claim(instances: &[Instance], followed: Option<Uuid>) -> Vec<BaseUrl> {
-    let mut instances: Vec<&Instance> = instances.iter().collect();
+/// Returns the addresses of the instances: first the instances that claim the followed log, then the
+/// instances without a claim, then the rest. Instances without a usable address are left out.
+fn by_claim(instances: &[LiveInstance], followed: Option<Uuid>) -> Vec<BaseUrl> {
+    let mut instances: Vec<&LiveInstance> = instances.iter().collect();
     instances.sort_by_key(|instance| match (instance.metadata.get(LOG_ID), followed) {
         (Some(_), None) => 0,
         (Some(claimed), Some(followed)) if *claimed == followed.to_string() => 0,
         (None, _) => 1,
         (Some(_), Some(_)) => 2,
     });
-    instances.into_iter().filter_map(Instance::base_url).collect()
+    instances.into_iter().filter_map(LiveInstance::base_url).collect()
 }
 
-fn standing(tip: Option<LogTip>, followed: Option<Uuid>) -> Standing {
+fn log_match(tip: Option<LogTip>, followed: Option<Uuid>) -> LogMatch {
     match tip {
-        None => Standing::Unknown,
-        Some(tip) if followed.is_some_and(|followed| followed != tip.log_id) => Standing::OtherLog,
-        Some(tip) => Standing::RightLog(tip.head),
+        None => LogMatch::Unknown,
+        Some(tip) if followed.is_some_and(|followed| followed != tip.log_id) => LogMatch::OtherLog,
+        Some(tip) => LogMatch::RightLog(tip.head),
     }
 }
 
@@ -97,8 +104,8 @@ mod tests {
     const OURS: Uuid = Uuid::from_u128(1);
     const OTHER: Uuid = Uuid::from_u128(2);
 
-    fn instance(host: &str, claims: Option<Uuid>) -> Instance {
-        Instance {
+    fn instance(host: &str, claims: Option<Uuid>) -> LiveInstance {
+        LiveInstance {
             instance_id: Uuid::nil(),
             name: "write".into(),
             host: host.into(),
@@ -107,8 +114,12 @@ mod tests {
         }
     }
 
-    /// The ranking where the hosts answer so; hosts that are not named do not answer.
-    fn ranking(instances: &[Instance], followed: Option<Uuid>, logs: &[(&str, Uuid, u64)]) -> Vec<String> {
+    /// Returns the ranking when the hosts answer with `logs`; other hosts do not answer.
+    fn ranking(
+        instances: &[LiveInstance],
+        followed: Option<Uuid>,
+        logs: &[(&str, Uuid, u64)],
+    ) -> Vec<String> {
         let logs: BTreeMap<String, LogTip> = logs
             .iter()
             .map(|(host, log_id, head)| (format!("http://{host}:1"), LogTip { log_id: *log_id, head: *head }))

@@ -26,7 +26,7 @@ const OVERLAP: Duration = Duration::from_secs(10);
 const REST_WHILE_UNASKED: Duration = Duration::from_millis(100);
 
 /// What the read side is told.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     /// Where to look for the write side.
     pub registries: Vec<BaseUrl>,

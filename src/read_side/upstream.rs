@@ -16,7 +16,7 @@ use ureq::Agent;
 use uuid::Uuid;
 
 use super::page_size::{Pace, PageSize, Smaller};
-use crate::discovery::{BaseUrl, Discovered};
+use crate::discovery::{BaseUrl, Locator, http_agent};
 use crate::es::{Feed, FeedError, Page};
 use crate::watch::Watch;
 
@@ -24,8 +24,6 @@ use crate::watch::Watch;
 const SERVICE: &str = "write";
 /// The longest pause between two look-ups. An address that fails is looked up at once.
 const LOOK_UP_EVERY: Duration = Duration::from_secs(5);
-/// How long a connection may take to be made.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// The largest page, in bytes: far above what the write side sends, far below what a process has.
 const MAX_PAGE_BYTES: u64 = 64 << 20;
 /// How much of a page is read before its deadline is looked at, in bytes.
@@ -52,7 +50,7 @@ impl Deadlines {
 /// Shared by the feed, the look-up thread and the health route.
 #[derive(Debug)]
 pub(super) struct Upstream {
-    discovered: Discovered,
+    discovered: Locator,
     contact: Mutex<Contact>,
     page_size: Mutex<PageSize>,
     deadlines: Deadlines,
@@ -80,8 +78,8 @@ impl Upstream {
         followed: impl Fn() -> Option<Uuid> + Send + 'static,
     ) -> io::Result<Arc<Self>> {
         let discovered = match pinned {
-            Some(address) => Discovered::pinned(address, SERVICE),
-            None => Discovered::new(registries, SERVICE),
+            Some(address) => Locator::pinned(address, SERVICE),
+            None => Locator::new(registries, SERVICE),
         };
         let upstream = Arc::new(Self::over(discovered, Deadlines::OF_A_LINE));
         let looking = Arc::clone(&upstream);
@@ -90,7 +88,7 @@ impl Upstream {
         Ok(upstream)
     }
 
-    fn over(discovered: Discovered, deadlines: Deadlines) -> Self {
+    fn over(discovered: Locator, deadlines: Deadlines) -> Self {
         Self {
             discovered,
             contact: Mutex::new(Contact::Never),
@@ -125,14 +123,14 @@ impl Upstream {
     /// registry knows one.
     pub(super) fn distrust(&self) {
         if let Contact::Reached(address) = self.contact() {
-            self.discovered.refused(&address);
+            self.discovered.mark_rejected(&address);
             self.look_up_now();
         }
     }
 
     /// What answers is the write side that was followed.
     pub(super) fn trust(&self) {
-        self.discovered.is_right();
+        self.discovered.mark_trusted();
     }
 
     /// Notes how a call went, and says so in the log when that is news.
@@ -182,15 +180,8 @@ pub(super) struct HttpFeed {
 
 impl HttpFeed {
     pub(super) fn new(upstream: Arc<Upstream>) -> Self {
-        let agent = Agent::config_builder()
-            .timeout_connect(Some(CONNECT_TIMEOUT))
-            .proxy(None)
-            .max_redirects(0)
-            .http_status_as_error(false)
-            .user_agent(concat!("tally/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .new_agent();
-        Self { upstream, agent }
+        // No limit for a whole call: each request sets limits for its parts.
+        Self { upstream, agent: http_agent(None) }
     }
 
     fn fetch(&self, address: &str, after: u64, limit: u32, wait: Duration) -> Result<Page, CallError> {
@@ -302,14 +293,14 @@ impl Feed for HttpFeed {
         match self.fetch(&address, after, limit, wait) {
             Ok(page) => {
                 if !known {
-                    self.upstream.discovered.answered(&address);
+                    self.upstream.discovered.mark_up(&address);
                 }
                 self.upstream.note(Contact::Reached(address));
                 Ok(page)
             }
             Err(CallError::TooLarge(error)) => Err(FeedError::new(error)),
             Err(CallError::Failed(error)) => {
-                self.upstream.discovered.failed(&address);
+                self.upstream.discovered.mark_down(&address);
                 self.upstream.look_up_now();
                 self.upstream.note(Contact::Lost(error.clone()));
                 Err(FeedError::new(error))

@@ -1,10 +1,9 @@
-//! The lease table: who is registered, and until when.
+//! The lease table: which instances are registered, and until when.
 //!
-//! **Invariant:** expiry is judged at the moment of reading, on the monotonic clock that the
-//! caller passes in. No sweeper thread decides when a lease ends, so none can be late; and a wall
-//! clock that jumps neither kills nor revives anybody.
+//! **Invariant:** a lease expires at the moment of reading, on the monotonic clock that the caller passes in.
+//! No sweeper thread can be late, and a jump of the wall clock neither ends nor revives a lease.
 //!
-//! Read next: `registry/service.rs`, which gives this table its routes.
+//! Read next: `registry/service.rs`, which adds the clock and the lock.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,22 +14,22 @@ use uuid::Uuid;
 
 use crate::time::Timestamp;
 
-/// What a service says about itself when it registers.
+/// The data that a service registers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registration {
-    /// Names this process among all that serve the same name.
+    /// Identifies the process among all instances of the service.
     pub instance_id: Uuid,
     /// The service, such as `write`.
     pub name: String,
-    /// Where it listens: a host name or an address.
+    /// The host under which clients reach the instance: a name or an address.
     pub host: String,
-    /// Where it listens: the TCP port, never 0.
+    /// The TCP port under which clients reach the instance, never 0.
     pub port: u16,
-    /// Whatever else its clients want to know.
+    /// Further facts for clients.
     pub metadata: BTreeMap<String, String>,
 }
 
-/// A registered instance, in the form in which the registry answers it.
+/// A registered instance, in the form of the answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[allow(missing_docs)] // As in [`Registration`].
 pub struct Instance {
@@ -39,25 +38,25 @@ pub struct Instance {
     pub host: String,
     pub port: u16,
     pub metadata: BTreeMap<String, String>,
-    /// Wall-clock time of the registration, RFC 3339: for people, it decides nothing.
+    /// Wall-clock time of the registration, RFC 3339: for people, without influence on the lease.
     pub registered_at: String,
-    /// Wall-clock time of the last sign of life, RFC 3339. Kept as text, because an instance is
-    /// looked up far more often than it sends heartbeats.
+    /// Wall-clock time of the last heartbeat, RFC 3339. Text, because look-ups are far more frequent than
+    /// heartbeats.
     pub last_heartbeat_at: String,
 }
 
-/// How much a table takes.
+/// The size of a lease table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The number of instances.
     pub instances: usize,
-    /// The bytes of all instances, in the form in which they are answered.
+    /// The size of all instances as JSON, in bytes.
     pub bytes: usize,
-    /// The bytes of all instances of one name.
+    /// The size of all instances of one name as JSON, in bytes.
     pub bytes_of_one_name: usize,
 }
 
-/// A registration is refused because a limit is reached. Try again when leases have run out.
+/// The limit that rejected a registration. Try again after leases expire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Full {
     /// [`Limits::instances`] or [`Limits::bytes`] is reached.
@@ -66,31 +65,30 @@ pub enum Full {
     Name,
 }
 
-/// There is no live lease of that name and id: the service has to register again.
+/// No live lease has this name and id: the service must register again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotRegistered;
 
-/// All leases. Every method takes the time, and first ends the leases that have run out by then.
+/// All leases. Every method takes the time as argument, and first ends the leases that have expired.
 ///
-/// Instances are shared with their readers, so that an answer is written after the lock on the table
-/// was released.
+/// Readers share the instances, so that an answer is written after the lock on the table is released.
 #[derive(Debug)]
 pub struct Leases {
     ttl: Duration,
     limits: Limits,
     index: u64,
     bytes: usize,
-    services: BTreeMap<Arc<str>, Service>,
-    /// Each lease once more, soonest end first: what has expired is found without a scan.
-    ends: BTreeSet<End>,
+    services: BTreeMap<Arc<str>, NamedLeases>,
+    /// The ends of all leases, the next one first: expired leases are found without a scan.
+    ends: BTreeSet<LeaseEnd>,
 }
 
-/// The first moment at which a lease is no longer live, and which lease.
-type End = (Instant, Arc<str>, Uuid);
+/// The first moment at which a lease is no longer live, and the name and id of the lease.
+type LeaseEnd = (Instant, Arc<str>, Uuid);
 
 /// The leases of one name.
 #[derive(Debug, Default)]
-struct Service {
+struct NamedLeases {
     leases: BTreeMap<Uuid, Lease>,
     bytes: usize,
 }
@@ -98,23 +96,23 @@ struct Service {
 #[derive(Debug)]
 struct Lease {
     instance: Arc<Instance>,
-    /// The size of the instance as JSON. A heartbeat does not change it: all times are equally long.
+    /// The size of the instance as JSON, in bytes. Constant, because all timestamps are equally long.
     bytes: usize,
-    /// Its entry among the ends.
-    end: End,
+    /// The entry of the lease in [`Leases::ends`].
+    end: LeaseEnd,
 }
 
 impl Leases {
-    /// Returns an empty table, whose leases live for `ttl` after each sign of life. Its index begins
-    /// at `first_index`.
+    /// Returns an empty table whose leases live for `ttl` after each heartbeat. The index begins at
+    /// `first_index`.
     pub fn new(ttl: Duration, limits: Limits, first_index: u64) -> Self {
         Self { ttl, limits, index: first_index, bytes: 0, services: BTreeMap::new(), ends: BTreeSet::new() }
     }
 
-    /// Registers an instance, or replaces the one of the same name and id.
+    /// Registers an instance, or replaces the instance with the same name and id.
     ///
     /// # Errors
-    /// [`Full`] when there is no room for it. An instance of the same name and id stays as it was.
+    /// [`Full`] when a limit is reached. The table is unchanged then.
     pub fn register(
         &mut self,
         registration: Registration,
@@ -124,9 +122,10 @@ impl Leases {
         self.expire(now);
         let instance = registration.into_instance(wall_clock);
         let bytes = serde_json::to_vec(&instance).map_or(0, |json| json.len());
+        // Before the removal: a rejected registration leaves the old lease in place.
         self.check_room(&instance, bytes)?;
         match self.remove(&instance.name, instance.instance_id) {
-            // It is replaced, or new.
+            // Replaced, or new.
             Ok(()) | Err(NotRegistered) => {}
         }
         self.insert(instance, bytes, now + self.ttl);
@@ -137,6 +136,7 @@ impl Leases {
     fn check_room(&self, instance: &Instance, bytes: usize) -> Result<(), Full> {
         let service = self.services.get(instance.name.as_str());
         let replaced = service.and_then(|service| service.leases.get(&instance.instance_id));
+        // A replacement needs room for its growth only.
         let more = bytes.saturating_sub(replaced.map_or(0, |lease| lease.bytes));
         if service.map_or(0, |service| service.bytes) + more > self.limits.bytes_of_one_name {
             return Err(Full::Name);
@@ -145,10 +145,10 @@ impl Leases {
         if no_place || self.bytes + more > self.limits.bytes { Err(Full::Table) } else { Ok(()) }
     }
 
-    /// Renews a lease: it lives for one TTL from `now`, however much of the old one was left.
+    /// Renews a lease for one TTL from `now`.
     ///
     /// # Errors
-    /// [`NotRegistered`] when it is unknown or has run out.
+    /// [`NotRegistered`] when the lease is unknown or has expired.
     pub fn heartbeat(
         &mut self,
         name: &str,
@@ -159,10 +159,11 @@ impl Leases {
         self.expire(now);
         let service = self.services.get_mut(name).ok_or(NotRegistered)?;
         let lease = service.leases.get_mut(&instance_id).ok_or(NotRegistered)?;
+        // The set is ordered by the end, so the entry is removed, changed and inserted again.
         self.ends.remove(&lease.end);
         lease.end.0 = now + self.ttl;
         self.ends.insert(lease.end.clone());
-        // Copies the instance if an answer that is being written shares it.
+        // Copies the instance while an answer is being written from the shared one.
         Arc::make_mut(&mut lease.instance).last_heartbeat_at = wall_clock.to_string();
         Ok(())
     }
@@ -170,7 +171,7 @@ impl Leases {
     /// Ends a lease before its time.
     ///
     /// # Errors
-    /// [`NotRegistered`] when it is unknown or has run out.
+    /// [`NotRegistered`] when the lease is unknown or has expired.
     pub fn deregister(&mut self, name: &str, instance_id: Uuid, now: Instant) -> Result<(), NotRegistered> {
         self.expire(now);
         self.remove(name, instance_id)?;
@@ -178,67 +179,70 @@ impl Leases {
         Ok(())
     }
 
-    /// A number that rises with every registration, removal and expiry, and with nothing else.
+    /// Returns the index, which rises with each registration, removal and expiry, and at no other time.
     pub fn index(&mut self, now: Instant) -> u64 {
         self.expire(now);
         self.index
     }
 
-    /// The number of live instances.
+    /// Returns the number of live instances.
     pub fn count(&mut self, now: Instant) -> usize {
         self.expire(now);
         self.ends.len()
     }
 
-    /// The number of live instances of each name that has any.
+    /// Returns the number of live instances by name, without names that have none.
     pub fn counts(&mut self, now: Instant) -> impl Iterator<Item = (&str, usize)> {
         self.expire(now);
         self.services.iter().map(|(name, service)| (name.as_ref(), service.leases.len()))
     }
 
-    /// The bytes of all live instances, in the form in which they are answered.
+    /// Returns the size of all live instances as JSON, in bytes.
     pub fn bytes(&mut self, now: Instant) -> usize {
         self.expire(now);
         self.bytes
     }
 
-    /// The bytes of the live instances of one name.
+    /// Returns the size of the live instances of one name as JSON, in bytes.
     pub fn bytes_of(&mut self, name: &str, now: Instant) -> usize {
         self.expire(now);
         self.services.get(name).map_or(0, |service| service.bytes)
     }
 
-    /// One live instance.
+    /// Returns a live instance.
     pub fn instance(&mut self, name: &str, instance_id: Uuid, now: Instant) -> Option<Arc<Instance>> {
         self.expire(now);
         Some(Arc::clone(&self.services.get(name)?.leases.get(&instance_id)?.instance))
     }
 
-    /// The live instances of one service by id. Costs nothing for those of other services.
+    /// Returns the live instances of one service in the order of their ids. The cost does not depend on other
+    /// services.
     pub fn instances(&mut self, name: &str, now: Instant) -> Vec<Arc<Instance>> {
         self.expire(now);
-        self.services.get(name).map(Service::live).unwrap_or_default()
+        self.services.get(name).map(NamedLeases::live).unwrap_or_default()
     }
 
-    /// The live instances of all services by name; a name without any is not there.
+    /// Returns the live instances of all services by name, without names that have none.
     pub fn services(&mut self, now: Instant) -> BTreeMap<Arc<str>, Vec<Arc<Instance>>> {
         self.expire(now);
         self.services.iter().map(|(name, service)| (Arc::clone(name), service.live())).collect()
     }
 
-    /// When the next lease runs out unless it is renewed: until then the index can rise only by
-    /// a registration or a removal.
+    /// Returns when the next lease expires unless renewed. Until then only a registration or a removal raises
+    /// the index.
     pub fn next_expiry(&mut self, now: Instant) -> Option<Instant> {
         self.expire(now);
         self.ends.first().map(|(ends_at, _, _)| *ends_at)
     }
 
-    /// Ends the leases that are over at `now`, each as a change of its own.
+    /// Ends the leases that have expired at `now`; each raises the index by one.
     fn expire(&mut self, now: Instant) {
+        // A lease is over at its end, not after it: hence `<=`.
         while let Some((ends_at, name, instance_id)) = self.ends.first()
             && *ends_at <= now
         {
             let (name, instance_id) = (Arc::clone(name), *instance_id);
+            // One step per expiry: the index counts changes, and a client compares indices only.
             if self.remove(&name, instance_id).is_ok() {
                 self.index += 1;
             }
@@ -246,6 +250,7 @@ impl Leases {
     }
 
     fn insert(&mut self, instance: Instance, bytes: usize, ends_at: Instant) {
+        // Leases and ends share one allocation per name.
         let key: Arc<str> = match self.services.get_key_value(instance.name.as_str()) {
             Some((key, _)) => Arc::clone(key),
             None => Arc::from(instance.name.as_str()),
@@ -259,8 +264,7 @@ impl Leases {
         service.leases.insert(id, Lease { instance: Arc::new(instance), bytes, end });
     }
 
-    /// Takes a lease out of both maps, and its name with the last one: names come from outside,
-    /// so that remembering them would let the table grow without bound.
+    /// Removes a lease from both maps.
     fn remove(&mut self, name: &str, instance_id: Uuid) -> Result<(), NotRegistered> {
         let service = self.services.get_mut(name).ok_or(NotRegistered)?;
         let lease = service.leases.remove(&instance_id).ok_or(NotRegistered)?;
@@ -268,6 +272,7 @@ impl Leases {
         let emptied = service.leases.is_empty();
         self.bytes -= lease.bytes;
         self.ends.remove(&lease.end);
+        // Names come from clients: keeping empty ones would let the table grow without bound.
         if emptied {
             self.services.remove(name);
         }
@@ -275,7 +280,7 @@ impl Leases {
     }
 }
 
-impl Service {
+impl NamedLeases {
     fn live(&self) -> Vec<Arc<Instance>> {
         self.leases.values().map(|lease| Arc::clone(&lease.instance)).collect()
     }

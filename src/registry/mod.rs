@@ -1,13 +1,20 @@
-//! The service registry: which instance of which service is alive, and where.
+//! The service registry: which instance of which service is alive, and at which address.
 //!
-//! A service registers, then renews its lease by heartbeats; whoever misses its time to live is
-//! gone from the answers at once. All of it is soft state: a registry that is restarted knows
-//! nothing, answers heartbeats with 404, and is full again when every service has registered anew.
-//! For the same reason two registries make a pair without any consensus between them: services
-//! register with both, and look-ups ask either.
+//! ```text
+//! POST /services           registration.rs ──┐
+//! PUT  .../heartbeat ──► routes.rs ──► service.rs ──► leases.rs
+//! GET  /services?index=&wait=           lock, clock,    the table: pure,
+//!                                       long polls      time is an argument
+//! ```
 //!
-//! **Invariant:** the lease table is pure: the time is an argument, so that every expiry can be
-//! tested without waiting for it.
+//! A service registers, then renews its lease by heartbeats; without a heartbeat in the TTL the service
+//! disappears from the answers at once. All state is soft: a restarted registry is empty, answers heartbeats
+//! with 404, and is complete again when every service has registered anew. For the same reason two registries
+//! form a pair without consensus: services register with both, and clients ask either.
+//!
+//! **Invariant:** the lease table is pure: time is an argument, so a test of an expiry waits for nothing.
+//!
+//! Threads: none. Each request runs on its connection's thread; a long poll is a waiting thread.
 //!
 //! Read next: `registry/leases.rs`, `registry/service.rs`, then [`crate::discovery`], the client.
 
@@ -22,4 +29,4 @@ pub use registration::{
     is_service_name,
 };
 pub use routes::{INSTANCE_NOT_FOUND, PROBLEMS, ROUTES, router};
-pub use service::{Gauges, LIMITS, Options, Registry, TTL_SECONDS};
+pub use service::{Gauges, LIMITS, Registry, RegistryOptions, TTL_SECONDS};

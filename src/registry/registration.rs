@@ -1,11 +1,16 @@
-//! Reads what a service says about itself, and limits what it can make the registry keep.
+//! Reads a registration from a request.
+//!
+//! **Invariant:** every field has a limit: a client cannot make the registry store more than about 2.5 KiB
+//! per instance.
+//!
+//! Read next: `registry/leases.rs`.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::Registration;
+use super::leases::Registration;
 use crate::host::{self, Host, InvalidHost};
 use crate::http::{Fields, Problem, Request, required};
 
@@ -13,25 +18,25 @@ use crate::http::{Fields, Problem, Request, required};
 pub const MAX_NAME_LENGTH: usize = 63;
 /// The largest number of metadata entries of an instance.
 pub const MAX_METADATA_ENTRIES: usize = 16;
-/// The longest key of a metadata entry, in bytes of UTF-8; the shortest has one.
+/// The longest key of a metadata entry, in bytes of UTF-8; the shortest key has one byte.
 pub const MAX_KEY_BYTES: usize = 64;
 /// The longest value of a metadata entry, in bytes of UTF-8.
 pub const MAX_VALUE_BYTES: usize = 256;
-/// The largest metadata of an instance, in bytes of JSON without spaces: they are what an answer
-/// carries, and an escaped character takes up to six.
+/// The largest metadata of an instance, in bytes of JSON without spaces: the form of the answers, in which an
+/// escaped character takes up to six bytes.
 pub const MAX_METADATA_BYTES: usize = 2048;
 
-/// Whether `text` can name a service: 1 to [`MAX_NAME_LENGTH`] of a-z, 0-9 and `-`.
+/// Whether `text` is a service name: 1 to [`MAX_NAME_LENGTH`] of a-z, 0-9 and `-`.
 pub fn is_service_name(text: &str) -> bool {
     (1..=MAX_NAME_LENGTH).contains(&text.len())
         && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
 }
 
 impl Registration {
-    /// Reads the body of `POST /services`. An instance that brings no id is given one.
+    /// Reads the body of `POST /services`. An instance without an id gets a new one.
     ///
     /// # Errors
-    /// 400 that names the field, 415.
+    /// 400 with the name of the field, 415.
     pub(super) fn of(request: &Request) -> Result<Self, Problem> {
         let mut fields = Fields::of(request)?;
         let registration = Self {
@@ -41,6 +46,7 @@ impl Registration {
             instance_id: fields.uuid("instance_id")?.unwrap_or_else(Uuid::now_v7),
             metadata: metadata(&mut fields)?,
         };
+        // Last: rejects fields that no reader above has taken.
         fields.finish()?;
         Ok(registration)
     }
@@ -54,7 +60,7 @@ fn name(fields: &mut Fields) -> Result<String, Problem> {
     Err(Problem::invalid_field("name", "must be 1 to 63 of a-z, 0-9 and -"))
 }
 
-/// Returns the host in one form: an IPv6 address without brackets.
+/// Returns the host, an IPv6 address without brackets.
 fn host(fields: &mut Fields) -> Result<String, Problem> {
     let text = required("host", fields.text("host")?)?;
     let host = text.parse::<Host>().and_then(Host::for_clients);
@@ -63,6 +69,7 @@ fn host(fields: &mut Fields) -> Result<String, Problem> {
 
 fn port(fields: &mut Fields) -> Result<u16, Problem> {
     let port = required("port", fields.whole_number("port", 1..=u64::from(u16::MAX))?)?;
+    // Cannot fail after the check of the range.
     u16::try_from(port).map_err(|error| Problem::invalid_field("port", error.to_string()))
 }
 
@@ -79,6 +86,7 @@ fn metadata(fields: &mut Fields) -> Result<BTreeMap<String, String>, Problem> {
     let metadata: Result<BTreeMap<_, _>, _> =
         entries.into_iter().map(|(key, value)| entry(key, value)).collect();
     let metadata = metadata.map_err(refused)?;
+    // Strings always serialize. The size is checked after escaping, as the answers carry it.
     let bytes = serde_json::to_vec(&metadata).map_or(0, |json| json.len());
     if bytes > MAX_METADATA_BYTES {
         return Err(refused(format!("must have {MAX_METADATA_BYTES} bytes of JSON at most, has {bytes}")));

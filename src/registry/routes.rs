@@ -1,4 +1,8 @@
-//! The routes of the registry, as the contract lists them.
+//! The routes of the registry.
+//!
+//! **Invariant:** a handler copies from the lease table under its lock and writes the answer outside.
+//!
+//! Read next: `discovery/client.rs`, the client of these routes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,15 +17,17 @@ use super::service::Registry;
 use crate::http::{Method, Params, Problem, ProblemType, Query, Request, Response, Route, Router, problems};
 use crate::time::Timestamp;
 
-/// Lists of at most this many bytes are built without waiting for a turn: with one for each connection they
-/// are no more than the connections' own buffers.
+/// The longest list that is written without a turn, in bytes: one for each connection takes no more memory
+/// than the connections' own buffers.
 const SHORT_LIST_BYTES: usize = 32 << 10;
-/// Shorter lists, in bytes, leave too little behind to matter.
+/// The shortest list that gets an unmapped buffer, in bytes: the allocator keeps little of a shorter one.
+/// See [`list`].
 const LONG_LIST_BYTES: usize = 512 << 10;
-/// A buffer of this capacity, in bytes, goes back to the system when it is freed. See [`list`].
+/// The capacity of an unmapped buffer, in bytes: glibc returns a block of this size to the system when the
+/// block is freed. See [`list`].
 const UNMAPPED_WHEN_FREED_BYTES: usize = 33 << 20;
 
-/// 404: the lease is unknown or has run out.
+/// 404: the lease is unknown or has expired.
 pub const INSTANCE_NOT_FOUND: ProblemType = ProblemType {
     slug: "instance-not-found",
     status: 404,
@@ -29,7 +35,7 @@ pub const INSTANCE_NOT_FOUND: ProblemType = ProblemType {
     meaning: "No live instance has this name and id: it never registered here, its lease ran out, or the registry was restarted. A service that gets this on a heartbeat registers again.",
 };
 
-/// The problems that only the registry has.
+/// The problems of the registry alone.
 pub const PROBLEMS: &[&ProblemType] = &[&INSTANCE_NOT_FOUND];
 
 /// The routes of the registry.
@@ -44,7 +50,7 @@ pub const ROUTES: &[Route<Arc<Registry>>] = &[
     Route { method: Method::Put, pattern: "/services/{name}/{instance_id}/heartbeat", handler: heartbeat },
 ];
 
-/// The service: hand it to an engine, or call it directly.
+/// Returns the service, for an HTTP engine or for direct calls.
 pub fn router(registry: Arc<Registry>) -> Router<Arc<Registry>> {
     Router::new(registry, ROUTES)
 }
@@ -102,9 +108,11 @@ fn one_service(
     }
     let name = service_name(params)?;
     registry.wait_as_asked(request)?;
-    // Clients that ask for large lists in a crowd do not hold up those that look for one service.
+    // After the wait, because a long poll must not hold a turn. A short list needs none: a crowd of clients
+    // with large lists does not hold up the look-up of one service.
     let bytes = registry.with_leases(|leases, now| leases.bytes_of(name, now));
     let _turn = if bytes > SHORT_LIST_BYTES { Some(registry.turn()?) } else { None };
+    // Read again: the turn may have taken seconds.
     let (index, bytes, instances) = registry.with_leases(|leases, now| {
         (leases.index(now), leases.bytes_of(name, now), leases.instances(name, now))
     });
@@ -118,6 +126,7 @@ fn all_services(registry: &Arc<Registry>, request: &Request, _: &Params<'_>) -> 
         services: BTreeMap<&'a str, Vec<&'a Instance>>,
     }
     registry.wait_as_asked(request)?;
+    // Any list of all services may be long, so each takes a turn.
     let _turn = registry.turn()?;
     let (index, bytes, services) =
         registry.with_leases(|leases, now| (leases.index(now), leases.bytes(now), leases.services(now)));
@@ -125,14 +134,13 @@ fn all_services(registry: &Arc<Registry>, request: &Request, _: &Params<'_>) -> 
     Ok(list(bytes, &Answer { index, services }))
 }
 
-/// A list of instances of `bytes` in all.
-///
-/// glibc keeps freed blocks of some MiB in the arena of each thread that allocated one, but unmaps a block of
-/// more than 32 MiB as soon as it is freed (mallopt(3), `M_MMAP_THRESHOLD`). A large list therefore gets a
-/// buffer of that size; only the pages that the list fills cost memory.
+/// Returns a list of instances; `bytes` is their size as JSON.
 fn list(bytes: usize, answer: &impl Serialize) -> Response {
+    // glibc keeps freed blocks of some MiB in the arena of each thread, but unmaps a block of more than 32
+    // MiB as soon as the block is freed (mallopt(3), M_MMAP_THRESHOLD). Only the filled pages cost memory.
     let capacity = if bytes > LONG_LIST_BYTES { UNMAPPED_WHEN_FREED_BYTES } else { 0 };
     let mut body = Vec::with_capacity(capacity);
+    // Maps with text keys always serialize, and a Vec accepts every write.
     serde_json::to_writer(&mut body, answer).expect("a list is JSON");
     Response::new(200, "application/json", body)
 }
@@ -156,8 +164,8 @@ fn health(registry: &Arc<Registry>, request: &Request, _: &Params<'_>) -> Result
     ))
 }
 
-/// The registry is ready one TTL after its start: every live service has sent a heartbeat by then, so its
-/// list is full.
+/// Answers 200 from one TTL after the start: every live service has sent a heartbeat by then, so the list is
+/// complete.
 fn ready(registry: &Arc<Registry>, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
     Query::of(request, &[])?;
     match registry.filled_in() {
@@ -185,6 +193,7 @@ impl From<NotRegistered> for Problem {
 }
 
 fn overloaded(full: Full, ttl: Duration) -> Problem {
+    // A dead instance frees its room within one TTL.
     let seconds = ttl.as_secs_f64().ceil();
     let reason = match full {
         Full::Table => "the registry takes no more instances until a lease runs out",
@@ -194,261 +203,4 @@ fn overloaded(full: Full, ttl: Duration) -> Problem {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::limits::MAX_EXACT_INTEGER;
-    use crate::registry::{LIMITS, Limits, Options};
-    use serde_json::Value;
-    use std::time::Instant;
-    use uuid::Uuid;
-
-    const ID: &str = "01936d5e-8f2a-7000-8000-000000000001";
-    const TTL: Duration = Duration::from_secs(3600);
-
-    fn service(options: Options) -> Arc<Router<Arc<Registry>>> {
-        Arc::new(router(Arc::new(Registry::new(options))))
-    }
-
-    fn lasting() -> Arc<Router<Arc<Registry>>> {
-        service(Options { ttl: TTL, ..Options::default() })
-    }
-
-    fn json(response: &Response) -> Value {
-        serde_json::from_slice(&response.body).unwrap()
-    }
-
-    fn register(service: &Router<Arc<Registry>>, name: &str) -> Response {
-        let body = json!({"name": name, "host": "127.0.0.1", "port": 7001, "metadata": {"zone": "a"}});
-        service.handle(&Request::post("/services", &body.to_string()))
-    }
-
-    fn register_as(service: &Router<Arc<Registry>>, id: &str) -> Response {
-        let body = json!({"name": "write", "host": "::1", "port": 7001, "instance_id": id});
-        service.handle(&Request::post("/services", &body.to_string()))
-    }
-
-    fn get(service: &Router<Arc<Registry>>, target: &str) -> Value {
-        let response = service.handle(&Request::get(target));
-        assert_eq!(response.status, 200, "{target}");
-        json(&response)
-    }
-
-    fn status_and_slug(service: &Router<Arc<Registry>>, request: &Request) -> (u16, String) {
-        let response = service.handle(request);
-        let slug = json(&response)["type"].as_str().unwrap_or_default().replace("/problems/", "");
-        (response.status, slug)
-    }
-
-    fn index(service: &Router<Arc<Registry>>) -> u64 {
-        service.state().gauges().index
-    }
-
-    /// A request that waits for the next change, begun for sure.
-    fn waiting(service: &Arc<Router<Arc<Registry>>>, path: &str) -> std::thread::JoinHandle<Value> {
-        let target = format!("{path}?index={}&wait=30", index(service));
-        let waiter = std::thread::spawn({
-            let service = Arc::clone(service);
-            move || {
-                let begun = Instant::now();
-                let answer = get(&service, &target);
-                assert!(begun.elapsed() < Duration::from_secs(20), "woken by its own timeout only");
-                answer
-            }
-        });
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while service.state().gauges().waiting == 0 {
-            assert!(Instant::now() < deadline && !waiter.is_finished(), "it does not wait");
-        }
-        waiter
-    }
-
-    #[test]
-    fn one_wait_too_many_is_refused_and_other_requests_are_not() {
-        let service = service(Options { ttl: TTL, max_waits: 1, ..Options::default() });
-        let waiter = waiting(&service, "/services");
-        let before = index(&service);
-        let refused = service.handle(&Request::get(&format!("/services/write?index={before}&wait=30")));
-        assert_eq!((refused.status, refused.header("Retry-After")), (503, Some("1")));
-        assert_eq!(register(&service, "write").status, 201);
-        assert_eq!(waiter.join().unwrap()["index"], before + 1);
-    }
-
-    #[test]
-    fn a_registration_answers_its_lease_and_its_place() {
-        let service = lasting();
-        let response = register(&service, "write");
-        let answer = json(&response);
-        let id = answer["instance_id"].as_str().unwrap();
-        assert_eq!(response.status, 201);
-        assert_eq!((&answer["ttl_seconds"], &answer["heartbeat_seconds"]), (&json!(3600.0), &json!(1200.0)));
-        let location = response.header("Location").unwrap();
-        assert_eq!(location, format!("/services/write/{id}"));
-        assert_eq!(get(&service, location)["instance_id"], id);
-    }
-
-    #[test]
-    fn a_look_up_shows_the_live_instances_of_that_name_alone() {
-        let service = lasting();
-        let before = index(&service);
-        register(&service, "write");
-        register(&service, "read");
-        let answer = get(&service, "/services/write");
-        assert_eq!((&answer["name"], &answer["index"]), (&json!("write"), &json!(before + 2)));
-        let instances = answer["instances"].as_array().unwrap();
-        assert_eq!(instances.len(), 1);
-        let mut keys: Vec<_> = instances[0].as_object().unwrap().keys().map(String::as_str).collect();
-        keys.sort_unstable();
-        let expected =
-            ["host", "instance_id", "last_heartbeat_at", "metadata", "name", "port", "registered_at"];
-        assert_eq!(keys, expected);
-        assert_eq!(instances[0]["metadata"], json!({"zone": "a"}));
-    }
-
-    #[test]
-    fn a_name_that_nobody_has_is_no_error() {
-        let service = lasting();
-        let expected = json!({"name": "nobody", "index": index(&service), "instances": []});
-        assert_eq!(get(&service, "/services/nobody"), expected);
-    }
-
-    #[test]
-    fn all_services_are_listed_by_name() {
-        let service = lasting();
-        let before = index(&service);
-        register(&service, "write");
-        register(&service, "read");
-        register(&service, "read");
-        let answer = get(&service, "/services");
-        assert_eq!(answer["index"], before + 3);
-        assert_eq!(answer["services"]["read"].as_array().unwrap().len(), 2);
-        let gauges = service.state().gauges();
-        assert_eq!((gauges.index, gauges.live["read"], gauges.live["write"]), (before + 3, 2, 1));
-    }
-
-    #[test]
-    fn a_heartbeat_keeps_and_a_removal_ends_and_then_both_are_404() {
-        let service = lasting();
-        register_as(&service, &ID.to_uppercase());
-        let beat = Request::new(Method::Put, &format!("/services/write/{ID}/heartbeat"));
-        let removal = Request::new(Method::Delete, &format!("/services/write/{ID}"));
-        assert_eq!(service.handle(&beat).status, 204);
-        assert_eq!(service.handle(&removal).status, 204);
-        for request in [beat, removal, Request::get(&format!("/services/write/{ID}"))] {
-            assert_eq!(status_and_slug(&service, &request), (404, "instance-not-found".into()));
-        }
-        assert_eq!(register_as(&service, ID).status, 201);
-        assert_eq!(register_as(&service, ID).status, 201);
-        let answer = get(&service, "/services/write");
-        assert_eq!(answer["instances"].as_array().unwrap().len(), 1);
-        assert_eq!(answer["instances"][0]["instance_id"], ID);
-    }
-
-    #[test]
-    fn paths_and_queries_that_are_not_valid_are_400() {
-        let service = lasting();
-        let long = format!("/services/{}", "a".repeat(64));
-        let not_uuid = "/services/write/7/heartbeat";
-        for (request, slug) in [
-            (Request::get("/services/Write"), "invalid-id"),
-            (Request::get("/services/%20"), "invalid-id"),
-            (Request::get(&long), "invalid-id"),
-            (Request::new(Method::Put, not_uuid), "invalid-id"),
-            (Request::new(Method::Delete, "/services/write/7"), "invalid-id"),
-            (Request::get("/services?index=-1"), "invalid-query"),
-            (Request::get("/services/write?wait=31"), "invalid-query"),
-            (Request::get("/services/write?wait=x&index=0"), "invalid-query"),
-            (Request::get("/services/write?indx=1"), "invalid-query"),
-            (Request::post("/services", "[]"), "invalid-json"),
-            (Request::post("/services", "{}"), "invalid-field"),
-        ] {
-            assert_eq!(status_and_slug(&service, &request), (400, slug.into()), "{request:?}");
-        }
-    }
-
-    #[test]
-    fn a_full_registry_says_when_to_come_back() {
-        let service =
-            service(Options { ttl: TTL, limits: Limits { instances: 1, ..LIMITS }, ..Options::default() });
-        register(&service, "write");
-        let refused = register(&service, "write");
-        assert_eq!((refused.status, refused.header("Retry-After")), (503, Some("3600")));
-    }
-
-    #[test]
-    fn a_registration_wakes_those_who_wait() {
-        let service = lasting();
-        register_as(&service, ID);
-        let waiter = waiting(&service, "/services/write");
-        register(&service, "write");
-        assert_eq!(waiter.join().unwrap()["instances"].as_array().unwrap().len(), 2);
-    }
-
-    #[test]
-    fn a_removal_wakes_those_who_wait_and_a_heartbeat_does_not() {
-        let service = lasting();
-        register_as(&service, ID);
-        let before = index(&service);
-        let waiter = waiting(&service, "/services");
-        service.handle(&Request::new(Method::Put, &format!("/services/write/{ID}/heartbeat")));
-        service.handle(&Request::new(Method::Delete, &format!("/services/write/{ID}")));
-        assert_eq!(waiter.join().unwrap(), json!({"index": before + 1, "services": {}}));
-    }
-
-    #[test]
-    fn a_lease_that_runs_out_wakes_those_who_wait() {
-        let service = service(Options { ttl: Duration::from_millis(50), ..Options::default() });
-        let before = index(&service);
-        register_as(&service, ID);
-        let begun = Instant::now();
-        let answer = get(&service, &format!("/services/write?index={}&wait=30", before + 1));
-        assert_eq!(answer, json!({"name": "write", "index": before + 2, "instances": []}));
-        assert!(begun.elapsed() < Duration::from_secs(20), "woken by its own timeout only");
-    }
-
-    #[test]
-    fn a_wait_without_a_change_ends_with_what_there_is() {
-        let service = lasting();
-        let before = index(&service);
-        let answer = get(&service, &format!("/services/write?index={before}&wait=0.01"));
-        assert_eq!(answer["index"], before);
-    }
-
-    #[test]
-    fn an_index_from_elsewhere_is_answered_at_once() {
-        // No request may wait, so one that would is refused.
-        let service = service(Options { ttl: TTL, max_waits: 0, ..Options::default() });
-        register_as(&service, ID);
-        let now = index(&service);
-        for elsewhere in [0, 1, now - 2, now - 1, now + 1, MAX_EXACT_INTEGER] {
-            assert_eq!(get(&service, &format!("/services/write?index={elsewhere}&wait=30"))["index"], now);
-        }
-        assert_eq!(get(&service, "/services?wait=30")["index"], now, "without an index, nothing was seen");
-    }
-
-    #[test]
-    fn closing_ends_the_waits_and_nothing_else() {
-        let service = lasting();
-        let waiter = waiting(&service, "/services");
-        let before = index(&service);
-        service.state().close();
-        assert_eq!(waiter.join().unwrap()["index"], before);
-        assert_eq!(register(&service, "write").status, 201);
-    }
-
-    #[test]
-    fn health_counts_the_living() {
-        let service = lasting();
-        register(&service, "write");
-        assert_eq!(
-            get(&service, "/health"),
-            json!({"status": "ok", "service": "registry", "ready": false, "index": index(&service), "instances": 1})
-        );
-    }
-
-    #[test]
-    fn an_id_is_made_where_none_is_sent() {
-        let answer = json(&register(&lasting(), "write"));
-        let id: Uuid = answer["instance_id"].as_str().unwrap().parse().unwrap();
-        assert_eq!(id.get_version_num(), 7);
-    }
-}
+mod tests;

@@ -1,23 +1,23 @@
-//! What every service says about itself: `GET /`, `/metrics`, `/openapi.json` and the pages of its
-//! problems. The same code for all; a [`Profile`] is what differs.
+//! The routes that every service has: `GET /`, `/metrics`, `/openapi.json` and the pages of its problems. The
+//! code is the same for all services; a [`Profile`] holds the differences.
 //!
-//! **Invariant:** nothing here is said twice. The pages are made from the OpenAPI document and the
+//! **Invariant:** each fact has a single source. The pages are made from the OpenAPI document and from the
 //! table of problems that the handlers answer with.
 //!
-//! Wiring: it knows the services by name. Read next: `openapi.rs`.
+//! Read next: `service/openapi.rs`.
 
 use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Value, json};
 
+use super::metrics::Metrics;
 use super::{openapi, telemetry};
 use crate::http::{
     Method, Params, Problem, ProblemType, Query, Request, Response, Route, Router, problems as generic,
 };
-use crate::service::metrics;
 use crate::{read_side, registry, write_side};
 
-/// What a service is, in its own words.
+/// The document and the problems of a service.
 #[derive(Debug)]
 pub struct Profile {
     document: &'static str,
@@ -35,23 +35,23 @@ pub const READ: Profile =
     Profile { document: include_str!("../../openapi/read.json"), problems: read_side::problems::ALL };
 
 impl Profile {
-    /// The problems that the service can answer.
+    /// Returns the problems that the service can answer.
     pub fn problems(&self) -> Vec<&'static ProblemType> {
         generic::ALL.iter().chain(self.problems).copied().collect()
     }
 
-    /// The service's OpenAPI document.
+    /// Returns the OpenAPI document of the service.
     pub fn openapi(&self) -> Value {
         openapi::document(self.document, &self.problems())
     }
 }
 
-/// A service as it presents itself.
+/// The state of the routes.
 #[derive(Debug)]
 pub struct About {
     profile: &'static Profile,
-    metrics: Arc<metrics::Registry>,
-    /// Built when first asked for: most processes are never asked.
+    metrics: Arc<Metrics>,
+    /// Built on the first request: most processes get none.
     document: OnceLock<Value>,
 }
 
@@ -69,8 +69,8 @@ pub const ROUTES: &[Route<About>] = &[
     Route { method: Method::Get, pattern: "/problems/{slug}", handler: problem },
 ];
 
-/// Answers [`ROUTES`] for that service.
-pub fn router(profile: &'static Profile, metrics: Arc<metrics::Registry>) -> Router<About> {
+/// Returns a router that answers [`ROUTES`] for a service.
+pub fn router(profile: &'static Profile, metrics: Arc<Metrics>) -> Router<About> {
     Router::new(About { profile, metrics, document: OnceLock::new() }, ROUTES)
 }
 
@@ -81,7 +81,7 @@ fn scrape(about: &About, request: &Request, _: &Params<'_>) -> Result<Response, 
 
 fn openapi(about: &About, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
     Query::of(request, &[])?;
-    Ok(Response::json(200, &openapi::Served(about.document())))
+    Ok(Response::json(200, &openapi::JsonFirst(about.document())))
 }
 
 // ------------------------------------------------------------------------------------ pages
@@ -103,7 +103,7 @@ fn problem(about: &About, request: &Request, params: &Params<'_>) -> Result<Resp
     Ok(response.with_header("Vary", "Accept"))
 }
 
-/// A page for a person who opened the address in a browser.
+/// Answers with a page for a person who opened the address in a browser.
 fn index(about: &About, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
     Query::of(request, &[])?;
     let document = about.document();
@@ -125,7 +125,7 @@ fn index(about: &About, request: &Request, _: &Params<'_>) -> Result<Response, P
     Ok(page(text("title"), &body))
 }
 
-/// One row for each method of a path; a link where it can be followed as it is.
+/// Returns a row for each method of a path, with a link if the path has no parameter.
 fn rows(path: &str, item: &Value) -> Vec<String> {
     let methods: Map<String, Value> = item.as_object().cloned().unwrap_or_default();
     let row = |(method, operation): (String, Value)| {
@@ -147,7 +147,7 @@ fn page(title: &str, body: &str) -> Response {
     Response::new(200, "text/html; charset=utf-8", page.into_bytes())
 }
 
-/// Our own texts as HTML: backquotes become code.
+/// Returns a text of the documents as HTML: backquotes become code.
 fn marked_up(text: &str) -> String {
     let escaped = text.replace('&', "&amp;").replace('<', "&lt;");
     let parts = escaped.split('`').enumerate();

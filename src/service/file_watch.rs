@@ -1,18 +1,22 @@
-//! Looks now and then whether the database file of a service is still the file that its path names.
+//! Checks periodically that the path of a database still names the opened file.
 //!
-//! Each commit and each health report look too. This thread is for a service that nobody asks: the log
-//! tells of a database that was removed or replaced within half a second, and tells it once.
+//! Commits and health reports check as well. The thread serves an idle service: the log reports a removed or
+//! replaced database within half a second.
+//!
+//! **Invariant:** a failure is logged once, and its end once.
+//!
+//! Read next: `service/write.rs`, which starts the thread.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use crate::service::process::StartError;
+use super::process::ExitError;
 
-/// Pause between two looks.
+/// Pause between two checks, in milliseconds: short for a person, long for a disk.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// The thread; it ends when this is dropped.
+/// The checking thread; dropping the value ends the thread.
 #[derive(Debug)]
 pub(super) struct FileWatch {
     stop: Option<SyncSender<()>>,
@@ -20,13 +24,14 @@ pub(super) struct FileWatch {
 }
 
 impl FileWatch {
-    /// Starts it. `check` says what is wrong with the file.
+    /// Starts the thread. `check` returns the fault of the file as an error.
     ///
     /// # Errors
-    /// When the system has no thread for it.
+    /// When the system cannot start a thread.
     pub(super) fn start(
         check: impl FnMut() -> Result<(), String> + Send + 'static,
-    ) -> Result<Self, StartError> {
+    ) -> Result<Self, ExitError> {
+        // No value is ever sent: closing the channel is the signal to stop.
         let (stop, stopped) = sync_channel(0);
         let thread = Builder::new().name("file-watch".into()).spawn(move || watch(&stopped, check))?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })
@@ -35,8 +40,9 @@ impl FileWatch {
 
 impl Drop for FileWatch {
     fn drop(&mut self) {
+        // Closing the channel ends the pause of the thread.
         drop(self.stop.take());
-        // A panic of the thread was reported on stderr.
+        // The panic hook has logged a panic of the thread.
         drop(self.thread.take().map(JoinHandle::join));
     }
 }
@@ -45,8 +51,9 @@ fn watch(stopped: &Receiver<()>, mut check: impl FnMut() -> Result<(), String>) 
     let mut is_displaced = false;
     while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(PAUSE) {
         match check() {
-            Err(what) if !is_displaced => log::error!("the database needs attention: {what}"),
+            Err(fault) if !is_displaced => log::error!("the database needs attention: {fault}"),
             Ok(()) if is_displaced => log::info!("the database is in order again"),
+            // Unchanged since the last check.
             Ok(()) | Err(_) => continue,
         }
         is_displaced = !is_displaced;

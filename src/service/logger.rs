@@ -1,12 +1,13 @@
 //! The logger behind the `log` crate: one line on stderr for each event.
 //!
 //! ```text
-//! 2026-01-31T12:00:00.000123Z INFO  tally::discovery::registration registered as write with the registry at http://127.0.0.1:7000
+//! 2026-01-31T12:00:00.000123Z INFO  tally::discovery::heartbeat registered as write with the registry at http://127.0.0.1:7000
 //! ```
 //!
-//! **Invariant:** an event is one line, whatever is in its message. Line ends and other control
-//! characters are escaped, so that nobody can forge a line (or drive a terminal) by sending a
-//! name with a line end in it. A panic is an event too.
+//! **Invariant:** an event is one line. Line ends and other control characters of the message are escaped, so
+//! that a client cannot forge a line or control a terminal with the text of a request. A panic is an event.
+//!
+//! Read next: `service/telemetry.rs`, the line of each request.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -15,17 +16,17 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::time::Timestamp;
 
-/// The crate whose events are shown from the chosen level on; others only from `warn` on, since
-/// what an HTTP client tells at `debug` is more than what we do.
+/// The crate whose events are shown from the chosen level on. Events of other crates are shown from `warn`
+/// on: at `debug` an HTTP client alone logs more than the service.
 const OURS: &str = "tally";
 
 #[derive(Debug)]
 struct Logger;
 
-/// Shows events of `level` and above on stderr from now on, and panics as `error`. Only the first
-/// call of a process has an effect on where events go; each sets the level.
+/// Shows events of `level` and above on stderr, and panics as `error`. The first call of a process installs
+/// the logger; later calls change the level.
 pub fn start(level: LevelFilter) {
-    // It fails when there is a logger already: ours, or that of the program that embeds us.
+    // Fails when a logger is installed already: this one, or the logger of an embedding program.
     if log::set_logger(&Logger).is_ok() {
         std::panic::set_hook(Box::new(|panic| {
             let thread = std::thread::current();
@@ -47,8 +48,7 @@ impl Log for Logger {
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
             let line = line(Timestamp::now(), record);
-            // One write, so that lines of several threads do not mix; and where stderr is closed
-            // there is nobody to tell.
+            // One write, so that lines of several threads do not mix. A closed stderr has no reader left.
             let _ = std::io::stderr().write_all(line.as_bytes());
         }
     }
@@ -64,7 +64,7 @@ fn line(time: Timestamp, record: &Record<'_>) -> String {
         match character {
             '\n' => line.push_str("\\n"),
             '\t' => line.push(' '),
-            // Line and paragraph separators end a line for some viewers.
+            // Some viewers end a line at the Unicode line and paragraph separators.
             character if character.is_control() || matches!(character, '\u{2028}' | '\u{2029}') => {
                 line.extend(character.escape_unicode());
             }

@@ -9,7 +9,7 @@ use std::path::Path;
 use super::serve::database_at;
 use crate::account;
 use crate::es::{self, Report, Scratch};
-use crate::service::process::StartError;
+use crate::service::process::ExitError as StartError;
 use crate::service::shutdown::Shutdown;
 
 /// Checks the log in that database and prints the report. A signal ends it at once.

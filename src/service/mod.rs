@@ -1,5 +1,5 @@
-//! The services as the binaries run them: each is started from its configuration, has an address,
-//! and is stopped in order.
+//! The services as the binaries run them: started from a configuration, reachable at an address, stopped in
+//! order.
 //!
 //! ```text
 //! src/bin/*.rs ── process.rs ── config/          arguments, signals, exit codes
@@ -8,16 +8,18 @@
 //! all.rs ──► registry.rs, write.rs, read.rs      one service each, from start to stop
 //!                     │
 //!                     ▼
-//!                serve.rs ── about.rs, telemetry.rs ── metrics/   routes and figures that all have
+//!                serve.rs ── about.rs, telemetry.rs ── metrics/   routes and figures of every service
 //! ```
 //!
-//! Threads: those of the parts that are started; here, one that waits for a signal (`shutdown.rs`).
+//! Threads: `signals`, `stop-limit`, and `end-at-once` for a task (`shutdown.rs`); `file-watch`
+//! (`file_watch.rs`). The other threads belong to the started parts: `heartbeat`, the HTTP engine, the writer,
+//! the projector.
 //!
-//! **Invariant:** a service is stopped in the order of its promises. It takes no more work first: waits end,
-//! and requests in flight are finished. Then it deregisters, so that clients look elsewhere. What requests
-//! need is closed last.
+//! **Invariant:** a service stops in the order of its promises. First the long polls end and requests in
+//! flight are answered; then the service deregisters, so that clients look elsewhere; the databases close
+//! last.
 //!
-//! Wiring: the only module, besides the binaries, that knows every part.
+//! Wiring: only this module and the binaries know every part.
 //!
 //! Read next: `write.rs`, `read.rs`, `registry.rs`; `config/mod.rs`.
 

@@ -1,24 +1,24 @@
-//! The OpenAPI documents: what each service writes by hand, completed with what all have in common.
+//! The OpenAPI documents: a hand-written part per service, completed with the common part and the problems.
 //!
-//! By hand are the routes, parameters, bodies and successes, in `openapi/*.json`. An operation
-//! lists the slugs of its problems there, and everything else about them (status, title, meaning,
-//! headers, example) comes from the [`ProblemType`] that the handlers answer with.
+//! `openapi/*.json` holds the routes, parameters, bodies and successes. An operation lists the slugs of its
+//! problems there; their status, title, meaning, headers and example come from the [`ProblemType`] that the
+//! handlers answer with.
 //!
-//! **Invariant:** `tests/spec/openapi.rs` calls everything in the documents and finds every route in
-//! them, so they are as true as the tests are green.
+//! **Invariant:** `tests/spec/openapi.rs` calls every operation of the documents and finds every route in a
+//! document, so the documents cannot drift from the code.
 //!
-//! Read next: `about.rs`, which serves them.
+//! Read next: `service/about.rs`, which serves the documents.
 
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use crate::http::ProblemType;
 
-/// What the documents of all services have in common.
+/// The part that the documents of all services share.
 const COMMON: &str = include_str!("../../openapi/common.json");
 
-/// The problems that any request can be answered with: by the engine, by the rules that go for every
-/// route, or because a handler fails.
+/// The slugs of the problems that any request can get: from the engine, from the rules of every route, or
+/// from a failed handler.
 pub const EVERYWHERE: [&str; 13] = [
     "invalid-request",
     "invalid-header",
@@ -35,14 +35,14 @@ pub const EVERYWHERE: [&str; 13] = [
     "http-version-not-supported",
 ];
 
-/// Where an operation lists the slugs of its problems in the hand-written documents.
+/// The member of an operation that lists the slugs of its problems.
 const SLUGS: &str = "x-problems";
 
-/// The whole document of a service, from its hand-written part and the problems it can answer.
+/// Returns the document of a service, from the hand-written part `own` and the problems of the service.
 ///
 /// # Panics
-/// When the hand-written part is not JSON, or names a problem that there is not. A test builds
-/// every document, so no released service meets this.
+/// When the hand-written part is not JSON, or names an unknown problem. A test builds every document, so no
+/// released service panics here.
 pub fn document(own: &str, problems: &[&'static ProblemType]) -> Value {
     let mut document = merged(parsed(COMMON), parsed(own));
     document["info"]["version"] = env!("CARGO_PKG_VERSION").into();
@@ -56,7 +56,7 @@ fn parsed(text: &str) -> Value {
     serde_json::from_str(text).expect("the documents are JSON")
 }
 
-/// Both in one: objects are merged and lists joined, and in all else `over` wins.
+/// Returns both values merged: members of objects are merged, lists are joined, otherwise `over` wins.
 fn merged(under: Value, over: Value) -> Value {
     match (under, over) {
         (Value::Object(mut under), Value::Object(over)) => {
@@ -74,20 +74,20 @@ fn merged(under: Value, over: Value) -> Value {
     }
 }
 
-/// A document as it is served: of several media types, `application/json` stands first, because generated
-/// clients take the first one for the only one.
-pub struct Served<'a>(pub &'a Value);
+/// A document in the order for clients: of several media types, `application/json` comes first, because
+/// generated clients use the first media type only.
+pub struct JsonFirst<'a>(pub &'a Value);
 
-impl Serialize for Served<'_> {
+impl Serialize for JsonFirst<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
             Value::Object(members) => {
                 let is_default = |name: &str| name == "application/json";
                 let first = members.iter().filter(|(name, _)| is_default(name));
                 let others = members.iter().filter(|(name, _)| !is_default(name));
-                serializer.collect_map(first.chain(others).map(|(name, value)| (name, Served(value))))
+                serializer.collect_map(first.chain(others).map(|(name, value)| (name, JsonFirst(value))))
             }
-            Value::Array(items) => serializer.collect_seq(items.iter().map(Served)),
+            Value::Array(items) => serializer.collect_seq(items.iter().map(JsonFirst)),
             scalar @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => {
                 scalar.serialize(serializer)
             }
@@ -100,10 +100,11 @@ fn operations_of(document: &mut Value) -> impl Iterator<Item = &mut Map<String, 
     paths.filter_map(Value::as_object_mut).flat_map(Map::values_mut).filter_map(Value::as_object_mut)
 }
 
-/// Puts a response for each status of the operation's problems, below what it says itself.
+/// Adds a response for each status of the operation's problems; hand-written responses win.
 fn describe_problems(operation: &mut Map<String, Value>, problems: &[&'static ProblemType]) {
     let listed = operation.remove(SLUGS).unwrap_or_default();
     let own = listed.as_array().into_iter().flatten().filter_map(Value::as_str);
+    // The slugs of the operation come first, then the slugs of every route that the operation does not list.
     let mut slugs: Vec<&str> = own.collect();
     slugs.extend(EVERYWHERE.iter().filter(|slug| !slugs.contains(slug)).copied().collect::<Vec<_>>());
     let kinds: Vec<&ProblemType> = slugs.into_iter().map(|slug| of_slug(problems, slug)).collect();
@@ -118,10 +119,10 @@ fn describe_problems(operation: &mut Map<String, Value>, problems: &[&'static Pr
 
 fn of_slug(problems: &[&'static ProblemType], slug: &str) -> &'static ProblemType {
     let found = problems.iter().find(|kind| kind.slug == slug);
-    found.unwrap_or_else(|| panic!("there is no problem {slug}"))
+    found.unwrap_or_else(|| panic!("unknown problem {slug}"))
 }
 
-/// The response that is one of these problems, all of one status.
+/// Returns the response for problems of one status.
 fn response(kinds: &[&ProblemType]) -> Value {
     let described: Vec<_> = kinds.iter().map(|kind| format!("`{}`: {}", kind.slug, kind.meaning)).collect();
     let types: Vec<_> = kinds.iter().map(|kind| type_of(kind)).collect();
@@ -137,13 +138,14 @@ fn response(kinds: &[&ProblemType]) -> Value {
         "description": described.join("\n\n"),
         "content": { "application/problem+json": { "schema": schema, "examples": examples } },
     });
+    // Every 503 has a Retry-After.
     if kinds.iter().all(|kind| kind.status == 503) {
         response["headers"] = json!({ "Retry-After": { "$ref": "#/components/headers/RetryAfter" } });
     }
     response
 }
 
-/// The `type` of such problems.
+/// Returns the `type` of a problem.
 pub fn type_of(kind: &ProblemType) -> String {
     format!("/problems/{}", kind.slug)
 }
@@ -190,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "there is no problem not-fuond")]
+    #[should_panic(expected = "unknown problem not-fuond")]
     fn a_problem_that_there_is_not_cannot_be_listed() {
         document(r#"{"paths": {"/": {"get": {"x-problems": ["not-fuond"]}}}}"#, problems::ALL);
     }

@@ -1,68 +1,67 @@
-//! What the binaries have in common: from the command line to the exit status.
+//! The frame of every binary: from the command line to the exit status.
 //!
-//! **Invariant:** stdout of a service carries the line that says where the service listens, and
-//! nothing else; stdout of a task (`--help`, `--verify`, `--backup`) carries its report. `tally` adds
-//! commands to try to the lines of its three services. A failure is one line on stderr that says what to
-//! do, and an exit status that is not 0.
+//! **Invariant:** stdout of a service carries one line with the listening address; stdout of a task
+//! (`--help`, `--verify`, `--backup`) carries its report. `tally` adds commands to try to the lines of its
+//! three services. A failure is one line on stderr with the remedy, and an exit status other than 0.
+//!
+//! Read next: `service/shutdown.rs`.
 
 use std::fmt;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 
+use super::config::{self, Config, EXIT_USAGE, ListenAddress, ServiceConfig};
+use super::shutdown::{self, Shutdown};
 use crate::http;
-use crate::service::config::{self, Config, EXIT_USAGE, ListenAddress, Service};
-use crate::service::shutdown::{self, Shutdown};
 
 const EXIT_FAILURE: u8 = 1;
 
-/// Why a service cannot start: one line, with what the operator can do about it.
+/// The reason why a service or a task fails: one line with the remedy, and the exit status.
 #[derive(Debug)]
-pub struct StartError {
+pub struct ExitError {
     message: String,
     status: u8,
 }
 
-impl StartError {
-    /// The error that says `message`.
+impl ExitError {
+    /// Returns an error with exit status 1.
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), status: EXIT_FAILURE }
     }
 
-    /// The error that a value on the command line cannot be meant: the exit status is that of a wrong
-    /// command line.
+    /// Returns an error about a value of the command line, with exit status 2.
     pub fn bad_value(message: impl Into<String>) -> Self {
         Self { message: message.into(), status: EXIT_USAGE }
     }
 }
 
-impl fmt::Display for StartError {
+impl fmt::Display for ExitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
-impl std::error::Error for StartError {}
+impl std::error::Error for ExitError {}
 
-impl From<io::Error> for StartError {
+impl From<io::Error> for ExitError {
     fn from(error: io::Error) -> Self {
-        Self::new(format!("the system refuses what a service needs (sockets, threads, signals): {error}"))
+        Self::new(format!("the system refused a socket, a thread or a signal handler: {error}"))
     }
 }
 
-/// Runs a binary: reads its configuration, starts the logger, and lets `serve` do the rest.
+/// Runs a binary: reads the configuration, starts the logger, calls `serve`.
 ///
-/// The exit status is 0 when `serve` ends well or there was nothing to serve (`--help`), 1 when it
-/// fails, 2 when the command line is wrong. A task that a signal ends has that of the signal: see
-/// [`Shutdown::end_at_once`].
-pub fn run<C: Config>(serve: impl FnOnce(C, Shutdown) -> Result<(), StartError>) -> ExitCode {
+/// The exit status is 0 after success and after `--help`, 1 after a failure, 2 after a wrong command line. A
+/// task that a signal ends exits with the status of the signal: see [`Shutdown::end_at_once`].
+pub fn run<C: Config>(serve: impl FnOnce(C, Shutdown) -> Result<(), ExitError>) -> ExitCode {
     let config = match config::from_process::<C>() {
         Ok(config) => config,
         Err(code) => return code,
     };
     crate::service::logger::start(config.log());
-    // Before anything is started, so that a signal from now on ends it in order.
-    let ended = shutdown::on_signal().map_err(StartError::from).and_then(|shutdown| serve(config, shutdown));
+    // Before any part starts, so that from here on a signal stops all parts in order.
+    let ended = shutdown::on_signal().map_err(ExitError::from).and_then(|shutdown| serve(config, shutdown));
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -72,33 +71,35 @@ pub fn run<C: Config>(serve: impl FnOnce(C, Shutdown) -> Result<(), StartError>)
     }
 }
 
-/// Listens where the configuration says.
+/// Listens on the configured address.
 ///
 /// # Errors
-/// When the address is taken, is not of this machine, or its name is unknown.
-pub fn listen(address: &ListenAddress) -> Result<TcpListener, StartError> {
+/// When the address is in use or of another machine, or its name is unknown.
+pub fn listen(address: &ListenAddress) -> Result<TcpListener, ExitError> {
     address.bind().map_err(|error| {
         let remedy = if error.kind() == io::ErrorKind::AddrInUse {
-            "stop what listens there, or choose another address"
+            "stop the process that listens there, or choose another address"
         } else if error.kind() == io::ErrorKind::PermissionDenied {
             "choose a port from 1024 on"
         } else {
+            // The remaining causes: a foreign address, or a name that does not resolve.
             "choose an address of this machine"
         };
-        StartError::new(format!("cannot listen on {address}: {error}; {remedy}"))
+        ExitError::new(format!("cannot listen on {address}: {error}; {remedy}"))
     })
 }
 
-/// The HTTP engine's options for that configuration.
-pub fn http_options(service: &Service) -> http::Options {
+/// Returns the options of the HTTP engine.
+pub fn http_options(service: &ServiceConfig) -> http::Options {
     http::Options { engine: service.engine, ..http::Options::default() }
 }
 
-/// Says on stdout that a service is ready, in the one line that scripts and tests wait for.
+/// Prints on stdout that a service is ready: scripts and tests wait for this line.
 pub fn announce(program: &str, address: SocketAddr) {
     let mut stdout = io::stdout().lock();
-    let told = writeln!(stdout, "{program} listening on http://{address}").and_then(|()| stdout.flush());
-    if let Err(error) = told {
-        log::warn!("cannot say on stdout that {program} is ready on {address}: {error}");
+    let printed = writeln!(stdout, "{program} listening on http://{address}").and_then(|()| stdout.flush());
+    // A closed stdout does not stop a service.
+    if let Err(error) = printed {
+        log::warn!("{program} is ready on {address}, but cannot print its address on stdout: {error}");
     }
 }

@@ -1,78 +1,78 @@
-//! The read side at work: the projector, the read models, queries.
+//! The read service: projector, read models, queries; from start to stop.
+//!
+//! **Invariant:** the database is opened before the address is bound: a predecessor that still has the
+//! database may listen on the same address.
+//!
+//! Read next: `read_side/mod.rs`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::about;
+use super::config::{ReadConfig, ReadTask};
 use super::file_watch::FileWatch;
+use super::metrics::Metrics;
+use super::process::{ExitError, listen};
 use super::serve::{Served, WAITING, advertised, database_or_new, serve};
-use crate::discovery::Registration;
+use crate::discovery::Heartbeats;
 use crate::es::{ProjectionState, ProjectionStatus};
-use crate::http::{LongPolls, Router};
+use crate::http::Router;
 use crate::read_side::{self, ReadSide};
-use crate::service::about;
-use crate::service::config::{ReadConfig, ReadTask};
-use crate::service::metrics;
-use crate::service::process::{StartError, listen};
 
 /// A running read service.
 #[derive(Debug)]
 pub struct ReadService {
-    registration: Registration,
+    heartbeats: Heartbeats,
     served: Served<ReadSide>,
     _file_watch: FileWatch,
 }
 
 impl ReadService {
-    /// Starts it; it serves when this returns. With [`ReadTask::RebuildThenServe`] it rebuilds its read
-    /// models meanwhile, beside the rows that answer.
+    /// Starts the service, which serves before the function returns. With [`ReadTask::RebuildThenServe`] a
+    /// rebuild runs meanwhile, beside the live rows.
     ///
     /// # Errors
-    /// When its database cannot be opened, it cannot listen, or the system has no thread for it.
-    pub fn start(config: &ReadConfig) -> Result<Self, StartError> {
-        let failed = |error: read_side::StartError| StartError::new(error.to_string());
-        // Before the address is taken: the service that has the database may listen on the same one.
+    /// When the database cannot be opened, the address cannot be bound, or the system cannot start a thread.
+    pub fn start(config: &ReadConfig) -> Result<Self, ExitError> {
+        let failed = |error: read_side::StartError| ExitError::new(error.to_string());
+        // Waits until a predecessor has closed the database, and with it released the address.
         let projector = ReadSide::open(&database_or_new(&config.db)?).map_err(failed)?;
         let listener = listen(&config.service.listen)?;
-        let options = read_side::Options {
-            registries: config.registries.clone(),
-            write_side: config.write_side.clone(),
-            poll_interval: config.poll_interval,
-            max_waits: LongPolls::DEFAULT_MAX,
-            ready_lag: config.ready_lag,
-        };
-        let side = ReadSide::start(projector, options).map_err(failed)?;
+        let side = ReadSide::start(projector, config.side.clone()).map_err(failed)?;
         match config.task {
             ReadTask::Serve | ReadTask::Verify => {}
             ReadTask::RebuildThenServe => side.rebuild_all(),
         }
-        let metrics = Arc::new(metrics::Registry::default());
+        let metrics = Arc::new(Metrics::default());
         let served =
             serve(listener, &config.service, side, read_side::ROUTES, &about::READ, Arc::clone(&metrics))?;
         show_projections(&metrics, &served.router);
+        // Registered last: a client that finds the service gets an answer.
         let address = advertised("read", &config.service, &served.server);
-        let registration =
-            Registration::start(config.registries.clone(), address, config.heartbeat_interval)?;
+        let heartbeats =
+            Heartbeats::start(config.side.registries.clone(), address, config.heartbeat_interval)?;
         let watched = Arc::clone(&served.router);
         let file_watch = FileWatch::start(move || watched.state().check_file())?;
-        Ok(Self { registration, served, _file_watch: file_watch })
+        Ok(Self { heartbeats, served, _file_watch: file_watch })
     }
 
-    /// Where it listens.
+    /// Returns the listening address.
     pub fn address(&self) -> SocketAddr {
         self.served.server.local_addr()
     }
 
-    /// Stops it: waits for a position end, requests in flight are answered.
+    /// Stops the service: waits for a position end, requests in flight are answered.
     pub fn stop(self) {
+        // Waits first: a waiting query would hold up the stop of the server.
         self.served.router.state().end_waits();
         self.served.server.stop();
-        self.registration.stop();
+        self.heartbeats.stop();
         self.served.router.state().close();
     }
 }
 
-/// Shows how far each projection is, and who waits for them.
-fn show_projections(metrics: &metrics::Registry, router: &Arc<Router<ReadSide>>) {
+/// Adds the progress of each projection, and the number of waiting requests, to the metrics.
+fn show_projections(metrics: &Metrics, router: &Arc<Router<ReadSide>>) {
     let side = Arc::clone(router);
     let waiting = move || side.state().waiting() as f64;
     metrics.computed_gauge("tally_http_waiting_requests", WAITING, &[], waiting);
@@ -89,6 +89,7 @@ fn show_projections(metrics: &metrics::Registry, router: &Arc<Router<ReadSide>>)
         gauge(
             "tally_projection_head_position",
             "Position of the last event of the log, as known here.",
+            // NaN is the value of the text format for an unknown figure.
             |status| status.head.map_or(f64::NAN, |head| head as f64),
         );
         gauge("tally_projection_lag_events", "Events in the log that the live rows lack.", |status| {

@@ -1,15 +1,19 @@
-//! The service registry at work.
+//! The registry service, from start to stop.
+//!
+//! **Invariant:** the labels of a metric come from a fixed list, never from a registered name.
+//!
+//! Read next: `registry/service.rs`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::about;
+use super::config::RegistryConfig;
+use super::metrics::Metrics;
+use super::process::{ExitError, listen};
 use super::serve::{WAITING, serve};
 use crate::http::Server;
-use crate::registry::{self, Registry};
-use crate::service::about;
-use crate::service::config::RegistryConfig;
-use crate::service::metrics;
-use crate::service::process::{StartError, listen};
+use crate::registry::{self, Gauges, Registry};
 
 /// A running service registry.
 #[derive(Debug)]
@@ -19,18 +23,14 @@ pub struct RegistryService {
 }
 
 impl RegistryService {
-    /// Starts it; it serves when this returns.
+    /// Starts the service, which serves before the function returns.
     ///
     /// # Errors
-    /// When it cannot listen, or the system has no thread for it.
-    pub fn start(config: &RegistryConfig) -> Result<Self, StartError> {
+    /// When the address cannot be bound, or the system cannot start a thread.
+    pub fn start(config: &RegistryConfig) -> Result<Self, ExitError> {
         let listener = listen(&config.service.listen)?;
-        let registry = Arc::new(Registry::new(registry::Options {
-            ttl: config.ttl,
-            heartbeat_interval: Some(config.heartbeat_interval),
-            ..Default::default()
-        }));
-        let metrics = Arc::new(metrics::Registry::default());
+        let registry = Arc::new(Registry::new(config.registry.clone()));
+        let metrics = Arc::new(Metrics::default());
         show_registry(&metrics, &registry);
         let server = serve(
             listener,
@@ -44,30 +44,29 @@ impl RegistryService {
         Ok(Self { registry, server })
     }
 
-    /// Where it listens.
+    /// Returns the listening address.
     pub fn address(&self) -> SocketAddr {
         self.server.local_addr()
     }
 
-    /// Stops it.
+    /// Stops the service.
     pub fn stop(self) {
+        // Before the server: its stop waits for requests in flight, and long polls end only now.
         self.registry.close();
         self.server.stop();
     }
 }
 
-fn show_registry(metrics: &metrics::Registry, registry: &Arc<Registry>) {
-    let shown = Arc::clone(registry);
-    let index = move || shown.gauges().index as f64;
-    let help = "Begins at the clock in microseconds at the start, and rises with each change of who is live.";
-    metrics.computed_gauge("tally_registry_index", help, &[], index);
-    let shown = Arc::clone(registry);
-    let bytes = move || shown.gauges().bytes as f64;
+fn show_registry(metrics: &Metrics, registry: &Arc<Registry>) {
+    let gauge = |name, help, value: fn(&Gauges) -> f64| {
+        let registry = Arc::clone(registry);
+        metrics.computed_gauge(name, help, &[], move || value(&registry.gauges()));
+    };
+    let help = "Begins at the clock in microseconds, and rises with each registration, removal and expiry.";
+    gauge("tally_registry_index", help, |gauges| gauges.index as f64);
     let help = "Bytes of all live instances as they are answered.";
-    metrics.computed_gauge("tally_registry_instance_bytes", help, &[], bytes);
-    let shown = Arc::clone(registry);
-    let waiting = move || shown.gauges().waiting as f64;
-    metrics.computed_gauge("tally_http_waiting_requests", WAITING, &[], waiting);
+    gauge("tally_registry_instance_bytes", help, |gauges| gauges.bytes as f64);
+    gauge("tally_http_waiting_requests", WAITING, |gauges| gauges.waiting as f64);
     for label in [WRITE, READ, OTHER] {
         let shown = Arc::clone(registry);
         let live = move || live_instances(&shown, label) as f64;
@@ -76,7 +75,8 @@ fn show_registry(metrics: &metrics::Registry, registry: &Arc<Registry>) {
     }
 }
 
-/// The services of this system, and all else in one: names come from requests, and labels must not.
+/// The values of the label `service`: the services of this system, and one for all others. A name from a
+/// request must not become a label.
 const WRITE: &str = "write";
 const READ: &str = "read";
 const OTHER: &str = "other";

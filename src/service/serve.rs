@@ -1,4 +1,9 @@
-//! What every service does to begin: routes on a listener, the address that it advertises, its database.
+//! The steps that every service takes at its start: serve routes, derive the address to register, open the
+//! database.
+//!
+//! **Invariant:** a service registers only after it serves.
+//!
+//! Read next: `service/about.rs`, the routes of every service.
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -6,33 +11,33 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::about::{self, Profile};
-use super::config::{self, Reachable};
-use super::metrics;
-use super::process::{StartError, http_options};
+use super::config::{Reachable, ServiceConfig};
+use super::metrics::Metrics;
+use super::process::{ExitError, http_options};
 use super::telemetry::{self, HttpMetrics};
 use crate::discovery::Advertised;
 use crate::es::{DatabasePath, PathError};
 use crate::http::{self, Admission, Route, Router, Server};
 
-/// What `tally_http_waiting_requests` is, on every service.
+/// The help text of `tally_http_waiting_requests` on every service.
 pub(super) const WAITING: &str = "Requests that wait for news: long polls, and waits for a position.";
 
-/// A service's routes, and the server that answers with them.
+/// The router of a service and its running server.
 #[derive(Debug)]
 pub(super) struct Served<S: 'static> {
     pub(super) router: Arc<Router<S>>,
     pub(super) server: Server,
 }
 
-/// Serves those routes, and those that every service has.
+/// Serves `routes`, and the routes that every service has.
 pub(super) fn serve<S: Send + Sync + 'static>(
     listener: TcpListener,
-    service: &config::Service,
+    service: &ServiceConfig,
     state: S,
     routes: &'static [Route<S>],
     profile: &'static Profile,
-    metrics: Arc<metrics::Registry>,
-) -> Result<Served<S>, StartError> {
+    metrics: Arc<Metrics>,
+) -> Result<Served<S>, ExitError> {
     let options = http_options(service);
     telemetry::show_server(&metrics, &options.connections, &options.answers);
     let origins: Vec<String> =
@@ -52,41 +57,43 @@ pub(super) fn serve<S: Send + Sync + 'static>(
     Ok(Served { router, server })
 }
 
-/// The names that the service answers to: those of its flags.
-fn admission(service: &config::Service) -> Admission {
+/// Returns the host names that the service answers to.
+fn admission(service: &ServiceConfig) -> Admission {
     let listened = Some(service.listen.host());
     let advertised = service.advertise.as_ref().map(|advertise| advertise.host());
     let own = listened.into_iter().chain(advertised).map(str::to_owned);
     Admission::to(own.chain(service.allow_hosts.iter().cloned()))
 }
 
-/// Returns where other services reach a service that serves already: what finds it is answered.
-pub(super) fn advertised(name: &str, service: &config::Service, server: &Server) -> Advertised {
+/// Returns the entry to register. Called after the server runs, so that a client of the
+/// entry gets an answer.
+pub(super) fn advertised(name: &str, service: &ServiceConfig, server: &Server) -> Advertised {
     let Reachable { host, port } = Reachable::of(server.local_addr(), service.advertise.as_ref());
+    // The write side adds the id of its log.
     Advertised { name: name.to_owned(), host, port, metadata: BTreeMap::new() }
 }
 
-/// The resolved path of the database at `db`.
+/// Resolves the path of the database at `db`.
 ///
 /// # Errors
-/// A bad value of the command line where no database can be at that path; another failure where the system
-/// refuses to look.
-pub fn database_at(db: &Path) -> Result<DatabasePath, StartError> {
+/// A bad value of the command line when no database can exist at `db`; another failure when the system denies
+/// access.
+pub fn database_at(db: &Path) -> Result<DatabasePath, ExitError> {
     DatabasePath::resolve(db).map_err(|error| match error {
-        PathError::NotADatabase(what) => StartError::bad_value(what),
-        PathError::Unusable(what) => StartError::new(what),
+        PathError::NotADatabase(reason) => ExitError::bad_value(reason),
+        PathError::Unusable(reason) => ExitError::new(reason),
     })
 }
 
-/// The same for a service that makes its database, and the folders of it, where they are missing.
-pub(super) fn database_or_new(db: &Path) -> Result<DatabasePath, StartError> {
+/// Resolves the path of a database that may not exist yet, and makes its folders.
+pub(super) fn database_or_new(db: &Path) -> Result<DatabasePath, ExitError> {
     if let Some(folder) = db.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         make_folder(folder)?;
     }
     database_at(db)
 }
 
-pub(super) fn make_folder(folder: &Path) -> Result<(), StartError> {
+pub(super) fn make_folder(folder: &Path) -> Result<(), ExitError> {
     std::fs::create_dir_all(folder)
-        .map_err(|error| StartError::new(format!("cannot make the directory {}: {error}", folder.display())))
+        .map_err(|error| ExitError::new(format!("cannot make the directory {}: {error}", folder.display())))
 }

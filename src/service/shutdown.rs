@@ -1,12 +1,12 @@
 //! The end of a process: an orderly stop on the first SIGTERM or SIGINT, at once on the second.
 //!
-//! A task that serves nobody (`--verify`, `--backup`) ends at the first signal, see
-//! [`Shutdown::end_at_once`].
+//! A task (`--verify`, `--backup`) ends at the first signal, see [`Shutdown::end_at_once`].
 //!
-//! **Invariant:** the end comes. A stop that takes longer than [`STOP_LIMIT`] is cut short, and a
-//! second signal never waits for anything.
+//! **Invariant:** the process ends. A stop that takes longer than [`STOP_LIMIT`] is cut short, and a second
+//! signal ends the process without waiting.
+//!
+//! Read next: `service/process.rs`.
 
-use std::cell::Cell;
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
@@ -14,80 +14,71 @@ use std::time::Duration;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
-/// The longest that an orderly stop may take: ten seconds for requests in flight, five for
-/// deregistering from a registry that does not answer, and some for closing the database.
+/// Time limit of an orderly stop, in seconds: ten for requests in flight, nine for deregistering from an
+/// unreachable registry, the rest for closing the database.
 pub const STOP_LIMIT: Duration = Duration::from_secs(20);
 
 /// Exit status when a stop was cut short by [`STOP_LIMIT`].
 const EXIT_CUT_SHORT: i32 = 1;
 
-/// By convention the exit status after death by a signal is this and its number: 130 after SIGINT, 143
-/// after SIGTERM. So ends a service at the second signal, and a task at the first.
+/// The exit status after a signal is this number plus the number of the signal, by convention of the shells:
+/// 130 after SIGINT, 143 after SIGTERM.
 const EXIT_SIGNAL_BASE: i32 = 128;
 
-/// The wish that this process ends.
+/// The termination signals of this process.
 #[derive(Debug)]
 pub struct Shutdown {
     signals: Receiver<i32>,
-    /// A signal that [`Shutdown::is_wished`] has seen.
-    seen: Cell<Option<i32>>,
 }
 
-/// Watches for SIGTERM and SIGINT from now on. Call it before saying that the service is ready,
-/// so that no signal is missed, and once in a process.
+/// Starts to watch for SIGTERM and SIGINT. Call once in a process, before the service reports that it is
+/// ready, so that no signal is missed.
 ///
 /// # Errors
-/// When the system does not take the signal handlers or has no thread left.
+/// When the system rejects the signal handlers or cannot start a thread.
 pub fn on_signal() -> io::Result<Shutdown> {
-    // A file that may not grow any further is an error of the write that hits the limit; unless the
-    // signal is caught, it ends the process.
+    // SIGXFSZ is caught and ignored: a write beyond the file size limit then returns an error; uncaught, the
+    // signal would end the process.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGXFSZ])?;
     let (sender, receiver) = sync_channel(1);
+    // A thread may block, log and exit; a signal handler may not.
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         let mut received = signals.forever().filter(|signal| *signal != SIGXFSZ);
         if let Some(signal) = received.next() {
-            // The receiver waits for this one, or the process is at its end anyway.
+            // Fails only after the receiver is gone, when the process ends anyway.
             let _ = sender.send(signal);
         }
         if let Some(signal) = received.next() {
             std::process::exit(EXIT_SIGNAL_BASE + signal);
         }
     })?;
-    Ok(Shutdown { signals: receiver, seen: Cell::new(None) })
+    Ok(Shutdown { signals: receiver })
 }
 
 impl Shutdown {
-    /// Whether the first signal has come, for what takes long before [`Shutdown::wait`].
-    pub fn is_wished(&self) -> bool {
-        if self.seen.get().is_none() {
-            self.seen.set(self.signals.try_recv().ok());
-        }
-        self.seen.get().is_some()
-    }
-
-    /// Ends the process at the first signal from now on, after `clean_up`: for a task whose half is worth
-    /// nothing. The exit status is 130 after SIGINT, 143 after SIGTERM.
+    /// Ends the process at the first signal, after `clean_up`; for a task whose partial result is useless.
+    /// The exit status is 130 after SIGINT, 143 after SIGTERM.
     ///
     /// # Errors
-    /// When the system has no thread left.
+    /// When the system cannot start a thread.
     pub fn end_at_once(self, clean_up: impl FnOnce() + Send + 'static) -> io::Result<()> {
-        let Self { signals, seen } = self;
+        // On another thread: the task itself never checks for signals.
         std::thread::Builder::new().name("end-at-once".to_owned()).spawn(move || {
-            // The thread that watches for signals lives as long as the process.
-            if let Some(signal) = seen.take().or_else(|| signals.recv().ok()) {
+            // `recv` cannot fail: the sending thread lives as long as the process.
+            if let Ok(signal) = self.signals.recv() {
                 clean_up();
                 let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
-                log::warn!("ended by {name} before the task was done; what it had made so far is removed");
+                log::warn!("{name} ended the task before it was done; its partial result is removed");
                 std::process::exit(EXIT_SIGNAL_BASE + signal);
             }
         })?;
         Ok(())
     }
 
-    /// Waits for the first signal. What the caller does from then on until it drops the returned
-    /// [`Stop`] may take [`STOP_LIMIT`].
+    /// Waits for the first signal. From then on, the caller has [`STOP_LIMIT`] until it drops the returned
+    /// [`Stop`].
     pub fn wait(&self) -> Stop {
-        match self.seen.take().map_or_else(|| self.signals.recv(), Ok) {
+        match self.signals.recv() {
             Ok(SIGINT) => log::info!("stopping on SIGINT"),
             Ok(_) => log::info!("stopping on SIGTERM"),
             Err(_) => log::error!("stopping: the thread that watches for signals has ended"),
@@ -96,7 +87,7 @@ impl Shutdown {
     }
 }
 
-/// An orderly stop that is going on; drop it when it is done.
+/// An orderly stop in progress; drop it at the end of the stop.
 #[derive(Debug)]
 pub struct Stop {
     _done: SyncSender<()>,
@@ -133,7 +124,7 @@ mod tests {
     fn a_stop_that_is_done_in_time_is_left_alone() {
         let (cut, is_cut) = sync_channel::<()>(1);
         drop(Stop::within(Duration::from_secs(3_600), move || cut.send(()).unwrap()));
-        // The watchdog has ended without a word when the channel is closed.
+        // The channel closes when the watchdog ends without cutting the stop short.
         assert_eq!(is_cut.recv_timeout(Duration::from_secs(30)), Err(RecvTimeoutError::Disconnected));
     }
 }

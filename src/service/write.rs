@@ -1,52 +1,57 @@
-//! The write side at work: the event store, commands, the feed.
+//! The write service: event store, commands, event feed; from start to stop.
+//!
+//! **Invariant:** the service registers last, after it serves, and deregisters before the log closes.
+//!
+//! Read next: `write_side/mod.rs`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::about;
+use super::config::WriteConfig;
 use super::file_watch::FileWatch;
+use super::metrics::{Buckets, Metrics};
+use super::process::{ExitError, listen};
 use super::serve::{Served, WAITING, advertised, database_or_new, serve};
-use crate::discovery::Registration;
+use crate::discovery::Heartbeats;
 use crate::es::{Commit, EventLog, Executor, SqliteDatabase};
 use crate::http::{LongPolls, Router};
-use crate::service::about;
-use crate::service::config::WriteConfig;
-use crate::service::metrics::{self, Buckets};
-use crate::service::process::{StartError, listen};
 use crate::write_side::{self, Standing, WriteSide, Writer};
 
-/// Clocks that are kept by NTP are set back by less.
+/// The tolerated lead of the last event's time over the clock, in seconds: NTP sets a clock back by less.
 const TOLERATED_AHEAD: Duration = Duration::from_secs(5);
 
 /// A running write service.
 #[derive(Debug)]
 pub struct WriteService {
-    registration: Registration,
+    heartbeats: Heartbeats,
     log: Arc<EventLog>,
     served: Served<WriteSide>,
     _file_watch: FileWatch,
 }
 
 impl WriteService {
-    /// Starts it; it serves when this returns.
+    /// Starts the service, which serves before the function returns.
     ///
     /// # Errors
-    /// When its database cannot be opened, it cannot listen, or the system has no thread for it.
-    pub fn start(config: &WriteConfig) -> Result<Self, StartError> {
+    /// When the database cannot be opened, the address cannot be bound, or the system cannot start a thread.
+    pub fn start(config: &WriteConfig) -> Result<Self, ExitError> {
         let db = database_or_new(&config.db)?;
         let listener = listen(&config.service.listen)?;
         let failed =
-            |error| StartError::new(format!("cannot open the event store {}: {error}", config.db.display()));
+            |error| ExitError::new(format!("cannot open the event store {}: {error}", config.db.display()));
         let log = EventLog::open(SqliteDatabase::open(&*db).map_err(failed)?).map_err(failed)?;
-        let metrics = Arc::new(metrics::Registry::default());
-        // Commits before the service serves are its own housekeeping, and not counted.
+        let metrics = Arc::new(Metrics::default());
+        // Commits before the first request are housekeeping and not counted.
         let is_serving = Arc::new(AtomicBool::new(false));
         let on_commit = counted_while(&is_serving, commit_metrics(&metrics, &log));
         let bank = Executor::start(Arc::clone(&log), on_commit).map_err(failed)?;
         write_side::name_past_transfers(&bank, &log).map_err(failed)?;
         is_serving.store(true, Ordering::Relaxed);
         let watched = Arc::clone(&log);
+        // Owned by the thread: the clock is warned about once, when the lead begins.
         let mut is_ahead = false;
         let file_watch = FileWatch::start(move || check_log(&watched, &mut is_ahead))?;
         let standing = Arc::new(Standing::new(Arc::clone(&log), &db, config.copies)?);
@@ -56,27 +61,29 @@ impl WriteService {
             serve(listener, &config.service, side, write_side::ROUTES, &about::WRITE, Arc::clone(&metrics))?;
         show_waiting(&metrics, &served.router);
         show_upkeep(&metrics, &log);
+        // Registered last: a client that finds the service gets an answer.
         let writer = Writer::at(advertised("write", &config.service, &served.server), standing);
-        let registration = Registration::start(config.registries.clone(), writer, config.heartbeat_interval)?;
-        Ok(Self { registration, log, served, _file_watch: file_watch })
+        let heartbeats = Heartbeats::start(config.registries.clone(), writer, config.heartbeat_interval)?;
+        Ok(Self { heartbeats, log, served, _file_watch: file_watch })
     }
 
-    /// Where it listens.
+    /// Returns the listening address.
     pub fn address(&self) -> SocketAddr {
         self.served.server.local_addr()
     }
 
-    /// Stops it: commands that were taken are finished and answered.
+    /// Stops the service: accepted commands are finished and answered.
     pub fn stop(self) {
+        // The head first: a long poll of the feed would hold up the server's stop.
         self.log.head().close();
         self.served.server.stop();
-        self.registration.stop();
+        self.heartbeats.stop();
         self.served.router.state().close();
     }
 }
 
-/// Shows who waits: commands for the writer, readers for events.
-fn show_waiting(metrics: &metrics::Registry, router: &Arc<Router<WriteSide>>) {
+/// Adds the numbers of commands that wait for the writer and of readers that wait for events to the metrics.
+fn show_waiting(metrics: &Metrics, router: &Arc<Router<WriteSide>>) {
     let side = Arc::clone(router);
     let commands = move || side.state().waiting_commands() as f64;
     metrics.computed_gauge("tally_waiting_commands", "Commands that wait for the writer.", &[], commands);
@@ -85,8 +92,8 @@ fn show_waiting(metrics: &metrics::Registry, router: &Arc<Router<WriteSide>>) {
     metrics.computed_gauge("tally_http_waiting_requests", WAITING, &[], readers);
 }
 
-/// Shows how large the files of the log are, and whether they are kept in order.
-fn show_upkeep(metrics: &metrics::Registry, log: &Arc<EventLog>) {
+/// Adds the file sizes and the upkeep of the log to the metrics.
+fn show_upkeep(metrics: &Metrics, log: &Arc<EventLog>) {
     let gauge = |name, help, value: fn(&EventLog) -> f64| {
         let log = Arc::clone(log);
         metrics.computed_gauge(name, help, &[], move || value(&log));
@@ -99,18 +106,18 @@ fn show_upkeep(metrics: &metrics::Registry, log: &Arc<EventLog>) {
     });
     let help = "How far the last event's time is ahead of the clock.";
     gauge("tally_log_ahead_of_clock_seconds", help, |log| log.ahead_of_clock().as_secs_f64());
-    let (log, help) = (Arc::clone(log), "Checkpoints of the log's database that failed.");
+    let (log, help) = (Arc::clone(log), "Failed flushes of the write-ahead log into the database.");
     let failures = move || log.upkeep().failures() as f64;
     metrics.computed_counter("tally_log_checkpoint_failures_total", help, &[], failures);
 }
 
-/// What the log lacks, for the operator; and a warning, once, when its times have run ahead of the clock.
+/// Checks the log's file, and warns once when the time of the last event is ahead of the clock.
 fn check_log(log: &EventLog, is_ahead: &mut bool) -> Result<(), String> {
     let ahead = log.ahead_of_clock();
     if ahead > TOLERATED_AHEAD && !*is_ahead {
         log::warn!(
             "the last event's time is {:.0} s ahead of the clock: until then, every event gets that time; \
-             see to the clock",
+             correct the clock",
             ahead.as_secs_f64()
         );
     }
@@ -118,7 +125,7 @@ fn check_log(log: &EventLog, is_ahead: &mut bool) -> Result<(), String> {
     log.check().map_err(|error| error.to_string())
 }
 
-/// Counts commits only while `is_serving`.
+/// Wraps `count`: commits are counted while `is_serving` is set.
 fn counted_while(
     is_serving: &Arc<AtomicBool>,
     count: impl Fn(&Commit) + Send + 'static,
@@ -131,8 +138,9 @@ fn counted_while(
     }
 }
 
-/// What is counted at each commit, and the head of the log.
-fn commit_metrics(metrics: &metrics::Registry, log: &Arc<EventLog>) -> impl Fn(&Commit) + Send + 'static {
+/// Adds the head of the log and the figures of commits to the metrics, and returns the function that counts a
+/// commit.
+fn commit_metrics(metrics: &Metrics, log: &Arc<EventLog>) -> impl Fn(&Commit) + Send + 'static {
     let shown = Arc::clone(log);
     let head = move || shown.head().value() as f64;
     metrics.computed_gauge("tally_log_head_position", "Position of the last committed event.", &[], head);

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::discovery::{
-    Advertised, BaseUrl, Candidate, DiscoveryError, Instance, LOG_ID, Permission, log_tips,
+    Advertised, BaseUrl, Candidate, DiscoveryError, LOG_ID, LiveInstance, Permission, log_tips,
 };
 use crate::es::EventLog;
 
@@ -127,13 +127,13 @@ impl Standing {
     }
 
     /// Returns the longest of the other live writers of this log among those instances.
-    fn find_other(&self, instances: &[Instance], own: Option<&BaseUrl>) -> Option<Other> {
+    fn find_other(&self, instances: &[LiveInstance], own: Option<&BaseUrl>) -> Option<Other> {
         let log_id = self.log.log_id().to_string();
-        let claims = |instance: &&Instance| {
+        let claims = |instance: &&LiveInstance| {
             instance.metadata.get(LOG_ID) == Some(&log_id)
                 && instance.metadata.get(DATABASE) != Some(&self.database)
         };
-        let urls = instances.iter().filter(claims).filter_map(Instance::base_url);
+        let urls = instances.iter().filter(claims).filter_map(LiveInstance::base_url);
         let urls: Vec<_> = urls.filter(|url| Some(url) != own).take(MAX_ASKED).collect();
         // A lease may outlive its service by one TTL, so each is asked.
         let answers = urls.iter().zip(log_tips(&urls));
@@ -189,7 +189,7 @@ impl Candidate for Writer {
 
     fn may_register(
         &self,
-        instances: &dyn Fn() -> Result<Vec<Instance>, DiscoveryError>,
+        instances: &dyn Fn() -> Result<Vec<LiveInstance>, DiscoveryError>,
     ) -> Result<Permission, DiscoveryError> {
         let standing = &self.standing;
         let is_registered = matches!(*standing.lock(), State::Registered);

@@ -7,9 +7,9 @@ use std::thread;
 use std::time::Duration;
 
 use super::registry_peer::{LiveRegistry, eventually, until};
-use tally::discovery::{Advertised, BaseUrl, Discovered, DiscoveryError, Registration, RegistryClient};
+use tally::discovery::{Advertised, BaseUrl, DiscoveryError, Heartbeats, Locator, RegistryClient};
 use tally::http::{Response, serve};
-use tally::registry::Options;
+use tally::registry::RegistryOptions;
 
 const INTERVAL: Duration = Duration::from_millis(50);
 
@@ -17,10 +17,10 @@ fn urls(texts: &[String]) -> Vec<BaseUrl> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
 }
 
-fn register(registries: &[String]) -> Registration {
+fn register(registries: &[String]) -> Heartbeats {
     let metadata = BTreeMap::from([("version".to_owned(), "1".to_owned())]);
     let service = Advertised { name: "write".into(), host: "127.0.0.1".into(), port: 7001, metadata };
-    Registration::start(urls(registries), service, INTERVAL).unwrap()
+    Heartbeats::start(urls(registries), service, INTERVAL).unwrap()
 }
 
 /// An address where nobody listens.
@@ -33,9 +33,9 @@ fn nobody() -> String {
 fn what_registers_is_found() {
     let registry = LiveRegistry::start();
     let registration = register(&[registry.url()]);
-    let discovered = Discovered::new(urls(&[registry.url()]), "write");
-    assert_eq!(discovered.address(), None);
-    let address = eventually("it is found", || discovered.refresh(None));
+    let locator = Locator::new(urls(&[registry.url()]), "write");
+    assert_eq!(locator.address(), None);
+    let address = eventually("it is found", || locator.refresh(None));
     assert_eq!(address, "http://127.0.0.1:7001");
     let instances = RegistryClient::new(urls(&[registry.url()])).instances("write").unwrap();
     assert_eq!(instances[0].instance_id, registration.instance_id());
@@ -66,15 +66,15 @@ fn a_restarted_registry_is_filled_again_and_meanwhile_the_last_address_is_kept()
     let registry = LiveRegistry::start();
     let url = registry.url();
     let registration = register(std::slice::from_ref(&url));
-    let discovered = Discovered::new(urls(&[url]), "write");
-    let address = eventually("it is found", || discovered.refresh(None));
+    let locator = Locator::new(urls(&[url]), "write");
+    let address = eventually("it is found", || locator.refresh(None));
 
     let place = registry.stop();
-    assert_eq!(discovered.refresh(None).as_ref(), Some(&address));
+    assert_eq!(locator.refresh(None).as_ref(), Some(&address));
 
     let registry = LiveRegistry::start_at(place);
     until("it is registered again", || registry.live("write") == 1);
-    assert_eq!(discovered.refresh(None), Some(address));
+    assert_eq!(locator.refresh(None), Some(address));
     registration.stop();
     assert_eq!(registry.live("write"), 0);
 }
@@ -97,8 +97,8 @@ fn a_service_registers_with_every_registry_and_a_dead_one_is_no_obstacle() {
     let registries = [nobody(), one.url(), other.url()];
     let _registration = register(&registries);
     until("both know it", || one.live("write") == 1 && other.live("write") == 1);
-    let discovered = Discovered::new(urls(&registries), "write");
-    assert_eq!(discovered.refresh(None).as_deref(), Some("http://127.0.0.1:7001"));
+    let locator = Locator::new(urls(&registries), "write");
+    assert_eq!(locator.refresh(None).as_deref(), Some("http://127.0.0.1:7001"));
 }
 
 #[test]
@@ -124,11 +124,15 @@ fn heartbeats_are_as_frequent_as_the_registry_wishes() {
     // A lease far longer than the interval: however late a heartbeat is, the service stays live.
     let wish = Some(Duration::from_millis(100));
     let ttl = Duration::from_secs(3600);
-    let registry = LiveRegistry::start_with(Options { ttl, heartbeat_interval: wish, ..Options::default() });
+    let registry = LiveRegistry::start_with(RegistryOptions {
+        ttl,
+        heartbeat_interval: wish,
+        ..RegistryOptions::default()
+    });
     let service =
         Advertised { name: "read".into(), host: "localhost".into(), port: 1, metadata: BTreeMap::new() };
     let wished = Duration::from_secs(3600);
-    let _registration = Registration::start(urls(&[registry.url()]), service, wished).unwrap();
+    let _registration = Heartbeats::start(urls(&[registry.url()]), service, wished).unwrap();
     until("it is registered", || registry.live("read") == 1);
     let first = registry.last_heartbeat("read");
     until("there is a heartbeat", || registry.last_heartbeat("read") != first);
@@ -213,8 +217,8 @@ fn an_instance_at_an_address_that_no_client_can_connect_to_is_passed_over() {
     let body = serde_json::json!({"instances": instances}).to_string();
     let answer = move |_: &_| Response::new(200, "application/json", body.clone().into_bytes());
     let server = serve(listener, Default::default(), answer).unwrap();
-    let discovered = Discovered::new(urls(&[format!("http://{}", server.local_addr())]), "write");
-    assert_eq!(discovered.refresh(None).as_deref(), Some("http://good:7001"));
+    let locator = Locator::new(urls(&[format!("http://{}", server.local_addr())]), "write");
+    assert_eq!(locator.refresh(None).as_deref(), Some("http://good:7001"));
 }
 
 #[test]
@@ -228,14 +232,14 @@ fn when_one_instance_fails_another_is_used() {
                 port,
                 metadata: BTreeMap::new(),
             };
-            let registration = Registration::start(urls(&[registry.url()]), service, INTERVAL).unwrap();
+            let registration = Heartbeats::start(urls(&[registry.url()]), service, INTERVAL).unwrap();
             until("it is registered", || registry.live("write") == usize::from(port - 7000));
             registration
         })
         .into();
     assert!(registrations[0].instance_id() < registrations[1].instance_id());
-    let discovered = Discovered::new(urls(&[registry.url()]), "write");
-    assert_eq!(discovered.refresh(None).as_deref(), Some("http://127.0.0.1:7002"), "the newest is best");
-    discovered.failed("http://127.0.0.1:7002");
-    assert_eq!(discovered.refresh(None).as_deref(), Some("http://127.0.0.1:7001"));
+    let locator = Locator::new(urls(&[registry.url()]), "write");
+    assert_eq!(locator.refresh(None).as_deref(), Some("http://127.0.0.1:7002"), "the newest is best");
+    locator.mark_down("http://127.0.0.1:7002");
+    assert_eq!(locator.refresh(None).as_deref(), Some("http://127.0.0.1:7001"));
 }

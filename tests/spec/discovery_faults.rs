@@ -281,7 +281,7 @@ fn a_registry_that_answers_late_holds_up_no_query_and_no_feed() {
     is_followed(&write, &read);
     registry.signal("STOP");
     // Late enough to have been asked in vain.
-    read.wait_for_log("going on with what is known");
+    read.wait_for_log("keeping the last known address");
     for _ in 0..5 {
         is_followed(&write, &read);
     }

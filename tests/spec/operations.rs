@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Binary, Directory, Launch, System};
+use crate::support::{Binary, Directory, Launch, System, broken_metric_rules};
 
 fn samples(scrape: &str) -> Vec<&str> {
     scrape.lines().filter(|line| !line.starts_with('#')).collect()
@@ -13,9 +13,10 @@ fn every_scrape_keeps_the_rules_of_prometheus() {
     for binary in [Binary::Registry, Binary::Write, Binary::Read] {
         let directory = Directory::fresh();
         let process = Launch::on_free_port(binary, &directory).start();
+        process.client().get("/health").expect(200);
         let scrape = process.client().get("/metrics").expect(200);
         assert_eq!(scrape.header("Content-Type"), Some("text/plain; version=0.0.4; charset=utf-8"));
-        assert_eq!(tally::service::metrics::lint(scrape.text()), [""; 0]);
+        assert_eq!(broken_metric_rules(scrape.text()), [""; 0]);
     }
 }
 

@@ -8,10 +8,10 @@ use serde_json::Value;
 use super::registry_peer::{DEADLINE, LiveRegistry, until};
 use tally::discovery::RegistryClient;
 use tally::http::{Method, Request};
-use tally::registry::Options;
+use tally::registry::RegistryOptions;
 
-fn lasting() -> Options {
-    Options { ttl: Duration::from_secs(3600), ..Options::default() }
+fn lasting() -> RegistryOptions {
+    RegistryOptions { ttl: Duration::from_secs(3600), ..RegistryOptions::default() }
 }
 
 fn get(url: &str) -> Value {

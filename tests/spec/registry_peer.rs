@@ -6,7 +6,7 @@ use std::time::Duration;
 
 pub(crate) use crate::support::{wait_for as eventually, wait_until as until};
 use tally::http::{Method, Request, Response, Router, Server, serve};
-use tally::registry::{Gauges, Options, Registry, router};
+use tally::registry::{Gauges, Registry, RegistryOptions, router};
 
 /// No test waits longer, and none should come near it.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
@@ -18,20 +18,20 @@ pub(crate) struct LiveRegistry {
 
 impl LiveRegistry {
     pub(crate) fn start() -> Self {
-        Self::start_with(Options::default())
+        Self::start_with(RegistryOptions::default())
     }
 
-    pub(crate) fn start_with(options: Options) -> Self {
+    pub(crate) fn start_with(options: RegistryOptions) -> Self {
         Self::serve(TcpListener::bind("127.0.0.1:0").unwrap(), options)
     }
 
     /// Starts at an address that was used before.
     pub(crate) fn start_at(address: SocketAddr) -> Self {
         let listener = eventually("the address is free", || TcpListener::bind(address).ok());
-        Self::serve(listener, Options::default())
+        Self::serve(listener, RegistryOptions::default())
     }
 
-    fn serve(listener: TcpListener, options: Options) -> Self {
+    fn serve(listener: TcpListener, options: RegistryOptions) -> Self {
         let service = Arc::new(router(Arc::new(Registry::new(options))));
         let handler = Arc::clone(&service);
         let server = serve(listener, Default::default(), move |request| handler.handle(request)).unwrap();

@@ -11,17 +11,19 @@ const MAX_FUNCTION_LINES: usize = 60;
 
 /// What each module of `src/` may use of the others. Who is not named here is wiring and may use
 /// all but what [`APART`] forbids.
-const MAY_USE: [(&str, &[&str]); 10] = [
+const MAY_USE: [(&str, &[&str]); 12] = [
     ("account", &["es", "limits"]),
-    ("es", &["gate", "time", "watch"]),
-    ("http", &["gate", "host", "time", "watch"]),
+    ("es", &["gate", "jitter", "lock", "time", "watch"]),
+    ("http", &["gate", "host", "lock", "time", "watch"]),
     ("limits", &[]),
+    ("jitter", &[]),
+    ("lock", &[]),
     ("time", &[]),
-    ("watch", &[]),
+    ("watch", &["lock"]),
     ("host", &[]),
-    ("registry", &["gate", "host", "http", "limits", "time", "watch"]),
-    ("discovery", &["host", "watch"]),
-    ("gate", &[]),
+    ("registry", &["gate", "host", "http", "limits", "lock", "time", "watch"]),
+    ("discovery", &["host", "jitter", "lock", "watch"]),
+    ("gate", &["lock"]),
 ];
 
 /// The import rule that is CQRS.

@@ -384,10 +384,7 @@ fn next_of(request: &Request, page: &CheckedPage) -> Option<Request> {
 
 /// Half to all of `pause`, so that many followers of one feed do not come back in step.
 fn jittered(pause: Duration) -> Duration {
-    use std::hash::{BuildHasher, RandomState};
-    // Each RandomState is seeded anew: enough randomness to spread retries.
-    let random = RandomState::new().hash_one(0) % 1024;
-    pause / 2 + pause * random as u32 / 2048
+    crate::jitter::shortened(pause, 0.5)
 }
 
 #[cfg(test)]

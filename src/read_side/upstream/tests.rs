@@ -45,7 +45,7 @@ fn answer_slowly(mut connection: TcpStream, bytes: usize) {
 }
 
 fn feed_from(address: BaseUrl) -> HttpFeed {
-    let upstream = Upstream::over(Discovered::pinned(address, SERVICE), DEADLINES);
+    let upstream = Upstream::over(Locator::pinned(address, SERVICE), DEADLINES);
     HttpFeed::new(Arc::new(upstream))
 }
 

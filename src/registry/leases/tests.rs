@@ -1,4 +1,4 @@
-//! The lease table, with a clock of its own.
+//! Tests of the lease table, with the time as argument.
 
 use super::*;
 
@@ -6,7 +6,7 @@ const TTL: Duration = Duration::from_secs(6);
 const NOON: Timestamp = Timestamp::MIN;
 
 const LIMITS: Limits = Limits { instances: 1_000, bytes: 1 << 20, bytes_of_one_name: 1 << 20 };
-/// What the clock said when the registry started.
+/// The index of the registry at the start.
 const FIRST: u64 = 1_000_000;
 
 fn leases(limits: Limits) -> Leases {

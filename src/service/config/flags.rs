@@ -1,7 +1,9 @@
-//! Flags and variables as they are given: which there are, how often, and their help.
+//! The flags and variables of a command line, and the help text.
 //!
-//! **Invariant:** every flag is in a binary's table; its variable is `TALLY_` and its name in
-//! capitals, so no two sources of truth can differ.
+//! **Invariant:** every flag is a row of a binary's table. The name of its variable is `TALLY_` and the flag
+//! in capitals, and its default value is the one that the help text shows.
+//!
+//! Read next: `config/table.rs`.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -9,7 +11,7 @@ use std::fmt::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-/// More values than this for one flag are a mistake of a script.
+/// The number of values that a flag accepts. More are a mistake of a script.
 const MAX_VALUES: usize = 16;
 
 /// A row of a binary's table of flags.
@@ -17,24 +19,24 @@ const MAX_VALUES: usize = 16;
 pub struct Flag {
     pub(super) name: &'static str,
     pub(super) kind: Kind,
-    /// In words of the help text; empty for actions.
+    /// The default as the help text shows it, a value or words; empty for actions.
     pub(super) default: &'static str,
     pub(super) help: &'static str,
 }
 
-/// What a flag takes. Actions have no variable: one that is left in the environment by accident
-/// must not keep a service from serving.
+/// The values of a flag. Actions have no variable: a variable forgotten in the environment must not keep a
+/// service from serving.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind {
-    /// Nothing: it is given or not.
+    /// No value; runs a task instead of the service.
     Action,
-    /// A value, for something that is done once.
+    /// One value; runs a task instead of the service.
     ActionOn(&'static str),
-    /// Nothing as a flag: it is given or not. The variable takes `yes` or `no`.
+    /// No value as a flag; `yes` or `no` as a variable.
     Switch,
     /// One value.
     One(&'static str),
-    /// Values, by repetition or behind commas.
+    /// Several values, by repetition or separated by commas.
     Several(&'static str),
 }
 
@@ -56,16 +58,16 @@ impl Flag {
     }
 }
 
-/// What a command line asks for.
+/// The outcome of a valid command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Invocation<C, Text = String> {
-    /// To run with that configuration.
+    /// Run with this configuration.
     Run(C),
-    /// To print that text and end.
+    /// Print this text and end.
     Print(Text),
 }
 
-/// Why a command line is refused: one line that names the flag or the variable.
+/// The reason why a command line is rejected: one line that names the flag or the variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageError {
     message: String,
@@ -85,45 +87,47 @@ impl fmt::Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
-/// The values that were given, by flag.
+/// The given values, by flag.
 #[derive(Debug, Default)]
-pub struct Given {
+pub struct GivenFlags {
     values: BTreeMap<&'static str, Values>,
 }
 
 #[derive(Debug)]
 struct Values {
-    /// The flag or the variable, as the user wrote it.
+    /// The flag or the variable, as the user wrote the name.
     source: String,
     texts: Vec<OsString>,
 }
 
-/// Reads the arguments, then the variables of flags that were not given. An empty variable
-/// counts as absent: that is how one is unset in most files that set variables.
+/// Reads the arguments, then the variables of flags that were not given. An empty variable counts as absent,
+/// because most files that set variables cannot unset them.
 pub(super) fn read(
     flags: &'static [Flag],
     arguments: impl IntoIterator<Item = OsString>,
     variables: impl Fn(&str) -> Option<OsString>,
-) -> Result<Invocation<Given, &'static str>, UsageError> {
-    let mut given = Given::default();
+) -> Result<Invocation<GivenFlags, &'static str>, UsageError> {
+    let mut given = GivenFlags::default();
     let mut arguments = arguments.into_iter();
     while let Some(argument) = arguments.next() {
         match argument.to_str() {
+            // Help wins over every error that follows on the command line.
             Some("-h" | "--help") => return Ok(Invocation::Print("help")),
             Some("-V" | "--version") => return Ok(Invocation::Print("version")),
             Some(_) | None => {}
         }
         let (name, attached) = split(&argument);
         let flag = flags.iter().find(|flag| name.strip_prefix(b"--") == Some(flag.name.as_bytes()));
-        given.take(flag.ok_or_else(|| unexpected(name))?, attached, &mut arguments)?;
+        given.take(flag.ok_or_else(|| unknown(name))?, attached, &mut arguments)?;
     }
+    // After the arguments: a flag wins over its variable.
     for flag in flags {
         given.take_variable(flag, &variables);
     }
     Ok(Invocation::Run(given))
 }
 
-/// The name of `--name=value`, and its value, which may be any bytes.
+/// Splits `--name=value` into the name and the value, which may be any bytes.
 fn split(argument: &OsStr) -> (&[u8], Option<OsString>) {
     let bytes = argument.as_bytes();
     match bytes.iter().position(|byte| *byte == b'=') {
@@ -132,12 +136,13 @@ fn split(argument: &OsStr) -> (&[u8], Option<OsString>) {
     }
 }
 
-/// Quoted with escapes: an error is one line. And without its value, which may hold a password.
-fn unexpected(name: &[u8]) -> UsageError {
-    UsageError::new(format!("{:?} is no flag", OsStr::from_bytes(name)))
+fn unknown(name: &[u8]) -> UsageError {
+    // Quoted with escapes, to keep the error on one line; without the value, which may hold a password.
+    let kind = if name.starts_with(b"-") { "unknown flag" } else { "expected a flag, got" };
+    UsageError::new(format!("{kind} {:?}", OsStr::from_bytes(name)))
 }
 
-impl Given {
+impl GivenFlags {
     fn take(
         &mut self,
         flag: &Flag,
@@ -147,11 +152,11 @@ impl Given {
         let source = format!("--{}", flag.name);
         let text = match (flag.value_name(), attached) {
             (None, None) => OsString::new(),
-            (None, Some(_)) => return Err(UsageError::new(format!("{source}: takes no value"))),
+            (None, Some(_)) => return Err(UsageError::new(format!("{source}: expected no value, got one"))),
             (Some(_), Some(text)) => text,
             (Some(value_name), None) => {
-                let missing = || UsageError::new(format!("{source}: its value is missing ({value_name})"));
-                // `--db --verify` means a forgotten path, not a file of that name.
+                let missing = || UsageError::new(format!("{source}: expected {value_name}, got no value"));
+                // `--db --verify` means a forgotten path, not a file named --verify.
                 rest.next().filter(|text| !is_flag(text)).ok_or_else(missing)?
             }
         };
@@ -163,7 +168,7 @@ impl Given {
                 Ok(())
             }
             Kind::Action | Kind::ActionOn(_) | Kind::Switch | Kind::One(_) => {
-                Err(UsageError::new(format!("{}: given twice", values.source)))
+                Err(UsageError::new(format!("{}: expected once, got twice", values.source)))
             }
         }
     }
@@ -181,7 +186,7 @@ impl Given {
         self.values.contains_key(flag)
     }
 
-    /// Whether a switch is on: its flag is given, or its variable says `yes`.
+    /// Whether a switch is on: the flag is given, or the variable is `yes`.
     pub(super) fn is_on(&self, flag: &str) -> Result<bool, UsageError> {
         if self.by_flag(flag) {
             return Ok(true);
@@ -198,7 +203,19 @@ impl Given {
         self.values.get(flag).is_some_and(|values| values.source.starts_with("--"))
     }
 
-    /// The one value of a flag, as `parse` reads it.
+    /// Returns the value of a flag, or the default in its row, as `parse` reads the text.
+    pub(super) fn value<T>(
+        &self,
+        flag: &Flag,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<T, UsageError> {
+        match self.one(flag.name, &parse)? {
+            Some(value) => Ok(value),
+            None => parse(flag.default).map_err(|why| self.reject(flag.name, &why)),
+        }
+    }
+
+    /// Returns the value of a flag, as `parse` reads the text, if the flag is given.
     pub(super) fn one<T>(
         &self,
         flag: &str,
@@ -210,7 +227,7 @@ impl Given {
         texts.first().map(|text| parsed(source, utf8(source, text)?, &parse)).transpose()
     }
 
-    /// All values of a flag, as `parse` reads each; empty when it is not given.
+    /// Returns all values of a flag, as `parse` reads each; empty when the flag is not given.
     pub(super) fn several<T>(
         &self,
         flag: &str,
@@ -225,23 +242,28 @@ impl Given {
                 values.push(parsed(source, part.trim(), &parse)?);
             }
         }
+        // Counts values and not flags: one flag may carry many values behind commas.
         if values.len() > MAX_VALUES {
-            return Err(UsageError::new(format!("{source}: more than {MAX_VALUES} values")));
+            return Err(UsageError::new(format!(
+                "{source}: expected at most {MAX_VALUES} values, got {}",
+                values.len()
+            )));
         }
         Ok(values)
     }
 
-    /// The path that a flag gives; any bytes that the system takes.
+    /// Returns the path that a flag gives: any bytes that the system accepts.
     pub(super) fn path(&self, flag: &str) -> Result<Option<PathBuf>, UsageError> {
         match self.values.get(flag).and_then(|values| values.texts.first()) {
             None => Ok(None),
-            Some(text) if text.is_empty() => Err(self.refuse(flag, "the path is empty")),
+            Some(text) if text.is_empty() => Err(self.reject(flag, "expected a path, got an empty value")),
             Some(text) => Ok(Some(PathBuf::from(text))),
         }
     }
 
-    /// The error that a flag's value is not possible.
-    pub(super) fn refuse(&self, flag: &str, why: &str) -> UsageError {
+    /// Returns the error for an invalid value of a flag.
+    pub(super) fn reject(&self, flag: &str, why: &str) -> UsageError {
+        // Without a given value the default was read: the flag names it.
         let source = self.values.get(flag).map_or(flag, |values| values.source.as_str());
         UsageError::new(format!("{source}: {why}"))
     }
@@ -252,7 +274,8 @@ fn is_flag(text: &OsStr) -> bool {
 }
 
 fn utf8<'a>(source: &str, text: &'a OsStr) -> Result<&'a str, UsageError> {
-    text.to_str().ok_or_else(|| UsageError::new(format!("{source}: the value is no UTF-8")))
+    // Paths may be any bytes; every other value is text.
+    text.to_str().ok_or_else(|| UsageError::new(format!("{source}: expected UTF-8, got other bytes")))
 }
 
 fn parsed<T>(source: &str, text: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, UsageError> {
@@ -267,7 +290,7 @@ pub(super) fn help(program: &str, summary: &str, flags: &[Flag]) -> String {
     let mut text = format!(
         "{program} {}: {summary}\n\nUsage: {program} [FLAG]...\n\n\
          A flag wins over its environment variable. Logs go to stderr. Exit status: 0 after an orderly\n\
-         stop, 1 when something is wrong (stderr says what), 2 when a flag or variable is.\n\n",
+         stop, 1 after a failure (stderr has the reason), 2 after a wrong flag or variable.\n\n",
         env!("CARGO_PKG_VERSION")
     );
     for flag in flags {

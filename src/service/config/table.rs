@@ -1,4 +1,8 @@
-//! The flags that there are, a row each; `config.rs` says which binary takes which.
+//! The flags, one row each. The configuration of each binary lists its flags.
+//!
+//! **Invariant:** the help text of a flag names the unit and the range of its value.
+//!
+//! Read next: `config/flags.rs`, the columns.
 
 use super::flags::{Flag, Kind};
 
@@ -7,7 +11,7 @@ pub(super) const fn listen(default: &'static str) -> Flag {
         name: "listen",
         kind: Kind::One("HOST:PORT"),
         default,
-        help: "Where to listen. Port 0 takes a free one; an IPv6 address stands in brackets.",
+        help: "The address to listen on. Port 0 selects a free port; an IPv6 address stands in brackets.",
     }
 }
 pub(super) const fn db(default: &'static str) -> Flag {
@@ -15,25 +19,25 @@ pub(super) const fn db(default: &'static str) -> Flag {
         name: "db",
         kind: Kind::One("PATH"),
         default,
-        help: "The SQLite file; it and its folder are made when absent.",
+        help: "The SQLite file; the file and its folder are made when absent.",
     }
 }
 pub(super) const ADVERTISE: Flag = Flag {
     name: "advertise",
     kind: Kind::One("HOST[:PORT]"),
-    default: "where it listens; loopback when that is 0.0.0.0 or [::]",
-    help: "The address that other services are given, when it is not where this one listens.",
+    default: "the listening address; loopback for 0.0.0.0 and [::]",
+    help: "The address to register, when clients reach the service elsewhere than it listens.",
 };
 pub(super) const REGISTRY: Flag = Flag {
     name: "registry",
     kind: Kind::Several("URL"),
     default: "http://127.0.0.1:7000",
-    help: "A service registry, http://HOST:PORT. Register with each, ask each in turn.",
+    help: "A service registry, http://HOST:PORT. The service registers with each and asks each in turn.",
 };
 pub(super) const WRITE_SIDE: Flag = Flag {
     name: "write-side",
     kind: Kind::One("URL"),
-    default: "the one that the registries name",
+    default: "the write side that the registries name",
     help: "The write side to follow, http://HOST:PORT, whatever the registries name.",
 };
 pub(super) const ALLOW_COPY: Flag = Flag {
@@ -52,55 +56,55 @@ pub(super) const TTL: Flag = Flag {
     name: "ttl",
     kind: Kind::One("SECONDS"),
     default: "6",
-    help: "How long an instance lives without a heartbeat, 0.05 to 86400 seconds.",
+    help: "Lifetime of an instance without a heartbeat, 0.05 to 86400 seconds.",
 };
 pub(super) const ADVISED_HEARTBEAT_INTERVAL: Flag = Flag {
     name: "heartbeat-interval",
     kind: Kind::One("SECONDS"),
     default: "a third of the TTL",
-    help: "How often instances are told to send a heartbeat, 0.01 to 3600 seconds, below the TTL.",
+    help: "Heartbeat interval that instances are advised, 0.01 to 3600 seconds, below the TTL.",
 };
 pub(super) const POLL_INTERVAL: Flag = Flag {
     name: "poll-interval",
     kind: Kind::One("SECONDS"),
     default: "5",
-    help: "Longest pause between two looks at the event feed, 0.01 to 30 seconds; an event ends it sooner.",
+    help: "Longest wait for an answer of the event feed, 0.01 to 30 seconds; an event ends the wait.",
 };
 pub(super) const EVENT_STORE: Flag = Flag {
     name: "event-store",
     kind: Kind::One("URL"),
     default: "sqlite: and the path of --db",
-    help: "Where events are kept: sqlite:PATH.",
+    help: "The event store: sqlite:PATH.",
 };
 pub(super) const HTTP_ENGINE: Flag = Flag {
     name: "http-engine",
     kind: Kind::One("ENGINE"),
     default: "blocking",
-    help: "The HTTP engine: blocking, or tiny_http where it is built in.",
+    help: "The HTTP engine: blocking, or tiny_http if built in.",
 };
 pub(super) const ALLOW_ORIGIN: Flag = Flag {
     name: "allow-origin",
     kind: Kind::Several("ORIGIN"),
     default: "loopback origins only",
-    help: "Let pages of this origin (https://example.org, or * for all) call the service.",
+    help: "Let web pages of this origin (https://example.org, or * for all) call the service.",
 };
 pub(super) const ALLOW_HOST: Flag = Flag {
     name: "allow-host",
     kind: Kind::Several("NAME"),
     default: "addresses, localhost, and the names of --listen and --advertise",
-    help: "Answer requests to this host name (or * for all), too; others get 421.",
+    help: "Answer requests to this host name (or * for all) as well; other names get 421.",
 };
 pub(super) const LOG: Flag = Flag {
     name: "log",
     kind: Kind::One("LEVEL"),
     default: "info",
-    help: "The least important log lines to show on stderr: error, warn, info or debug.",
+    help: "Lowest level of log lines on stderr: error, warn, info or debug.",
 };
 pub(super) const VERIFY: Flag = Flag {
     name: "verify",
     kind: Kind::Action,
     default: "",
-    help: "Instead of serving: check the database, print what was found, exit 0, or 1 when it is wrong.",
+    help: "Instead of serving: check the database, print a report, exit 0, or 1 when it is wrong.",
 };
 pub(super) const BACKUP: Flag = Flag {
     name: "backup",
@@ -118,5 +122,5 @@ pub(super) const READY_LAG: Flag = Flag {
     name: "ready-lag",
     kind: Kind::One("EVENTS"),
     default: "10000",
-    help: "How many events a service that is ready may be behind the end of the log, 0 to 9007199254740991.",
+    help: "Largest lag of a ready service behind the end of the log, in events, 0 to 9007199254740991.",
 };

@@ -9,6 +9,7 @@
 
 mod client;
 mod directory;
+mod metric_rules;
 mod process;
 mod system;
 mod wire;
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use client::{Client, Reply};
 pub(crate) use directory::Directory;
+pub(crate) use metric_rules::broken_metric_rules;
 pub(crate) use process::{Binary, Ended, Launch, Process};
 pub(crate) use system::System;
 pub(crate) use wire::Wire;

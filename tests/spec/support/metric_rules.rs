@@ -1,14 +1,14 @@
 //! The rules that a scrape must keep, in the manner of `promtool check metrics`.
 //!
-//! A test of each service runs this over what its `/metrics` answers, so that a metric with a
-//! wrong name or without help cannot land. Rules: <https://prometheus.io/docs/practices/naming/>.
+//! A test of each service checks the answer of `/metrics`, so that a metric with a wrong name or without help
+//! cannot land. Rules: <https://prometheus.io/docs/practices/naming/>.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What the last word of a name may be besides a plural: a unit that has none, or a place.
+/// Allowed last words of a name besides plurals: units without a plural, and places.
 const SINGULAR_UNITS: [&str; 5] = ["ratio", "info", "position", "index", "in_flight"];
 
-/// Units that must be shown in their base unit instead (seconds, bytes, ratio).
+/// Forbidden units; base units (seconds, bytes, ratio) replace them.
 const SCALED_UNITS: [&str; 12] = [
     "milliseconds",
     "microseconds",
@@ -24,8 +24,8 @@ const SCALED_UNITS: [&str; 12] = [
     "percent",
 ];
 
-/// What is wrong with a scrape in the Prometheus text format; empty when nothing is.
-pub fn lint(text: &str) -> Vec<String> {
+/// Returns the rules that a scrape in the Prometheus text format breaks.
+pub(crate) fn broken_metric_rules(text: &str) -> Vec<String> {
     let mut lint = Lint::default();
     for line in text.lines() {
         lint.line(line);
@@ -193,7 +193,7 @@ mod tests {
                 "histogram",
                 "wait_seconds_bucket{le=\"0.1\"} 1\nwait_seconds_bucket{le=\"+Inf\"} 2\nwait_seconds_sum 7\nwait_seconds_count 2\n",
             );
-        assert_eq!(lint(&text), [""; 0]);
+        assert_eq!(broken_metric_rules(&text), [""; 0]);
     }
 
     #[test]
@@ -229,7 +229,7 @@ mod tests {
             ("without buckets", declared("a_bytes", "histogram", "a_bytes_count 1\n")),
         ];
         for (expected, text) in cases {
-            let complaints = lint(&text);
+            let complaints = broken_metric_rules(&text);
             assert!(
                 complaints.iter().any(|complaint| complaint.contains(expected)),
                 "{text} -> {complaints:?}"
@@ -240,6 +240,6 @@ mod tests {
     #[test]
     fn the_series_of_a_family_stand_together() {
         let text = "# HELP as A.\n# TYPE as gauge\n# HELP bs B.\n# TYPE bs gauge\nas{x=\"1\"} 1\nbs 1\nas{x=\"2\"} 1\n";
-        assert!(lint(text)[0].contains("not together"));
+        assert!(broken_metric_rules(text)[0].contains("not together"));
     }
 }

@@ -1,38 +1,47 @@
-//! Where one service is, as far as is known.
+//! The address of one service, from the registries and from the answers of its instances.
+//!
+//! **Invariant:** an address that works is kept. A failure or an instance with a longer log makes the
+//! locator switch; an empty or failed look-up does not.
+//!
+//! Read next: `discovery/ranking.rs`, the order of the instances.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use uuid::Uuid;
 
-use super::ranking::{Ranked, Standing, rank};
-use super::{BaseUrl, DiscoveryError, RegistryClient, log_tips};
+use super::base_url::BaseUrl;
+use super::client::{DiscoveryError, RegistryClient};
+use super::log_tip::log_tips;
+use super::ranking::{LogMatch, Ranked, rank};
+use crate::lock::lock;
 
-/// Finds one service, and keeps its last known address while no registry answers or knows any.
+/// Locates one service, and keeps the last known address while registries are unreachable or empty.
 ///
-/// The caller drives it: [`Discovered::refresh`] before the first use and now and then,
-/// [`Discovered::failed`] when the service at an address did not answer.
+/// The caller drives the locator: [`Locator::refresh`] before the first use and periodically,
+/// [`Locator::mark_down`] when an address did not answer.
 #[derive(Debug)]
-pub struct Discovered {
+pub struct Locator {
     name: String,
     client: RegistryClient,
     choice: Mutex<Choice>,
-    /// The only address, whatever registries say.
+    /// The fixed address; registries are not asked.
     pinned: Option<BaseUrl>,
 }
 
-impl Discovered {
-    /// Will find the service `name`; asks nobody yet.
+impl Locator {
+    /// Returns a locator for the service `name`. Sends no request yet.
     pub fn new(urls: Vec<BaseUrl>, name: &str) -> Self {
         let client = RegistryClient::new(urls);
         Self { name: name.to_owned(), client, choice: Mutex::default(), pinned: None }
     }
 
-    /// Returns the service `name` at that address for ever, and asks no registry.
+    /// Returns a locator that always answers `address` and asks no registry.
     pub fn pinned(address: BaseUrl, name: &str) -> Self {
         Self { pinned: Some(address), ..Self::new(Vec::new(), name) }
     }
 
-    /// The address to use, such as `http://127.0.0.1:7001`; none until a look-up found one.
+    /// Returns the address to use, such as `http://127.0.0.1:7001`, or `None` before the first successful
+    /// look-up.
     pub fn address(&self) -> Option<String> {
         match &self.pinned {
             Some(address) => Some(address.to_string()),
@@ -40,34 +49,37 @@ impl Discovered {
         }
     }
 
-    /// Looks the service up again and returns the address to use. Blocks for 2 s for every registry
-    /// that is away or silent. An address that still is live and has not failed is kept.
+    /// Looks the service up again and returns the address to use. Blocks for 2 s per unreachable registry,
+    /// and for 4 s at most while instances report their logs.
     ///
-    /// Several instances are asked which log they serve, for 4 s at most: the best serves the log
-    /// `followed`, and the longest. It is used instead of one that serves another or a shorter log.
+    /// The best instance serves the longest copy of the log `followed`. The locator switches to the
+    /// best instance when the current address failed, left the registry, or serves another or a shorter log.
     pub fn refresh(&self, followed: Option<Uuid>) -> Option<String> {
         if self.pinned.is_some() {
             return self.address();
         }
+        // The lock is not held during the calls: queries and health reports read the address meanwhile.
         let found = self.client.instances(&self.name);
         let current = self.lock().current.clone();
         let found = found.map(|instances| rank(&instances, followed, current.as_deref(), log_tips));
-        self.take(found)
+        self.apply(found)
     }
 
-    fn take(&self, found: Result<Vec<Ranked>, DiscoveryError>) -> Option<String> {
+    fn apply(&self, found: Result<Vec<Ranked>, DiscoveryError>) -> Option<String> {
         let mut choice = self.lock();
         let before = (choice.current.clone(), choice.away);
         choice.away = found.is_err();
         if let Ok(instances) = &found {
             choice.update(instances);
-            if choice.leads_nowhere() {
+            if choice.is_stuck() {
+                // This registry lists dead addresses; the next registry may list the live ones.
                 self.client.ask_another_first();
             }
             self.report_rivals(&mut choice, instances);
         }
         match (&found, &choice.current) {
-            (Err(error), _) if !before.1 => log::warn!("{error}; going on with what is known"),
+            // One warning per outage, not per look-up.
+            (Err(error), _) if !before.1 => log::warn!("{error}; keeping the last known address"),
             (Ok(_), Some(address)) if before.0 != choice.current => {
                 log::info!("found {} at {address}", self.name);
             }
@@ -76,20 +88,20 @@ impl Discovered {
         choice.current.clone()
     }
 
-    /// Says in the log when several instances have logs that could be followed: at most one is the
-    /// original.
+    /// Warns once when several instances serve the followed log: all but one are copies.
     fn report_rivals(&self, choice: &mut Choice, found: &[Ranked]) {
-        let logs = found.iter().filter_map(|ranked| match ranked.standing {
-            Standing::RightLog(head) => Some(format!("{} up to {head}", ranked.address)),
-            Standing::Unknown | Standing::OtherLog => None,
+        let logs = found.iter().filter_map(|ranked| match ranked.log_match {
+            LogMatch::RightLog(head) => Some(format!("{} up to {head}", ranked.address)),
+            LogMatch::Unknown | LogMatch::OtherLog => None,
         });
         let logs: Vec<String> = logs.collect();
+        // Remembered, to warn once per contest.
         let was_contested = std::mem::replace(&mut choice.contested, logs.len() > 1);
         if choice.contested && !was_contested {
             let current = choice.current.as_deref().unwrap_or("none");
             log::warn!(
                 "{} instances of {} have a log that could be followed ({}); following {current}, the longest that \
-                 continues what was read. Stop those that are copies",
+                 continues what was read. Stop the copies",
                 logs.len(),
                 self.name,
                 logs.join(", ")
@@ -97,70 +109,72 @@ impl Discovered {
         }
     }
 
-    /// Says that the service at `address` did not answer: the next address is that of another
-    /// instance, where there is one.
-    pub fn failed(&self, address: &str) {
-        self.lock().failed(address);
+    /// Records that `address` did not answer. The locator switches to another instance if one is known.
+    pub fn mark_down(&self, address: &str) {
+        self.lock().mark_down(address);
     }
 
-    /// Says that the service at `address` answers again. One that was refused stays refused.
-    pub fn answered(&self, address: &str) {
-        self.lock().answered(address);
+    /// Records that `address` answers again. A rejected address stays rejected.
+    pub fn mark_up(&self, address: &str) {
+        self.lock().mark_up(address);
     }
 
-    /// Says that the service at `address` is not the one that is looked for, though it answers: the
-    /// next address is that of another instance, where there is one.
-    pub fn refused(&self, address: &str) {
-        self.lock().refused(address);
+    /// Records that `address` answers with the wrong log. The locator switches to another instance if one is
+    /// known.
+    pub fn mark_rejected(&self, address: &str) {
+        self.lock().mark_rejected(address);
     }
 
-    /// Says that what the address in use answers is right, whatever was said before.
-    pub fn is_right(&self) {
-        self.lock().is_right();
+    /// Records that the current address serves the right log, and clears earlier marks of the address.
+    pub fn mark_trusted(&self) {
+        self.lock().mark_trusted();
     }
 
-    /// A poisoned lock is no danger here: at worst an address is tried once more.
     fn lock(&self) -> MutexGuard<'_, Choice> {
-        self.choice.lock().unwrap_or_else(PoisonError::into_inner)
+        // After a panic inside, at worst an address is tried once more.
+        lock(&self.choice)
     }
 }
 
-/// Which of several addresses to use.
+/// The known addresses of the service, and the current one.
 #[derive(Debug, Default)]
 struct Choice {
-    /// What the last look-up that found any had found, best first.
+    /// The addresses of the last look-up that found any, best first.
     known: Vec<String>,
-    /// Those of them that failed or were refused, the latest last.
+    /// The known addresses that failed or were rejected, the latest last.
     failed: Vec<String>,
-    /// Those of them that were refused: to answer is no merit of theirs.
-    refused: Vec<String>,
+    /// The known addresses with the wrong log: a successful reply does not restore them.
+    rejected: Vec<String>,
     current: Option<String>,
-    /// Whether no registry answered the last look-up.
+    /// Whether every registry failed in the last look-up.
     away: bool,
-    /// Whether several instances could be used by what they answer.
+    /// Whether several instances serve the followed log.
     contested: bool,
 }
 
 impl Choice {
-    /// Takes over a look-up, best first. An empty one changes nothing: a registry that was just
-    /// restarted knows nobody yet, and an address that is really gone will fail by itself.
+    /// Replaces the known addresses by those of a look-up, best first.
     fn update(&mut self, found: &[Ranked]) {
+        // A registry that restarted knows no instance yet. A dead address fails on its next use.
         if found.is_empty() {
             return;
         }
         self.known = found.iter().map(|ranked| ranked.address.clone()).collect();
+        // Forgets marks of unlisted addresses: a new process on a reused port starts without marks.
         self.failed.retain(|address| self.known.contains(address));
-        self.refused.retain(|address| self.known.contains(address));
+        self.rejected.retain(|address| self.known.contains(address));
         let best = found.iter().find(|ranked| !self.failed.contains(&ranked.address));
         let kept = found.iter().find(|ranked| self.current.as_ref() == Some(&ranked.address));
         let kept = kept.filter(|now| !self.failed.contains(&now.address));
-        let is_kept = kept.is_some_and(|now| best.is_none_or(|best| !is_better(best.standing, now.standing)));
+        let is_kept =
+            kept.is_some_and(|now| best.is_none_or(|best| !is_better(best.log_match, now.log_match)));
         if !is_kept {
             self.current = self.next();
         }
     }
 
-    fn failed(&mut self, address: &str) {
+    fn mark_down(&mut self, address: &str) {
+        // Removed and pushed again: `next` retries the address that failed longest ago.
         self.failed.retain(|failed| failed != address);
         if self.known.iter().any(|known| known == address) {
             self.failed.push(address.to_owned());
@@ -170,47 +184,49 @@ impl Choice {
         }
     }
 
-    fn answered(&mut self, address: &str) {
-        if !self.refused.iter().any(|refused| refused == address) {
+    fn mark_up(&mut self, address: &str) {
+        // A reply proves that the address is up, not that its log is right.
+        if !self.rejected.iter().any(|rejected| rejected == address) {
             self.failed.retain(|failed| failed != address);
         }
     }
 
-    fn refused(&mut self, address: &str) {
-        self.refused.retain(|refused| refused != address);
+    fn mark_rejected(&mut self, address: &str) {
+        self.rejected.retain(|rejected| rejected != address);
         if self.known.iter().any(|known| known == address) {
-            self.refused.push(address.to_owned());
+            // Rejected addresses also count as failed, below: `next` and `is_stuck` read one list.
+            self.rejected.push(address.to_owned());
         }
-        self.failed(address);
+        self.mark_down(address);
     }
 
-    fn is_right(&mut self) {
-        let Self { failed, refused, current, .. } = self;
-        for marked in [failed, refused] {
+    fn mark_trusted(&mut self) {
+        let Self { failed, rejected, current, .. } = self;
+        for marked in [failed, rejected] {
             marked.retain(|address| current.as_ref() != Some(address));
         }
     }
 
-    /// Whether the address in use has failed. It is in use then for want of a better one: each that
-    /// is known has failed.
-    fn leads_nowhere(&self) -> bool {
+    /// Whether every known address has failed: the current address is then a failed one.
+    fn is_stuck(&self) -> bool {
         self.current.as_ref().is_some_and(|address| self.failed.contains(address))
     }
 
-    /// The best address that never failed, else the one that failed longest ago.
+    /// Returns the best address without a failure, else the address that failed longest ago.
     fn next(&self) -> Option<String> {
         let fresh = self.known.iter().find(|address| !self.failed.contains(address));
         fresh.or_else(|| self.failed.first()).cloned()
     }
 }
 
-/// Whether an instance is worth leaving one that works: it serves the right log, and the other one a
-/// shorter or another one. An instance that only did not answer this time is not left.
-fn is_better(best: Standing, now: Standing) -> bool {
+/// Whether to leave a working instance for the best instance: the best serves the followed log, the current
+/// a shorter or another log.
+fn is_better(best: LogMatch, now: LogMatch) -> bool {
     match (best, now) {
-        (Standing::RightLog(longest), Standing::RightLog(length)) => longest > length,
-        (Standing::RightLog(_), Standing::OtherLog) => true,
-        (Standing::RightLog(_), Standing::Unknown) | (Standing::Unknown | Standing::OtherLog, _) => false,
+        (LogMatch::RightLog(longest), LogMatch::RightLog(length)) => longest > length,
+        (LogMatch::RightLog(_), LogMatch::OtherLog) => true,
+        // An instance that was slow to report its log once is not left.
+        (LogMatch::RightLog(_), LogMatch::Unknown) | (LogMatch::Unknown | LogMatch::OtherLog, _) => false,
     }
 }
 
@@ -225,32 +241,32 @@ mod tests {
     }
 
     fn update(choice: &mut Choice, addresses: &[&str]) {
-        let unknown = |address: &&str| ranked(address, Standing::Unknown);
+        let unknown = |address: &&str| ranked(address, LogMatch::Unknown);
         choice.update(&addresses.iter().map(unknown).collect::<Vec<_>>());
     }
 
-    fn ranked(address: &str, standing: Standing) -> Ranked {
-        Ranked { address: address.to_owned(), standing }
+    fn ranked(address: &str, log_match: LogMatch) -> Ranked {
+        Ranked { address: address.to_owned(), log_match }
     }
 
     #[test]
     fn a_longer_log_is_worth_leaving_the_address_in_use_and_an_equal_one_is_not() {
         let mut choice = choice(&["copy"]);
-        let log = |address, head| ranked(address, Standing::RightLog(head));
+        let log = |address, head| ranked(address, LogMatch::RightLog(head));
         choice.update(&[log("copy", 3), log("original", 3)]);
         assert_eq!(choice.current.as_deref(), Some("copy"));
         choice.update(&[log("original", 4), log("copy", 3)]);
         assert_eq!(choice.current.as_deref(), Some("original"));
-        choice.update(&[log("copy", 3), ranked("original", Standing::Unknown)]);
+        choice.update(&[log("copy", 3), ranked("original", LogMatch::Unknown)]);
         assert_eq!(choice.current.as_deref(), Some("original"), "it only did not answer in time");
     }
 
     #[test]
     fn a_longer_log_that_was_refused_is_not_used_again_while_another_works() {
         let mut choice = choice(&["liar", "right"]);
-        choice.refused("liar");
+        choice.mark_rejected("liar");
         assert_eq!(choice.current.as_deref(), Some("right"));
-        let log = |address, head| ranked(address, Standing::RightLog(head));
+        let log = |address, head| ranked(address, LogMatch::RightLog(head));
         choice.update(&[log("liar", 9), log("right", 3)]);
         assert_eq!(choice.current.as_deref(), Some("right"));
     }
@@ -258,15 +274,15 @@ mod tests {
     #[test]
     fn another_log_is_left_for_the_one_that_is_followed() {
         let mut choice = choice(&["other"]);
-        choice.update(&[ranked("right", Standing::RightLog(0)), ranked("other", Standing::OtherLog)]);
+        choice.update(&[ranked("right", LogMatch::RightLog(0)), ranked("other", LogMatch::OtherLog)]);
         assert_eq!(choice.current.as_deref(), Some("right"));
     }
 
     #[test]
     fn a_pinned_address_is_used_whatever_happens() {
-        let pinned = Discovered::pinned("http://a:1".parse().unwrap(), "write");
-        pinned.failed("http://a:1");
-        pinned.refused("http://a:1");
+        let pinned = Locator::pinned("http://a:1".parse().unwrap(), "write");
+        pinned.mark_down("http://a:1");
+        pinned.mark_rejected("http://a:1");
         assert_eq!(pinned.refresh(None).as_deref(), Some("http://a:1"));
     }
 
@@ -293,7 +309,7 @@ mod tests {
         let mut tried = Vec::new();
         for _ in 0..6 {
             let address = choice.current.clone().unwrap();
-            choice.failed(&address);
+            choice.mark_down(&address);
             update(&mut choice, &["a", "b", "c"]);
             tried.push(address);
         }
@@ -303,7 +319,7 @@ mod tests {
     #[test]
     fn the_only_instance_is_tried_again_and_a_new_one_first() {
         let mut choice = choice(&["a"]);
-        choice.failed("a");
+        choice.mark_down("a");
         assert_eq!(choice.current.as_deref(), Some("a"));
         update(&mut choice, &["a", "new"]);
         assert_eq!(choice.current.as_deref(), Some("new"));
@@ -311,44 +327,44 @@ mod tests {
 
     #[test]
     fn an_address_that_answers_again_leads_somewhere() {
-        let discovered = Discovered::new(Vec::new(), "write");
-        update(&mut discovered.lock(), &["a", "b"]);
-        discovered.failed("a");
-        discovered.failed("b");
-        assert_eq!((discovered.address().as_deref(), discovered.lock().leads_nowhere()), (Some("a"), true));
-        discovered.answered("a");
-        assert!(!discovered.lock().leads_nowhere());
+        let locator = Locator::new(Vec::new(), "write");
+        update(&mut locator.lock(), &["a", "b"]);
+        locator.mark_down("a");
+        locator.mark_down("b");
+        assert_eq!((locator.address().as_deref(), locator.lock().is_stuck()), (Some("a"), true));
+        locator.mark_up("a");
+        assert!(!locator.lock().is_stuck());
     }
 
     #[test]
     fn an_address_that_was_refused_gives_way_also_after_it_failed_and_answered_again() {
         let mut choice = choice(&["wrong"]);
-        choice.refused("wrong");
-        choice.failed("wrong");
-        choice.answered("wrong");
+        choice.mark_rejected("wrong");
+        choice.mark_down("wrong");
+        choice.mark_up("wrong");
         update(&mut choice, &["wrong"]);
-        assert_eq!((choice.current.as_deref(), choice.leads_nowhere()), (Some("wrong"), true));
+        assert_eq!((choice.current.as_deref(), choice.is_stuck()), (Some("wrong"), true));
         update(&mut choice, &["wrong", "right"]);
-        assert_eq!((choice.current.as_deref(), choice.leads_nowhere()), (Some("right"), false));
+        assert_eq!((choice.current.as_deref(), choice.is_stuck()), (Some("right"), false));
     }
 
     #[test]
     fn an_address_that_was_refused_once_and_is_right_is_as_good_as_before() {
         let mut choice = choice(&["a"]);
-        choice.refused("a");
-        choice.is_right();
-        assert!(!choice.leads_nowhere());
+        choice.mark_rejected("a");
+        choice.mark_trusted();
+        assert!(!choice.is_stuck());
         update(&mut choice, &["new", "a"]);
         assert_eq!(choice.current.as_deref(), Some("a"));
-        choice.failed("a");
-        choice.answered("a");
+        choice.mark_down("a");
+        choice.mark_up("a");
         assert!(choice.failed.is_empty());
     }
 
     #[test]
     fn the_failure_of_an_address_no_longer_used_changes_nothing() {
         let mut choice = choice(&["a", "b"]);
-        choice.failed("b");
+        choice.mark_down("b");
         assert_eq!(choice.current.as_deref(), Some("a"));
     }
 }
