@@ -1,7 +1,9 @@
-//! What `write-service` does instead of serving: it checks its log, or copies it.
+//! The two jobs of `write-service` besides serving: verify the log, and back up the log.
 //!
-//! Both work beside a running service. They print what they found on stdout, for people and for
-//! `grep`; the exit status says whether it is good.
+//! Both work beside a running service. Each prints its report on stdout, for people and for `grep`; the exit
+//! status says whether the log is sound.
+//!
+//! Read next: `es/audit/log.rs`, which makes the report.
 
 use std::io::Write;
 use std::path::Path;
@@ -12,10 +14,10 @@ use crate::es::{self, Report, Scratch};
 use crate::service::process::StartError;
 use crate::service::shutdown::Shutdown;
 
-/// Checks the log in that database and prints the report. A signal ends it at once.
+/// Verifies the log in the database and prints the report. A signal ends the process at once.
 ///
 /// # Errors
-/// When it is not sound, or there is none.
+/// When the log is not sound or does not exist.
 pub fn verify_log(db: &Path, shutdown: Shutdown) -> Result<(), StartError> {
     database_at(db)?;
     shutdown.end_at_once(Scratch::end_all)?;
@@ -28,11 +30,11 @@ pub fn verify_log(db: &Path, shutdown: Shutdown) -> Result<(), StartError> {
     Err(StartError::new(format!("{} is not sound: keep the file, and restore a backup", db.display())))
 }
 
-/// Copies the log in that database to a new file, verifies the copy, and prints the report. A signal ends it
-/// at once; what was copied is removed then.
+/// Copies the log in the database to a new file, verifies the copy, and prints the report. A signal removes the
+/// copy and ends the process at once.
 ///
 /// # Errors
-/// When there is no copy now.
+/// When the copy was not made.
 pub fn back_up_log(db: &Path, to: &Path, shutdown: Shutdown) -> Result<(), StartError> {
     database_at(db)?;
     shutdown.end_at_once(Scratch::end_all)?;

@@ -38,7 +38,8 @@ impl WriteService {
         let listener = listen(&config.service.listen)?;
         let failed =
             |error| StartError::new(format!("cannot open the event store {}: {error}", config.db.display()));
-        let log = EventLog::open(SqliteDatabase::open(&*db).map_err(failed)?).map_err(failed)?;
+        let log =
+            EventLog::open(SqliteDatabase::open(&*db).map_err(failed)?.keep_lock_file()).map_err(failed)?;
         let metrics = Arc::new(metrics::Registry::default());
         // Commits before the service serves are its own housekeeping, and not counted.
         let is_serving = Arc::new(AtomicBool::new(false));

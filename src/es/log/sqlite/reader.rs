@@ -1,4 +1,6 @@
 //! A reader's connection: events in order, of the log or of one stream.
+//!
+//! Read next: `row.rs`, the event of a row.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -27,7 +29,7 @@ impl EventReader for SqliteReader {
         let sql =
             format!("SELECT {EVENT_COLUMNS} FROM events WHERE position > ?1 ORDER BY position LIMIT ?2");
         let mut statement = self.connection.prepare_cached(&sql)?;
-        // A position beyond SQLite's integers is beyond the log as well.
+        // A position beyond SQLite's integers is beyond the end of the log as well.
         let after = i64::try_from(after).unwrap_or(i64::MAX);
         show_all(statement.query(params![after, limit])?, visit)
     }

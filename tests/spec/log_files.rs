@@ -1,0 +1,158 @@
+//! The files of a log beside the database: how large the write-ahead log gets, and what is left when a program
+//! drops everything.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tally::es::{Context, Database, Error, EventLog, Executor, SqliteDatabase};
+use uuid::Uuid;
+
+use crate::counter::{Count, Counter};
+use crate::support::Directory;
+
+const LOG: &str = "log.sqlite3";
+const LOCK: &str = "log.sqlite3-lock";
+
+fn open(directory: &Directory) -> SqliteDatabase {
+    SqliteDatabase::open(directory.join(LOG)).unwrap()
+}
+
+fn files(directory: &Directory) -> Vec<String> {
+    let names = std::fs::read_dir(directory.path()).unwrap();
+    let mut names: Vec<_> = names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// Descriptors of this process on files in the directory. Each thread of a log holds one at least.
+fn open_files(directory: &Directory) -> Vec<String> {
+    let directory = std::fs::canonicalize(directory.path()).unwrap();
+    let links = std::fs::read_dir("/proc/self/fd").unwrap();
+    let open = links.filter_map(|link| std::fs::read_link(link.unwrap().path()).ok());
+    open.filter(|path| path.starts_with(&directory)).map(|path| path.display().to_string()).collect()
+}
+
+/// Eight threads, each with streams of its own.
+fn record(executor: &Executor, commands: usize) {
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..commands / 8 {
+                    let count = Count::Up(1);
+                    executor.execute::<Counter>(Uuid::now_v7(), count, Context::default()).unwrap();
+                }
+            });
+        }
+    });
+}
+
+fn length(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |file| file.len())
+}
+
+#[test]
+fn after_everything_is_dropped_the_database_is_the_only_file_and_no_thread_has_it_open() {
+    let directory = Directory::fresh();
+    let log = EventLog::open(open(&directory)).unwrap();
+    let of_the_writer = Arc::new(());
+    let kept = Arc::clone(&of_the_writer);
+    let executor = Executor::start(Arc::clone(&log), move |_| drop(Arc::clone(&kept))).unwrap();
+    record(&executor, 16_000);
+    log.page(0, 10, Duration::ZERO).unwrap();
+    assert!(length(&directory.join("log.sqlite3-wal")) > 8 << 20, "a long write-ahead log");
+    assert!(!open_files(&directory).is_empty());
+    drop(executor);
+    assert_eq!(Arc::strong_count(&of_the_writer), 1, "the writer's thread has ended");
+    drop(log);
+    assert_eq!(files(&directory), [LOG]);
+    assert_eq!(open_files(&directory), [String::new(); 0]);
+    let log = EventLog::open(open(&directory)).unwrap();
+    assert_eq!(log.head().value(), 16_000);
+}
+
+#[test]
+fn a_log_can_be_read_after_its_writer_was_dropped() {
+    let directory = Directory::fresh();
+    let log = EventLog::open(open(&directory)).unwrap();
+    let executor = Executor::start(Arc::clone(&log), |_| ()).unwrap();
+    record(&executor, 8);
+    drop(executor);
+    assert_eq!(log.page(0, 10, Duration::ZERO).unwrap().content().unwrap().events.len(), 8);
+    let executor = Executor::start(Arc::clone(&log), |_| ()).unwrap();
+    record(&executor, 8);
+    assert_eq!((log.head().value(), log.check()), (16, Ok(())));
+}
+
+#[test]
+fn the_write_ahead_log_stays_below_the_limit_under_load() {
+    const LIMIT: u64 = 1 << 20;
+    let directory = Directory::fresh();
+    let log = EventLog::open(open(&directory).with_wal_limit(LIMIT).unwrap()).unwrap();
+    let wal = directory.join("log.sqlite3-wal");
+    let longest = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let executor = Executor::start(Arc::clone(&log), {
+        let (wal, longest) = (wal.clone(), Arc::clone(&longest));
+        move |_| drop(longest.fetch_max(length(&wal), Ordering::Relaxed))
+    })
+    .unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    log.page(0, 100, Duration::ZERO).unwrap();
+                }
+            });
+        }
+        record(&executor, 4_000);
+        done.store(true, Ordering::Relaxed);
+    });
+    let longest = longest.load(Ordering::Relaxed);
+    assert!((LIMIT / 4..=LIMIT).contains(&longest), "{longest} bytes");
+    drop((executor, log));
+    assert!(length(&directory.join(LOG)) > LIMIT, "more was written than the limit");
+}
+
+#[test]
+fn a_kept_lock_file_makes_a_vanished_database_a_loss() {
+    let directory = Directory::fresh();
+    drop(open(&directory).keep_lock_file().writer(Arc::default()).unwrap());
+    assert_eq!(files(&directory), [LOG, LOCK]);
+    std::fs::remove_file(directory.join(LOG)).unwrap();
+    let Err(Error::Unusable(what)) = SqliteDatabase::open(directory.join(LOG)) else {
+        panic!("another log was begun")
+    };
+    assert!(what.contains("to begin another log, delete") && what.contains(LOCK), "{what}");
+}
+
+#[test]
+fn the_lock_file_is_not_removed_when_the_database_is_gone() {
+    let directory = Directory::fresh();
+    let writer = open(&directory).writer(Arc::default()).unwrap();
+    std::fs::remove_file(directory.join(LOG)).unwrap();
+    drop(writer);
+    assert!(files(&directory).contains(&LOCK.to_owned()));
+    assert!(SqliteDatabase::open(directory.join(LOG)).is_err());
+}
+
+#[test]
+fn of_writers_that_come_and_go_under_one_name_one_is_at_work_at_a_time() {
+    let directory = Directory::fresh();
+    let log = open(&directory);
+    let at_work = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..20 {
+                    let Ok(writer) = log.writer(Arc::default()) else { continue };
+                    assert!(!at_work.swap(true, Ordering::SeqCst));
+                    assert!(directory.join(LOCK).exists());
+                    at_work.store(false, Ordering::SeqCst);
+                    drop(writer);
+                }
+            });
+        }
+    });
+}
