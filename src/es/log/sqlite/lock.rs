@@ -183,3 +183,32 @@ fn write(file: &mut File, log_id: Uuid) -> io::Result<()> {
     writeln!(file, "{log_id}")?;
     file.sync_all()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::es::tests::TempPath;
+
+    #[test]
+    fn of_writers_that_remove_the_lock_file_one_is_at_work_at_a_time() {
+        let path = TempPath::new();
+        let at_work = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        let Ok(file) = open_locked(&path, &path) else { continue };
+                        let name = NameLock { file, path: path.to_path_buf(), after: LockFile::Removed };
+                        assert!(!at_work.swap(true, Ordering::SeqCst), "two writers");
+                        std::thread::yield_now();
+                        at_work.store(false, Ordering::SeqCst);
+                        drop(name);
+                    }
+                });
+            }
+        });
+        assert!(!path.exists());
+    }
+}

@@ -19,7 +19,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode};
 
@@ -37,6 +37,11 @@ const IDLE_AFTER: Duration = Duration::from_secs(1);
 /// Milliseconds that a flush waits for readers to leave. A reader reads one page of events at most.
 const READERS_PATIENCE: Duration = Duration::from_millis(500);
 
+/// Milliseconds that the writer waits for an urgent flush, and the pause before the writer waits again. A
+/// reader that stays inside costs commits a tenth of their time at most.
+const WRITER_PATIENCE: Duration = Duration::from_millis(100);
+const WRITER_PAUSE: Duration = Duration::from_secs(1);
+
 /// Milliseconds that a flush waits for the writer, and for readers of other processes.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(100);
 
@@ -44,11 +49,18 @@ const BUSY_TIMEOUT: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct WalFlusher {
     /// None while the handle is dropped: the closed channel ends the thread.
-    due: Option<SyncSender<()>>,
+    due: Option<SyncSender<Due>>,
     thread: Option<JoinHandle<()>>,
     limit: WalLimit,
     /// Estimated pages in the commits since the last flush.
     pages: u64,
+    /// When the writer waited in vain for an urgent flush.
+    gave_up: Option<Instant>,
+}
+
+/// A flush is due. The thread drops the value after the flush, which wakes a waiting writer.
+struct Due {
+    _waiting: Option<SyncSender<()>>,
 }
 
 impl WalFlusher {
@@ -69,20 +81,33 @@ impl WalFlusher {
             .name("wal-flusher".into())
             .spawn(move || flushes.run(&signals))
             .map_err(|error| Error::Storage(format!("the WAL flusher's thread cannot start: {error}")))?;
-        Ok(Self { due: Some(due), thread: Some(thread), limit, pages: 0 })
+        Ok(Self { due: Some(due), thread: Some(thread), limit, pages: 0, gave_up: None })
     }
 
-    /// Counts a commit, after which the WAL file has `wal_bytes`. Never waits.
+    /// Counts a commit, after which the WAL file has `wal_bytes`. Waits for a flush only near the limit.
     pub(super) fn count_commit(&mut self, events: u64, wal_bytes: u64) {
         self.pages += events + PAGES_OF_A_COMMIT;
-        let is_due = self.pages >= self.limit.flush_pages() || wal_bytes > self.limit.urgent_bytes();
-        if is_due && let Some(due) = &self.due {
+        if wal_bytes > self.limit.urgent_bytes() && self.gave_up.is_none_or(|at| at.elapsed() > WRITER_PAUSE)
+        {
+            self.flush_and_wait();
+        } else if self.pages >= self.limit.flush_pages() {
             self.pages = 0;
-            match due.try_send(()) {
+            match self.due.as_ref().map(|due| due.try_send(Due { _waiting: None })) {
                 // A full channel has a flush due already, which copies this commit as well.
-                Ok(()) | Err(TrySendError::Full(()) | TrySendError::Disconnected(())) => {}
+                None | Some(Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_))) => {}
             }
         }
+    }
+
+    /// Stops the writer for a flush: between two commits of a busy writer, a flush hardly ever gets the lock
+    /// that beginning the WAL again needs.
+    fn flush_and_wait(&mut self) {
+        self.pages = 0;
+        let (waiting, flushed) = sync_channel(0);
+        let sent = self.due.as_ref().is_some_and(|due| due.send(Due { _waiting: Some(waiting) }).is_ok());
+        let has_flushed =
+            sent && flushed.recv_timeout(WRITER_PATIENCE) == Err(RecvTimeoutError::Disconnected);
+        self.gave_up = (!has_flushed).then(Instant::now);
     }
 }
 
@@ -114,10 +139,13 @@ enum Mode {
 }
 
 impl Flushes {
-    fn run(&self, signals: &Receiver<()>) {
+    fn run(&self, signals: &Receiver<Due>) {
         loop {
             match signals.recv_timeout(IDLE_AFTER) {
-                Ok(()) => self.copy(),
+                Ok(due) => {
+                    self.copy();
+                    drop(due);
+                }
                 Err(RecvTimeoutError::Timeout) => self.cut_back(),
                 Err(RecvTimeoutError::Disconnected) => return,
             }

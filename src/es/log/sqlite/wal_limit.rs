@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! 0 ── 1/16 ───── 1/4 ────────── 1/2 ─────────────── 3/4 ───────── 7/8 ──── 1
-//!      kept when  the flusher    readers wait for    the writer    the      the limit
-//!      idle       copies pages   a flush             flushes too   flusher is due at each commit
+//!      kept when  the flusher    readers wait for    the writer    the writer  the limit
+//!      idle       copies pages   a flush             copies too    waits for a flush
 //! ```
 //!
 //! Read next: `wal_flusher.rs`.
@@ -58,7 +58,8 @@ impl WalLimit {
         self.writer_bytes() / FRAME_BYTES
     }
 
-    /// Bytes above which each commit wakes the flusher: readers kept the writer from beginning the WAL again.
+    /// Bytes above which the writer waits for a flush: overlapping readers kept the writer from beginning the
+    /// WAL again.
     pub(super) fn urgent_bytes(self) -> u64 {
         self.0 / 8 * 7
     }
