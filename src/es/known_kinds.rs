@@ -31,12 +31,12 @@ struct KnownKind {
     stream_type: &'static str,
     /// The form of the state, by which snapshots of another form are ignored.
     shape: String,
-    begin: Box<dyn Fn() -> Box<dyn Replay>>,
+    begin: Box<dyn Fn() -> Box<dyn StreamReplay>>,
     decodes: fn(&RecordedEvent<'_>) -> Result<(), DecodeError>,
 }
 
 /// The replay of a stream, without the type of the aggregate.
-pub(super) trait Replay {
+pub(super) trait StreamReplay {
     /// Applies the next event to the state, and judges the event.
     fn apply(&mut self, event: &RecordedEvent<'_>) -> Verdict;
 
@@ -52,13 +52,13 @@ pub(super) enum Verdict {
     Unreadable(DecodeError),
 }
 
-struct Stream<A: Aggregate> {
+struct TypedReplay<A: Aggregate> {
     /// None after an unreadable event: the state, and so the law of later events, is unknown.
     state: Option<A>,
     lawful: fn(&A, &A::Event) -> Result<(), String>,
 }
 
-impl<A: Aggregate> Replay for Stream<A> {
+impl<A: Aggregate> StreamReplay for TypedReplay<A> {
     fn apply(&mut self, event: &RecordedEvent<'_>) -> Verdict {
         let decoded = match decode::<A::Event>(event) {
             Ok(decoded) => decoded,
@@ -93,14 +93,14 @@ impl KnownKinds {
         self.all.push(KnownKind {
             stream_type: A::STREAM_TYPE,
             shape: shape_of::<A>(),
-            begin: Box::new(move || Box::new(Stream::<A> { state: Some(A::default()), lawful })),
+            begin: Box::new(move || Box::new(TypedReplay::<A> { state: Some(A::default()), lawful })),
             decodes: |event| decode::<A::Event>(event).map(drop),
         });
         self
     }
 
     /// Begins the replay of a stream; None for an unknown kind.
-    pub(super) fn begin(&self, stream_type: &str) -> Option<Box<dyn Replay>> {
+    pub(super) fn begin(&self, stream_type: &str) -> Option<Box<dyn StreamReplay>> {
         self.kind(stream_type).map(|kind| (kind.begin)())
     }
 

@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use super::report::{MAX_FINDINGS, Report};
 use crate::es::database_file::DatabaseFile;
-use crate::es::known_kinds::{KnownKinds, Replay, Verdict, unknown};
+use crate::es::known_kinds::{KnownKinds, StreamReplay, Verdict, unknown};
 use crate::es::log::inspection::Inspection;
 use crate::es::log::sqlite::inspect::SqliteInspection;
 use crate::es::log::store::Snapshot;
@@ -60,7 +60,7 @@ pub fn verify(path: &Path, kinds: &KnownKinds) -> Result<Report, Error> {
 struct Audit<'c> {
     log: &'c dyn Inspection,
     kinds: &'c KnownKinds,
-    streams: HashMap<Uuid, Stream>,
+    streams: HashMap<Uuid, AuditedStream>,
     previous: Previous,
     report: Report,
 }
@@ -72,12 +72,12 @@ struct Previous {
     recorded_at: String,
 }
 
-struct Stream {
+struct AuditedStream {
     version: u64,
     /// The kind of the first event.
     stream_type: String,
     /// None for an unknown kind.
-    replay: Option<Box<dyn Replay>>,
+    replay: Option<Box<dyn StreamReplay>>,
     /// Version of the snapshot when the audit met the stream, 0 without a snapshot.
     snapshot_version: u64,
 }
@@ -201,7 +201,7 @@ impl Audit<'_> {
                 let snapshot_version = snapshot.map_or(0, |snapshot| snapshot.version);
                 let stream_type = event.stream_type.to_owned();
                 let replay = self.kinds.begin(&stream_type);
-                new.insert(Stream { version: 0, stream_type, replay, snapshot_version })
+                new.insert(AuditedStream { version: 0, stream_type, replay, snapshot_version })
             }
         };
         let in_stream = format_args!("event {}: in stream {}", event.position, event.stream_id).to_string();

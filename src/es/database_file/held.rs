@@ -59,7 +59,7 @@ pub(super) enum Creation {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct OpenFile {
     file: File,
     /// Further descriptors of the same file: closed with `file`, and never before.
     strays: Vec<File>,
@@ -69,9 +69,9 @@ struct Entry {
 }
 
 /// The open databases. The mutex is held while a descriptor is opened, used or closed.
-static OPEN_FILES: Mutex<BTreeMap<Identity, Entry>> = Mutex::new(BTreeMap::new());
+static OPEN_FILES: Mutex<BTreeMap<Identity, OpenFile>> = Mutex::new(BTreeMap::new());
 
-fn open_files() -> MutexGuard<'static, BTreeMap<Identity, Entry>> {
+fn open_files() -> MutexGuard<'static, BTreeMap<Identity, OpenFile>> {
     OPEN_FILES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -101,7 +101,7 @@ impl Handle {
             return Ok(Self { identity });
         }
         refuse_several_names(path, &metadata)?;
-        files.insert(identity, Entry { file, strays: Vec::new(), users: 1, is_locked: false });
+        files.insert(identity, OpenFile { file, strays: Vec::new(), users: 1, is_locked: false });
         Ok(Self { identity })
     }
 
@@ -109,7 +109,7 @@ impl Handle {
         self.identity
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut Entry) -> io::Result<T>) -> io::Result<T> {
+    fn with<T>(&self, act: impl FnOnce(&mut OpenFile) -> io::Result<T>) -> io::Result<T> {
         // The entry exists as long as this handle: the error is never returned.
         open_files().get_mut(&self.identity).map_or_else(|| Err(ErrorKind::NotFound.into()), act)
     }
@@ -132,7 +132,7 @@ impl Handle {
 
     /// Returns whether another process has locked the file.
     pub(super) fn is_locked_elsewhere(&self) -> bool {
-        let look = |entry: &mut Entry| {
+        let look = |entry: &mut OpenFile| {
             // A shared lock, so that two processes that look do not see each other; released at once.
             match entry.file.try_lock_shared() {
                 Ok(()) => entry.file.unlock().map(|()| false),

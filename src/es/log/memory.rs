@@ -11,7 +11,7 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::de::IgnoredAny;
 use uuid::Uuid;
@@ -38,7 +38,7 @@ use crate::es::{Error, Hash, RecordedEvent};
 #[derive(Clone, Debug)]
 pub struct MemoryDatabase {
     log_id: Uuid,
-    shared: Arc<Shared>,
+    shared: Arc<SharedRows>,
 }
 
 impl Default for MemoryDatabase {
@@ -49,28 +49,28 @@ impl Default for MemoryDatabase {
 }
 
 #[derive(Debug, Default)]
-struct Shared {
-    committed: RwLock<Log>,
+struct SharedRows {
+    committed: Mutex<Rows>,
     has_writer: AtomicBool,
 }
 
-impl Shared {
-    // A panic under the lock cannot leave half a transaction: `commit` is the only writer, and moves whole rows.
-    fn committed(&self) -> RwLockReadGuard<'_, Log> {
-        self.committed.read().unwrap_or_else(PoisonError::into_inner)
+impl SharedRows {
+    // A panic under the lock cannot leave half a transaction: `commit` alone changes rows, and never panics.
+    fn committed(&self) -> MutexGuard<'_, Rows> {
+        self.committed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What is committed, or what a transaction adds.
+/// The committed rows, or the rows that a transaction adds.
 #[derive(Debug, Default)]
-struct Log {
+struct Rows {
     events: Vec<Arc<OwnedEvent>>,
     streams: HashMap<Uuid, Vec<Arc<OwnedEvent>>>,
     receipts: HashMap<String, (Fingerprint, Receipt)>,
     snapshots: HashMap<Uuid, Snapshot>,
 }
 
-impl Log {
+impl Rows {
     fn add(&mut self, event: Arc<OwnedEvent>) {
         self.streams.entry(event.as_recorded().stream_id).or_default().push(Arc::clone(&event));
         self.events.push(event);
@@ -106,8 +106,8 @@ impl Database for MemoryDatabase {
 }
 
 struct MemoryStore {
-    shared: Arc<Shared>,
-    transaction: Option<Log>,
+    shared: Arc<SharedRows>,
+    transaction: Option<Rows>,
 }
 
 impl Drop for MemoryStore {
@@ -117,7 +117,7 @@ impl Drop for MemoryStore {
 }
 
 impl MemoryStore {
-    fn open(&mut self) -> Result<&mut Log, Error> {
+    fn open(&mut self) -> Result<&mut Rows, Error> {
         self.transaction.as_mut().ok_or_else(|| Error::Storage("no transaction is open".into()))
     }
 
@@ -142,7 +142,7 @@ impl MemoryStore {
 
 impl EventStore for MemoryStore {
     fn begin(&mut self) -> Result<Head, Error> {
-        self.transaction = Some(Log::default());
+        self.transaction = Some(Rows::default());
         let committed = self.shared.committed();
         let Some(last) = committed.events.last() else {
             return Ok(Head { position: 0, hash: Hash::ZERO, recorded_at: String::new() });
@@ -190,8 +190,9 @@ impl EventStore for MemoryStore {
 
     fn commit(&mut self) -> Result<(), Error> {
         self.open()?;
-        let Some(Log { events, receipts, snapshots, .. }) = self.transaction.take() else { return Ok(()) };
-        let mut committed = self.shared.committed.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(Rows { events, receipts, snapshots, .. }) = self.transaction.take() else { return Ok(()) };
+        // One lock for all rows: a reader sees the whole transaction or no row of the transaction.
+        let mut committed = self.shared.committed();
         events.into_iter().for_each(|event| committed.add(event));
         committed.receipts.extend(receipts);
         committed.snapshots.extend(snapshots);
@@ -205,7 +206,7 @@ impl EventStore for MemoryStore {
 }
 
 struct MemoryReader {
-    shared: Arc<Shared>,
+    shared: Arc<SharedRows>,
 }
 
 impl EventReader for MemoryReader {

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode};
 
-use super::wal_limit::WalLimit;
+use super::wal_limit::{FRAME_BYTES, WalLimit};
 use crate::es::Error;
 use crate::es::database_file::DatabaseFile;
 use crate::es::log::upkeep::LogUpkeep;
@@ -153,9 +153,9 @@ impl Flushes {
     }
 
     fn copy(&self) {
-        // Most pages are copied before the gate closes, so readers wait for the rest alone.
-        self.flush(Mode::Passive);
-        if self.file.bytes().write_ahead_log > self.limit.restart_bytes() {
+        // Most pages are copied before the gate closes, so readers wait for the rest alone. The length of the
+        // file does not matter here: a WAL that began again keeps the length of the file.
+        if self.flush(Mode::Passive) > self.limit.restart_bytes() {
             self.upkeep.readers.alone(READERS_PATIENCE, || self.flush(Mode::Restart));
         }
     }
@@ -167,21 +167,25 @@ impl Flushes {
         }
     }
 
-    fn flush(&self, mode: Mode) {
+    /// Flushes the WAL. Returns the bytes of the WAL that hold commits since the WAL last began; 0 after a
+    /// failure.
+    fn flush(&self, mode: Mode) -> u64 {
         let sql = match mode {
             Mode::Passive => "PRAGMA wal_checkpoint(PASSIVE)",
             Mode::Restart => "PRAGMA wal_checkpoint(RESTART)",
             Mode::Truncate => "PRAGMA wal_checkpoint(TRUNCATE)",
         };
-        // The pragma reports a conflict with another connection in the row, not as an error.
-        let result = self.connection.query_row(sql, [], |_| Ok(()));
-        self.upkeep.record_flush(result.or_else(|error| {
+        // The pragma reports a conflict with another connection in a column, not as an error; another column
+        // has the number of frames.
+        let frames = self.connection.query_row(sql, [], |row| row.get::<_, i64>(1));
+        self.upkeep.record_flush(frames.as_ref().map(drop).or_else(|error| {
             let is_busy = matches!(
                 error.sqlite_error_code(),
                 Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
             );
             if is_busy { Ok(()) } else { Err(error.to_string()) }
         }));
+        frames.map_or(0, |frames| u64::try_from(frames).unwrap_or(0) * FRAME_BYTES)
     }
 }
 
@@ -207,6 +211,11 @@ mod tests {
         let flushes = Flushes { connection, limit, file: Arc::clone(&file), upkeep: Arc::clone(&upkeep) };
         let stop = AtomicBool::new(false);
         let insert = "INSERT OR REPLACE INTO snapshots VALUES (?1, 1, '', ?2)";
+        // Another text each time: SQLite does not write pages that stay the same.
+        let write = |number: u8| {
+            let text = char::from(b'a' + number % 26).to_string().repeat(64 << 10);
+            writer.execute(insert, (number % 50, text)).unwrap();
+        };
         let longest = std::thread::scope(|scope| {
             for _ in 0..2 {
                 scope.spawn(|| {
@@ -219,8 +228,8 @@ mod tests {
                 });
             }
             let mut longest = 0;
-            for number in 0..400 {
-                writer.execute(insert, (number % 50, "x".repeat(64 << 10))).unwrap();
+            for number in (0..200).cycle().take(400) {
+                write(number);
                 flushes.copy();
                 longest = longest.max(file.bytes().write_ahead_log);
             }
@@ -229,6 +238,14 @@ mod tests {
         });
         // 26 MiB were written.
         assert!(longest < 2 * (2 << 20), "{longest} bytes");
+        for number in 0..40 {
+            write(number);
+        }
+        // The file keeps its length, but a commit after a restart makes no further restart due.
+        assert!(flushes.flush(Mode::Restart) > limit.restart_bytes());
+        writer.execute(insert, (0, "x")).unwrap();
+        assert!(file.bytes().write_ahead_log > limit.restart_bytes());
+        assert!(flushes.flush(Mode::Passive) < limit.restart_bytes());
         flushes.cut_back();
         assert!(file.bytes().write_ahead_log <= limit.idle_bytes());
         assert_eq!((upkeep.failures(), upkeep.failure()), (0, None));

@@ -11,7 +11,7 @@
 use crate::es::Error;
 
 /// Bytes of a page of the database and its header in the WAL.
-const FRAME_BYTES: u64 = 4096 + 24;
+pub(super) const FRAME_BYTES: u64 = 4096 + 24;
 
 /// The ceiling of a write-ahead log, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
