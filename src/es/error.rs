@@ -3,7 +3,7 @@
 //! Two questions, two types: did the business say no (the aggregate's rejection, inside
 //! [`ExecuteError`]), or did the machine fail ([`Error`])?
 //!
-//! Read next: `aggregate.rs`, whose rejections are no failures.
+//! Read next: `aggregate.rs`, the source of rejections.
 
 use std::fmt;
 use std::path::Path;

@@ -71,6 +71,7 @@ impl<A: Aggregate> StreamReplay for TypedReplay<A> {
             // An earlier event was unreadable, and is a finding already.
             return Verdict::Lawful;
         };
+        // An unlawful event is applied all the same: the event is recorded, and later events build on it.
         let verdict = (self.lawful)(&state, &decoded);
         self.state = Some(state.evolve(&decoded));
         verdict.map_or_else(Verdict::Unlawful, |()| Verdict::Lawful)

@@ -30,8 +30,8 @@ pub fn verify_log(db: &Path, shutdown: Shutdown) -> Result<(), StartError> {
     Err(StartError::new(format!("{} is not sound: keep the file, and restore a backup", db.display())))
 }
 
-/// Copies the log in the database to a new file, verifies the copy, and prints the report. A signal removes the
-/// copy and ends the process at once.
+/// Copies the log in the database to a new file, verifies the copy, and prints the report. A signal removes
+/// the copy and ends the process at once.
 ///
 /// # Errors
 /// When the copy was not made.

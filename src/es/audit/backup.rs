@@ -29,6 +29,7 @@ use crate::es::{Error, KnownKinds};
 /// cannot be written.
 pub fn backup(from: &Path, to: &Path, kinds: &KnownKinds) -> Result<Report, Error> {
     let source = DatabaseFile::existing(from)?;
+    // Refused before the copy, which may take minutes, and again when the copy gets its name.
     refuse_existing(to)?;
     // A name that no database can have is refused for a copy as well.
     let to = &DatabasePath::resolve(to)?;
@@ -62,12 +63,14 @@ fn exists(to: &Path) -> Error {
 fn complete(source: &DatabaseFile, copy: &Path, to: &Path) -> io::Result<()> {
     std::fs::set_permissions(copy, source.permissions()?)?;
     File::open(copy)?.sync_all()?;
+    // A link never replaces an existing file; a rename would.
     match std::fs::hard_link(copy, to) {
         // A database has one name: the name in the scratch directory goes.
         Ok(()) => std::fs::remove_file(copy)?,
         Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(error),
         Err(_) => claim_and_rename(copy, to)?,
     }
+    // The name is durable only after a sync of the directory.
     let directory = to.parent().unwrap_or(Path::new("/"));
     File::open(directory)?.sync_all()
 }

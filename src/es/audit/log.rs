@@ -95,6 +95,7 @@ impl Audit<'_> {
                 break;
             }
         }
+        // Counted at the end, also of an audit that stopped early.
         self.report.streams = self.streams.len() as u64;
         Ok(())
     }
@@ -125,6 +126,7 @@ impl Audit<'_> {
             let what = format!("the head of the log is {}, but the last event is {}", log.head, log.last);
             self.report.add_finding(what);
         }
+        // The last event, not the counter: with a wrong counter, the events are still checked.
         self.events(log.last)
     }
 
@@ -133,6 +135,7 @@ impl Audit<'_> {
         // Below every position, because a damaged log can hold negative positions.
         let mut after = i64::MIN;
         while !self.report.is_full() {
+            // Each page is a read transaction of its own.
             let last = log.events(after, until, PAGE_ROWS, &mut |position, event| {
                 if self.report.is_full() {
                     return Ok(ControlFlow::Break(()));
@@ -152,6 +155,7 @@ impl Audit<'_> {
             Ok(event) => self.event(&event),
             Err(error) => {
                 self.report.add_finding(format!("event {position} cannot be read: {error}"));
+                // The next event has no hash to be judged by, and is not a second finding.
                 self.previous.position = u64::try_from(position).unwrap_or(0);
                 self.previous.hash = None;
                 Ok(())
@@ -180,6 +184,7 @@ impl Audit<'_> {
 
     fn time(&mut self, event: &RecordedEvent<'_>) {
         let (position, time) = (event.position, event.recorded_at);
+        // Times are compared as texts, so each must be in the one canonical form.
         let canonical = Timestamp::from_str(time).is_ok_and(|parsed| parsed.to_string() == time);
         if !canonical {
             self.report.add_finding(format!("event {position}: its time is malformed: {time:?}"));
@@ -205,6 +210,7 @@ impl Audit<'_> {
             }
         };
         let in_stream = format_args!("event {}: in stream {}", event.position, event.stream_id).to_string();
+        // A wrong version or kind does not stop the replay: later findings of the stream may tell more.
         if event.version != stream.version + 1 {
             let before = stream.version;
             self.report
@@ -218,6 +224,7 @@ impl Audit<'_> {
         stream.version = event.version;
         let event_type = event.event_type;
         match stream.replay.as_mut().map(|replay| replay.apply(event)) {
+            // Neither damaged nor judged: this build has no code for the kind.
             None => self.report.add_unknown(format!("the kind {:?}", event.stream_type)),
             Some(Verdict::Lawful) => {}
             Some(Verdict::Unlawful(why)) => {

@@ -1,8 +1,8 @@
 //! The operator's checks: verify a log, verify read models, back up. Skip this folder at first reading.
 //!
 //! ```text
-//! log.rs ──► report.rs   every event and its hash, every stream, every state    ◄── backup.rs verifies its copy
-//! read_model.rs          the rows of a projection, beside the rows of a replay
+//! backup.rs ──► log.rs ──► report.rs     every event and its hash, every stream, every state
+//! read_model.rs                          the rows of a projection, beside the rows of a replay
 //! ```
 //!
 //! Threads: the callers'; each function returns when its work is done.

@@ -147,12 +147,14 @@ impl DatabaseFile {
             Access::Read => OpenFlags::SQLITE_OPEN_READ_ONLY,
             Access::Write => OpenFlags::SQLITE_OPEN_READ_WRITE,
         };
+        // NO_MUTEX: the types of rusqlite keep a connection on one thread at a time.
         let connection = Connection::open_with_flags(&*self.path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         if self.is_watched() {
             // The first read makes SQLite open the write-ahead log, so the check below covers the log too.
             connection.pragma_query(None, "schema_version", |_| Ok(()))?;
         }
+        // Between the first check and the opening, another file may have taken the name.
         self.check()?;
         Ok(connection)
     }

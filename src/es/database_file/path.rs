@@ -33,6 +33,7 @@ impl DatabasePath {
     /// [`PathError::NotADatabase`] for a path that no database can have, [`PathError::Unusable`] when
     /// the system denies access.
     pub fn resolve(path: &Path) -> Result<Self, PathError> {
+        // Both names are valid for SQLite, and would lose the log at the end of the process.
         if path.as_os_str().is_empty() {
             return Err(PathError::NotADatabase("the path is empty: give the path of a file".into()));
         }
@@ -53,6 +54,7 @@ impl DatabasePath {
 
     /// Resolves the path of a file that does not exist.
     fn of_new(path: &Path) -> Result<Self, PathError> {
+        // `canonicalize` found no file, but the name exists: SQLite would create the target of the link.
         if std::fs::symlink_metadata(path).is_ok() {
             return Err(PathError::not_a_database(
                 path,
@@ -63,6 +65,7 @@ impl DatabasePath {
         let Some(name) = path.file_name().filter(|_| !names_directory) else {
             return Err(PathError::not_a_database(path, "it names a directory: give the path of a file"));
         };
+        // A missing file has no canonical path, but its directory has.
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let real = std::fs::canonicalize(directory.unwrap_or(Path::new("."))).map_err(|error| {
             let what = format!("its directory cannot be used ({error}): make it first");
@@ -80,6 +83,7 @@ impl DatabasePath {
             }
             refuse_several_names(given, &file)?;
         }
+        // SQLite would open a pipe or a device under these names as well, and block or fail later.
         for suffix in FILES_BESIDE {
             let beside = self.beside(suffix);
             if let Some(file) = metadata(&beside)?.filter(|file| !file.is_file()) {

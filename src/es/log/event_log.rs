@@ -36,6 +36,7 @@ const IDLE_READERS: usize = 32;
 
 /// A log, shared by its writer and its readers.
 pub struct EventLog {
+    // Dropped before the database: SQLite removes the write-ahead log with the last connection.
     idle_readers: Mutex<Vec<Box<dyn EventReader>>>,
     database: Box<dyn Database>,
     upkeep: Arc<LogUpkeep>,
@@ -115,12 +116,14 @@ impl EventLog {
         self.database.writer(Arc::clone(&self.upkeep))
     }
 
-    /// Returns the page of the log after a position: at most `limit` events (1 to [`MAX_PAGE_EVENTS`]), and at
-    /// least one event unless the log ends there. At the end of the log, waits up to `wait` for the next event.
+    /// Returns the page of the log after a position: at most `limit` events (1 to [`MAX_PAGE_EVENTS`]), and
+    /// at least one event unless the log ends there. At the end of the log, waits up to `wait` for the next
+    /// event.
     ///
     /// # Errors
     /// When the storage fails.
     pub fn page(&self, after: u64, limit: u32, wait: Duration) -> Result<Page, Error> {
+        // Waits outside of the gate: thousands of long polls must not block the readers of other pages.
         self.head.wait_for(after.saturating_add(1), wait);
         self.build_page(limit, |reader, limit, add| reader.read(after, limit, add))
     }
@@ -130,6 +133,7 @@ impl EventLog {
     /// # Errors
     /// When the storage fails.
     pub fn stream_page(&self, stream_id: Uuid, after: u64, limit: u32) -> Result<Option<Page>, Error> {
+        // Asked before the page is read: a page after the last version is empty for a known stream as well.
         let mut exists = false;
         self.read(|reader| {
             reader.read_stream(stream_id, 0, 1, &mut |_| {
@@ -147,6 +151,8 @@ impl EventLog {
         limit: u32,
         read: impl FnOnce(&mut dyn EventReader, u32, &mut Visitor<'_>) -> Result<(), Error>,
     ) -> Result<Page, Error> {
+        // The JSON is written piece by piece into one buffer: the feed of a service sends exactly these
+        // bytes.
         let mut json = format!("{{\"log_id\":\"{}\",\"events\":[", self.log_id()).into_bytes();
         let empty = json.len();
         let mut last_position = 0;
@@ -167,8 +173,7 @@ impl EventLog {
         Ok(Page { json })
     }
 
-    /// Runs `read` with a connection of its own, behind the readers' gate. After an error the connection is
-    /// not used again.
+    /// Runs `read` with a connection of its own, behind the readers' gate.
     ///
     /// # Errors
     /// [`Error::Overloaded`] when the gate admits no reader in time; when the storage fails, or when `read`
@@ -180,6 +185,7 @@ impl EventLog {
             Some(reader) => reader,
             None => self.database.reader()?,
         };
+        // A failed reader is dropped: its connection may belong to a file that lost its name.
         let result = read(&mut *reader)?;
         let mut idle = self.idle();
         if idle.len() < IDLE_READERS {

@@ -45,8 +45,8 @@ impl EventLog {
         Events::of(self, Source::Stream(stream_id), 0)
     }
 
-    /// Returns the events of the log after a position, in order, up to the end of the log. To wait for the next
-    /// event, use [`EventLog::head`].
+    /// Returns the events of the log after a position, in order, up to the end of the log. To wait for the
+    /// next event, use [`EventLog::head`].
     pub fn events_after(&self, position: u64) -> Events<'_> {
         Events::of(self, Source::Log, position)
     }
@@ -78,6 +78,7 @@ impl<'l> Events<'l> {
     }
 
     fn read_page(&mut self) -> Result<(), Error> {
+        // Owned copies leave the storage at once; a borrowed event would keep its connection and transaction.
         let Self { log, source, after, page, .. } = self;
         let mut bytes = 0;
         let (source, begin) = (*source, *after);

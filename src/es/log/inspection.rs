@@ -1,7 +1,8 @@
-//! What a database must show of a log to an audit: the rows as they are, sound or not.
+//! The duty of a database towards an audit: to show the rows of a log as they are, sound or damaged.
 //!
-//! A store refuses to read a damaged row; an audit must read past the damage and name it. So an inspection
-//! uses texts and signed numbers, and returns a damaged event as the reason why it cannot be read.
+//! A store refuses a damaged row; an audit must name the damage and read on. So an inspection returns texts
+//! and signed numbers as they are stored, and in place of a damaged event the reason why the event is
+//! unreadable.
 //!
 //! **Invariant:** an inspection changes nothing, and no call holds a read transaction after it returns: a
 //! long transaction would keep the write-ahead log of a running writer from being flushed.
@@ -26,7 +27,7 @@ pub(in crate::es) struct InspectedLog {
     pub(in crate::es) last: i64,
 }
 
-/// Receives the position of an event, and the event or the reason why the event cannot be read.
+/// Receives the position of each event, and the event or the reason why the event is unreadable.
 pub(in crate::es) type Inspector<'v> =
     dyn FnMut(i64, Result<RecordedEvent<'_>, String>) -> Result<ControlFlow<()>, Error> + 'v;
 
@@ -45,7 +46,7 @@ pub(in crate::es) trait Inspection {
     fn log(&self) -> Result<Option<InspectedLog>, Error>;
 
     /// Shows `inspect` at most `limit` events of the positions after `after` and up to `until`, in order.
-    /// Returns the position of the last event shown; None if there was no such event.
+    /// Returns the position of the last event shown; None if no event was shown.
     fn events(
         &self,
         after: i64,

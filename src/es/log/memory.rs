@@ -123,6 +123,7 @@ impl MemoryStore {
 
     fn check_next(&mut self, event: &RecordedEvent<'_>) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
+        // The transaction's rows continue the committed rows.
         let (committed, staged) = (shared.committed(), self.open()?);
         let head = (committed.events.len() + staged.events.len()) as u64;
         let version = committed.length_of(event.stream_id) + staged.length_of(event.stream_id);
@@ -165,6 +166,7 @@ impl EventStore for MemoryStore {
     }
 
     fn receipt(&mut self, key: &str) -> Result<Option<(Fingerprint, Receipt)>, Error> {
+        // A command sees the receipts of earlier commands in its batch.
         let staged = self.open()?.receipts.get(key).copied();
         Ok(staged.or_else(|| self.shared.committed().receipts.get(key).copied()))
     }

@@ -1,15 +1,15 @@
-//! A recorded event that owns its text, for a reader that keeps events beyond a page or a row.
+//! An event with its text, for code that keeps events longer than a page or a row.
 //!
 //! Read next: `history.rs`, which yields owned events.
 
 use crate::es::RecordedEvent;
 
-/// A recorded event that owns its text.
+/// A recorded event with its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnedEvent {
     /// The event without its texts.
     fields: RecordedEvent<'static>,
-    /// The texts, one after another: one allocation for an event.
+    /// The texts, in one allocation per event.
     text: Box<str>,
     /// The end of each text in `text`.
     ends: [usize; TEXTS],
@@ -19,9 +19,10 @@ pub struct OwnedEvent {
 const TEXTS: usize = 5;
 
 impl OwnedEvent {
-    /// Returns the event, as every other part of this crate takes events: [`decode`](crate::es::decode) for
-    /// example.
+    /// Returns the event in the form that the rest of this crate expects, such as
+    /// [`decode`](crate::es::decode).
     pub fn as_recorded(&self) -> RecordedEvent<'_> {
+        // The fields of the struct are listed once, in `with_texts`, for both directions.
         let mut begin = 0;
         with_texts(
             &self.fields,

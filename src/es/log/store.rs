@@ -1,4 +1,5 @@
-//! The duties of a database that holds a log: one trait for the database, one for the writer, one for readers.
+//! The duties of a database that holds a log: one trait for the database, one for the writer, one for
+//! readers.
 //!
 //! `sqlite/` is the embedded implementation, and `memory.rs` the implementation for tests. Another database
 //! implements the same traits and passes the same suite (`store_suite` in the tests); no other code changes.
@@ -57,9 +58,10 @@ pub type Visitor<'v> = dyn FnMut(&RecordedEvent<'_>) -> Result<ControlFlow<()>, 
 
 /// The connection of the one writer.
 ///
-/// All calls happen between [`begin`](Self::begin) and [`commit`](Self::commit): reads see the events appended
-/// before in the same transaction, and no other connection sees these events until the commit. After an error
-/// other than `Corrupt` from a read, the caller abandons the transaction with [`recover`](Self::recover).
+/// All calls happen between [`begin`](Self::begin) and [`commit`](Self::commit): reads see the events
+/// appended before in the same transaction, and no other connection sees these events until the commit. After
+/// an error other than `Corrupt` from a read, the caller abandons the transaction with
+/// [`recover`](Self::recover).
 pub trait EventStore: Send {
     /// Begins a transaction that excludes every other writer, and returns the end of the log.
     ///
@@ -112,8 +114,8 @@ pub trait EventStore: Send {
     fn commit(&mut self) -> Result<(), Error>;
 
     /// Abandons an open transaction and all cached pages: the connection is opened again, because after a
-    /// failed sync the operating system's cache may differ from the disk. Then tests, by writes and syncs that
-    /// change no event, that the storage works again.
+    /// failed sync the operating system's cache may differ from the disk. Then tests, by writes and syncs
+    /// that change no event, that the storage works again.
     ///
     /// # Errors
     /// When the storage still fails; call `recover` again before the next [`begin`](Self::begin).

@@ -1,7 +1,7 @@
 //! A copy of a log's file, made while the log is in use.
 //!
-//! SQLite copies the file page by page within one read transaction, so the copy is the log between two
-//! commits. The writer does not wait; the write-ahead log grows by the commits of that time, and is flushed
+//! SQLite copies the file page by page within one read transaction: the copy is the log between two commits.
+//! The writer does not wait; the write-ahead log grows by the commits of the meantime, and is flushed
 //! afterwards.
 //!
 //! Read next: `audit/backup.rs`, which verifies the copy and names it.

@@ -22,9 +22,9 @@ use crate::es::log::upkeep::LogUpkeep;
 /// A SQLite file that holds a log.
 ///
 /// While the log is open, SQLite keeps `NAME-wal` (committed events that are not in the database yet) and
-/// `NAME-shm` beside the file, and the writer keeps `NAME-lock`. Dropping the [`Executor`](crate::es::Executor)
-/// and the last [`EventLog`](crate::es::EventLog) leaves the database alone; see also
-/// [`SqliteDatabase::keep_lock_file`].
+/// `NAME-shm` beside the file, and the writer keeps `NAME-lock`. Dropping the
+/// [`Executor`](crate::es::Executor) and the last [`EventLog`](crate::es::EventLog) leaves the database
+/// alone; see also [`SqliteDatabase::keep_lock_file`].
 #[derive(Debug)]
 pub struct SqliteDatabase {
     file: Arc<DatabaseFile>,
@@ -78,6 +78,7 @@ impl Database for SqliteDatabase {
     }
 
     fn writer(&self, upkeep: Arc<LogUpkeep>) -> Result<Box<dyn EventStore>, Error> {
+        // The lock comes first: no connection may write before the process has the right to write.
         let lock = WriterLock::take(&self.file, self.log_id, self.lock_file)?;
         let connection = writing(&self.file, self.wal_limit)?;
         // The first read makes SQLite open the write-ahead log, which is watched from here on.

@@ -67,6 +67,7 @@ fn open_unread(path: &Path) -> Result<DatabaseFile, Error> {
         LogName::InUse(_) if !is_empty => {}
         LogName::InUse(refusal) => return Err(refusal),
         LogName::Free(log_id) => {
+            // In use, the write-ahead log grows while the check reads.
             if file.as_ref().is_none_or(DatabaseFile::is_idle) {
                 wal_witness::check(&path, file.as_ref())?;
             }
@@ -83,6 +84,7 @@ fn open_unread(path: &Path) -> Result<DatabaseFile, Error> {
 
 /// Creates schema and log in one transaction: a crash leaves an empty file, never half a schema.
 fn create(connection: &mut Connection) -> Result<Uuid, Error> {
+    // Before the transaction: the mode cannot change within one.
     connection.pragma_update(None, "journal_mode", "WAL")?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Two processes may create the log at once: the second finds the schema of the first.

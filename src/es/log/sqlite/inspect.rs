@@ -80,6 +80,7 @@ impl Inspection for SqliteInspection {
         );
         let mut statement = self.0.prepare_cached(&sql)?;
         let mut rows = statement.query(params![after, until, limit])?;
+        // The position is read on its own: an unreadable event still has a place in the report.
         let mut last = None;
         while let Some(row) = rows.next()? {
             let position = row.get(0)?;

@@ -57,6 +57,7 @@ impl WriterLock {
         let lock_path = path.beside(LOCK_SUFFIX);
         let refuse = |error: io::Error| Error::unusable(&lock_path, &error.to_string());
         let mut name = NameLock { file: open_locked(&lock_path, path)?, path: lock_path.clone(), after };
+        // Written only when the name changes: a write needs a sync.
         if named(&mut name.file).map_err(refuse)? != Some(log_id) {
             write(&mut name.file, log_id).map_err(refuse)?;
         }

@@ -25,6 +25,7 @@ impl EventReader for SqliteReader {
     }
 
     fn read(&mut self, after: u64, limit: u32, visit: &mut Visitor<'_>) -> Result<(), Error> {
+        // After a loss of the name SQLite still reads the old file: events that a restart would not find.
         self.file.check()?;
         let sql =
             format!("SELECT {EVENT_COLUMNS} FROM events WHERE position > ?1 ORDER BY position LIMIT ?2");

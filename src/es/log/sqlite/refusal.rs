@@ -1,4 +1,4 @@
-//! What SQLite's errors mean for a log, and why a file is refused as a log.
+//! The meaning of SQLite's errors for a log, and the refusals of a file as a log.
 //!
 //! A refusal names the file, the fault, and what the operator can do.
 //!

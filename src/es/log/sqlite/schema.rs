@@ -1,6 +1,6 @@
-//! The schema of a log: which database has it, and whether all of it is there.
+//! The schema of a log: which databases have the schema, and whether the schema is complete.
 //!
-//! The schema is what defends history, so a database without one of the triggers is not used.
+//! The triggers of the schema defend history, so a database without one of the triggers is refused.
 //!
 //! Read next: `schema.sql`, the schema itself; `file.rs`.
 
@@ -37,6 +37,7 @@ pub(super) fn kind_of(connection: &Connection) -> rusqlite::Result<FileKind> {
 /// events. Tables, views and indexes of other programs that touch no table of the log are allowed:
 /// Litestream has two, for example.
 pub(super) fn schema_fault(connection: &Connection) -> rusqlite::Result<Option<String>> {
+    // SQLite itself reads `schema.sql`, so both sides are compared in SQLite's own words.
     let ours = Connection::open_in_memory()?;
     ours.execute_batch(SCHEMA)?;
     let (intended, found) = (objects(&ours)?, objects(connection)?);

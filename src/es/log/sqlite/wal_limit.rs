@@ -64,7 +64,8 @@ impl WalLimit {
         self.0 / 8 * 7
     }
 
-    /// Bytes that an idle log keeps: the next burst overwrites them, and a file that does not grow syncs faster.
+    /// Bytes that an idle log keeps: the next burst overwrites them, and a file that does not grow syncs
+    /// faster.
     pub(super) fn idle_bytes(self) -> u64 {
         self.0 / 16
     }

@@ -39,6 +39,7 @@ pub(super) fn check(path: &DatabasePath, file: Option<&DatabaseFile>) -> Result<
     let cannot_read = |error: io::Error| Error::unusable(&wal_path, &format!("it cannot be read: {error}"));
     let wal = Wal::read(&wal_path).map_err(cannot_read)?;
     let database = Header::read(file).map_err(cannot_read)?;
+    // Both cases need no witness: SQLite would lose or mix commits whatever the counters say.
     match database {
         Header::Empty if wal != Wal::Nothing => {
             let what = "it is empty or missing, but its write-ahead log is there, and would be deleted: \
@@ -70,9 +71,11 @@ pub(super) fn check(path: &DatabasePath, file: Option<&DatabaseFile>) -> Result<
         (Wal::Damaged, _) => refuse("its header is overwritten"),
         (_, None) => Ok(()),
         (Wal::Nothing, Some(witness)) if witness.moved < witness.frames => refuse("it is empty"),
+        // All frames were copied into the database before the WAL was emptied.
         (Wal::Nothing, Some(_)) => Ok(()),
         // The WAL began again after the witness was last written.
         (Wal::Frames { salts, .. }, Some(witness)) if salts != witness.salts => Ok(()),
+        // All frames were copied, and a crash tore the first new transaction.
         (Wal::Frames { committed: 0, .. }, Some(witness)) if witness.moved >= witness.frames => Ok(()),
         (Wal::Frames { committed, .. }, Some(witness)) if committed < witness.frames => {
             refuse(&format!("it holds {committed} whole frames of {}", witness.frames))
@@ -84,7 +87,8 @@ pub(super) fn check(path: &DatabasePath, file: Option<&DatabaseFile>) -> Result<
 /// What the header of the database says about a write-ahead log.
 enum Header {
     Empty,
-    /// In another journal mode, as backups are: SQLite would mix any file under the WAL's name into the database.
+    /// In another journal mode, as backups are: SQLite would mix any file under the WAL's name into the
+    /// database.
     WithoutWal,
     WithWal,
 }
@@ -154,6 +158,7 @@ fn committed_frames(
     while fill(file, &mut frame)? {
         sum = checksum(order, &frame[..8], sum);
         sum = checksum(order, &frame[FRAME_HEADER..], sum);
+        // An older salt or a wrong checksum ends the log: a frame of a former round, or a torn write.
         if frame[8..16] != salts || sum != (big_endian(&frame, 16), big_endian(&frame, 20)) {
             break;
         }

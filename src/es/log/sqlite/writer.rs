@@ -67,8 +67,8 @@ impl SqliteStore {
         Ok(self.connection.prepare_cached(sql)?)
     }
 
-    /// Flushes the write-ahead log because the files may have lost their names: a restart would miss a removed
-    /// write-ahead log, but finds the database.
+    /// Flushes the write-ahead log because the files may have lost their names: a restart would miss a
+    /// removed write-ahead log, but finds the database.
     fn save(&self) {
         if !self.connection.is_autocommit() {
             // The transaction is abandoned in any case.
