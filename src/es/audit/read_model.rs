@@ -98,8 +98,8 @@ fn compare(
     let mut verified = Verified { projection, position: checkpoint.position, rows: 0, difference: None };
     let known = store::checkpoint(replayed, projection, definition.version)?;
     let hash = known.map(|(checkpoint, _)| checkpoint.hash);
-    // The same position with another hash is another history: its rows are not worth comparing.
     if hash != Some(checkpoint.hash) {
+        // The same position with another hash is another history, whose rows are not worth comparing.
         verified.difference = Some(Difference {
             table: "checkpoints".to_owned(),
             row: format!("name={projection}"),

@@ -43,7 +43,7 @@ const WRITER_PATIENCE: Duration = Duration::from_millis(100);
 const WRITER_PAUSE: Duration = Duration::from_secs(1);
 
 /// Milliseconds that a flush waits for the writer, and for readers of other processes.
-const BUSY_TIMEOUT: Duration = Duration::from_millis(100);
+const LOCK_PATIENCE: Duration = Duration::from_millis(100);
 
 /// The writer's handle of the thread. Dropping the handle ends the thread and waits for the end.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ impl WalFlusher {
         file: Arc<DatabaseFile>,
         upkeep: Arc<LogUpkeep>,
     ) -> Result<Self, Error> {
-        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.busy_timeout(LOCK_PATIENCE)?;
         let (due, signals) = sync_channel(1);
         let flushes = Flushes { connection, limit, file, upkeep };
         let thread = Builder::new()
