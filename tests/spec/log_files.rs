@@ -5,13 +5,13 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tally::es::{Context, Database, Error, EventLog, Executor, SqliteDatabase};
 use uuid::Uuid;
 
 use crate::counter::{Count, Counter};
-use crate::support::Directory;
+use crate::support::{Directory, wait_until};
 
 const LOG: &str = "log.sqlite3";
 const LOCK: &str = "log.sqlite3-lock";
@@ -123,6 +123,26 @@ fn the_write_ahead_log_stays_below_the_limit_under_load() {
     assert!((LIMIT / 4..=LIMIT).contains(&longest), "{longest} bytes");
     drop((executor, log));
     assert!(length(&directory.join(LOG)) > LIMIT, "more was written than the limit");
+}
+
+#[test]
+fn a_reader_of_another_program_that_stays_does_not_hold_up_commits() {
+    const LIMIT: u64 = 1 << 20;
+    let directory = Directory::fresh();
+    let log = EventLog::open(open(&directory).with_wal_limit(LIMIT).unwrap()).unwrap();
+    let executor = Executor::start(Arc::clone(&log), |_| ()).unwrap();
+    let stranger = rusqlite::Connection::open(directory.join(LOG)).unwrap();
+    stranger.execute_batch("BEGIN; SELECT count(*) FROM events").unwrap();
+    let begun = Instant::now();
+    record(&executor, 4_000);
+    // 500 commits; a wait of a tenth of a second for each would take a minute.
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert!(length(&directory.join("log.sqlite3-wal")) > LIMIT, "the log grows while the reader stays");
+    drop(stranger);
+    wait_until("the log is below its limit again", || {
+        record(&executor, 8);
+        length(&directory.join("log.sqlite3-wal")) < LIMIT
+    });
 }
 
 #[test]

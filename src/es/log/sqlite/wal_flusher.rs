@@ -17,6 +17,7 @@
 //! Read next: `writer.rs`, which wakes this thread.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
@@ -27,6 +28,7 @@ use super::wal_limit::{FRAME_BYTES, WalLimit};
 use crate::es::Error;
 use crate::es::database_file::DatabaseFile;
 use crate::es::log::upkeep::LogUpkeep;
+use crate::watch::Watch;
 
 /// Pages that a commit writes besides one index page per event: the end of the log, and its counter.
 const PAGES_OF_A_COMMIT: u64 = 3;
@@ -49,18 +51,21 @@ const LOCK_PATIENCE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct WalFlusher {
     /// None while the handle is dropped: the closed channel ends the thread.
-    due: Option<SyncSender<Due>>,
+    due: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
     limit: WalLimit,
     /// Estimated pages in the commits since the last flush.
     pages: u64,
-    /// When the writer waited in vain for an urgent flush.
-    gave_up: Option<Instant>,
+    restarts: Arc<Restarts>,
+    /// When the writer last waited for a restart in vain.
+    gave_up_at: Option<Instant>,
 }
 
-/// A flush is due. The thread drops the value after the flush, which wakes a waiting writer.
-struct Due {
-    _waiting: Option<SyncSender<()>>,
+/// The restarts of the WAL that the writer waits for, each with a number.
+#[derive(Debug)]
+struct Restarts {
+    requested: AtomicU64,
+    done: Watch,
 }
 
 impl WalFlusher {
@@ -76,38 +81,43 @@ impl WalFlusher {
     ) -> Result<Self, Error> {
         connection.busy_timeout(LOCK_PATIENCE)?;
         let (due, signals) = sync_channel(1);
-        let flushes = Flushes { connection, limit, file, upkeep };
+        let restarts = Arc::new(Restarts { requested: AtomicU64::new(0), done: Watch::at(0) });
+        let flushes = Flushes { connection, limit, file, upkeep, restarts: Arc::clone(&restarts) };
         let thread = Builder::new()
             .name("wal-flusher".into())
             .spawn(move || flushes.run(&signals))
             .map_err(|error| Error::Storage(format!("the WAL flusher's thread cannot start: {error}")))?;
-        Ok(Self { due: Some(due), thread: Some(thread), limit, pages: 0, gave_up: None })
+        let (due, thread) = (Some(due), Some(thread));
+        Ok(Self { due, thread, limit, pages: 0, restarts, gave_up_at: None })
     }
 
     /// Counts a commit, after which the WAL file has `wal_bytes`. Waits for a flush only near the limit.
     pub(super) fn count_commit(&mut self, events: u64, wal_bytes: u64) {
         self.pages += events + PAGES_OF_A_COMMIT;
-        if wal_bytes > self.limit.urgent_bytes() && self.gave_up.is_none_or(|at| at.elapsed() > WRITER_PAUSE)
-        {
-            self.flush_and_wait();
+        let is_urgent = wal_bytes > self.limit.urgent_bytes();
+        if is_urgent && self.gave_up_at.is_none_or(|at| at.elapsed() > WRITER_PAUSE) {
+            self.restart();
         } else if self.pages >= self.limit.flush_pages() {
-            self.pages = 0;
-            match self.due.as_ref().map(|due| due.try_send(Due { _waiting: None })) {
-                // A full channel has a flush due already, which copies this commit as well.
-                None | Some(Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_))) => {}
-            }
+            self.make_due();
         }
     }
 
-    /// Stops the writer for a flush: between two commits of a busy writer, a flush hardly ever gets the lock
-    /// that beginning the WAL again needs.
-    fn flush_and_wait(&mut self) {
+    /// Stops the writer until the WAL begins again. Between two commits of a busy writer, the flusher hardly
+    /// ever gets the lock that a restart needs.
+    fn restart(&mut self) {
+        let number = self.restarts.requested.fetch_add(1, Ordering::SeqCst) + 1;
+        self.make_due();
+        let is_done = self.restarts.done.wait_for(number, WRITER_PATIENCE) >= number;
+        // A reader stays in the WAL: the writer goes on, and the WAL grows.
+        self.gave_up_at = (!is_done).then(Instant::now);
+    }
+
+    fn make_due(&mut self) {
         self.pages = 0;
-        let (waiting, flushed) = sync_channel(0);
-        let sent = self.due.as_ref().is_some_and(|due| due.send(Due { _waiting: Some(waiting) }).is_ok());
-        let has_flushed =
-            sent && flushed.recv_timeout(WRITER_PATIENCE) == Err(RecvTimeoutError::Disconnected);
-        self.gave_up = (!has_flushed).then(Instant::now);
+        match self.due.as_ref().map(|due| due.try_send(())) {
+            // A full channel has a flush due already, which copies the last commit as well.
+            None | Some(Ok(()) | Err(TrySendError::Full(()) | TrySendError::Disconnected(()))) => {}
+        }
     }
 }
 
@@ -125,6 +135,7 @@ struct Flushes {
     limit: WalLimit,
     file: Arc<DatabaseFile>,
     upkeep: Arc<LogUpkeep>,
+    restarts: Arc<Restarts>,
 }
 
 /// How far a flush goes, as SQLite names the modes.
@@ -138,14 +149,19 @@ enum Mode {
     Truncate,
 }
 
+/// The result of a flush.
+struct Flushed {
+    /// Bytes of the WAL that hold commits since the WAL last began; 0 after a failure.
+    wal_bytes: u64,
+    /// Whether no other connection prevented a part of the flush.
+    has_ended: bool,
+}
+
 impl Flushes {
-    fn run(&self, signals: &Receiver<Due>) {
+    fn run(&self, signals: &Receiver<()>) {
         loop {
             match signals.recv_timeout(IDLE_AFTER) {
-                Ok(due) => {
-                    self.copy();
-                    drop(due);
-                }
+                Ok(()) => self.copy(),
                 Err(RecvTimeoutError::Timeout) => self.cut_back(),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -153,10 +169,15 @@ impl Flushes {
     }
 
     fn copy(&self) {
+        let requested = self.restarts.requested.load(Ordering::SeqCst);
         // Most pages are copied before the gate closes, so readers wait for the rest alone. The length of the
         // file does not matter here: a WAL that began again keeps the length of the file.
-        if self.flush(Mode::Passive) > self.limit.restart_bytes() {
-            self.upkeep.readers.alone(READERS_PATIENCE, || self.flush(Mode::Restart));
+        let copied = self.flush(Mode::Passive);
+        if copied.wal_bytes > self.limit.restart_bytes() || requested > self.restarts.done.value() {
+            let restarted = self.upkeep.readers.alone(READERS_PATIENCE, || self.flush(Mode::Restart));
+            if restarted.is_some_and(|flushed| flushed.has_ended) {
+                self.restarts.done.raise(requested);
+            }
         }
     }
 
@@ -167,31 +188,32 @@ impl Flushes {
         }
     }
 
-    /// Flushes the WAL. Returns the bytes of the WAL that hold commits since the WAL last began; 0 after a
-    /// failure.
-    fn flush(&self, mode: Mode) -> u64 {
+    fn flush(&self, mode: Mode) -> Flushed {
         let sql = match mode {
             Mode::Passive => "PRAGMA wal_checkpoint(PASSIVE)",
             Mode::Restart => "PRAGMA wal_checkpoint(RESTART)",
             Mode::Truncate => "PRAGMA wal_checkpoint(TRUNCATE)",
         };
-        // The pragma reports a conflict with another connection in a column, not as an error; another column
-        // has the number of frames.
-        let frames = self.connection.query_row(sql, [], |row| row.get::<_, i64>(1));
-        self.upkeep.record_flush(frames.as_ref().map(drop).or_else(|error| {
+        // The pragma reports a conflict with another connection in a column, not as an error; the next column
+        // has the number of frames, or -1.
+        let flushed = self.connection.query_row(sql, [], |row| {
+            let frames = u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0);
+            Ok(Flushed { wal_bytes: frames * FRAME_BYTES, has_ended: row.get::<_, i64>(0)? == 0 })
+        });
+        self.upkeep.record_flush(flushed.as_ref().map(drop).or_else(|error| {
             let is_busy = matches!(
                 error.sqlite_error_code(),
                 Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
             );
             if is_busy { Ok(()) } else { Err(error.to_string()) }
         }));
-        frames.map_or(0, |frames| u64::try_from(frames).unwrap_or(0) * FRAME_BYTES)
+        flushed.unwrap_or(Flushed { wal_bytes: 0, has_ended: false })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::AtomicBool;
 
     use super::*;
     use crate::es::tests::TempPath;
@@ -208,7 +230,9 @@ mod tests {
         let upkeep = Arc::new(LogUpkeep::default());
         let connection = Connection::open(&*path).unwrap();
         let limit = WalLimit::of(2 << 20).unwrap();
-        let flushes = Flushes { connection, limit, file: Arc::clone(&file), upkeep: Arc::clone(&upkeep) };
+        let restarts = Arc::new(Restarts { requested: AtomicU64::new(0), done: Watch::at(0) });
+        let flushes =
+            Flushes { connection, limit, file: Arc::clone(&file), upkeep: Arc::clone(&upkeep), restarts };
         let stop = AtomicBool::new(false);
         let insert = "INSERT OR REPLACE INTO snapshots VALUES (?1, 1, '', ?2)";
         // Another text each time: SQLite does not write pages that stay the same.
@@ -242,10 +266,10 @@ mod tests {
             write(number);
         }
         // The file keeps its length, but a commit after a restart makes no further restart due.
-        assert!(flushes.flush(Mode::Restart) > limit.restart_bytes());
+        assert!(flushes.flush(Mode::Restart).wal_bytes > limit.restart_bytes());
         writer.execute(insert, (0, "x")).unwrap();
         assert!(file.bytes().write_ahead_log > limit.restart_bytes());
-        assert!(flushes.flush(Mode::Passive) < limit.restart_bytes());
+        assert!(flushes.flush(Mode::Passive).wal_bytes < limit.restart_bytes());
         flushes.cut_back();
         assert!(file.bytes().write_ahead_log <= limit.idle_bytes());
         assert_eq!((upkeep.failures(), upkeep.failure()), (0, None));
