@@ -1,9 +1,12 @@
-//! What can fail, told apart by what the caller does next.
+//! The failures of this module, one variant for each thing that the caller does next.
 //!
 //! Two questions, two types: did the business say no (the aggregate's rejection, inside
 //! [`ExecuteError`]), or did the machine fail ([`Error`])?
+//!
+//! Read next: `aggregate.rs`, the source of rejections.
 
 use std::fmt;
+use std::path::Path;
 
 use uuid::Uuid;
 
@@ -12,23 +15,23 @@ use crate::es::database_file::{Displaced, PathError};
 /// The machine failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// The file cannot be used: it is foreign, newer, damaged, or in use. Somebody must act; the
+    /// The file cannot be used: the file is foreign, newer, damaged, or in use. An operator must act; the
     /// text says how.
     Unusable(String),
-    /// Recorded history is not what it must be, or this build does not understand it. Nothing
-    /// was changed. Deploy a build that knows the event, or restore a backup.
+    /// Recorded history is damaged, or this build does not understand the history. No row was changed. Deploy
+    /// a build that knows the event, or restore a backup.
     Corrupt(String),
-    /// The storage failed: disk full, input or output error. Nothing was acknowledged. Try again
+    /// The storage failed: disk full, input or output error. No event was acknowledged. Try again
     /// later, a command with the same idempotency key.
     Storage(String),
     /// More commands are waiting than [`super::QUEUE_CAPACITY`]. Try again a little later.
     Overloaded,
-    /// The executor has been stopped. Ask another, or start one.
+    /// The executor has been stopped. Start an executor.
     Stopped,
     /// No answer came in time, and the command may or may not have been carried out. Try again
     /// with the same idempotency key, which finds out.
     OutcomeUnknown,
-    /// The command's code panicked: a bug of the aggregate. Nothing was recorded.
+    /// The command's code panicked: a bug of the aggregate. No event was recorded.
     Panicked,
 }
 
@@ -48,17 +51,10 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-impl From<rusqlite::Error> for Error {
-    fn from(error: rusqlite::Error) -> Self {
-        use rusqlite::ErrorCode;
-        match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::ConstraintViolation) => {
-                Self::Corrupt(error.to_string())
-            }
-            // SQLite has no complaint, but the value is none that we wrote.
-            None => Self::Corrupt(error.to_string()),
-            Some(_) => Self::Storage(error.to_string()),
-        }
+impl Error {
+    /// The refusal of the file at `path`; `what` names the fault and what to do.
+    pub(in crate::es) fn unusable(path: &Path, what: &str) -> Self {
+        Self::Unusable(format!("{} cannot be used: {what}", path.display()))
     }
 }
 
@@ -83,7 +79,7 @@ pub enum ExecuteError<R> {
     VersionMismatch {
         /// The stream.
         stream_id: Uuid,
-        /// The version it is at.
+        /// The version of the stream.
         actual: u64,
     },
     /// An idempotency key was used for another command. Use a new key.
@@ -96,8 +92,7 @@ pub enum ExecuteError<R> {
 }
 
 impl<R> ExecuteError<R> {
-    /// The same error with the rejection in other words: so a command on several kinds of aggregates
-    /// has one type of rejection.
+    /// Converts the rejection, so that a command on several kinds of aggregates has one type of rejection.
     pub fn map_rejection<S>(self, map: impl FnOnce(R) -> S) -> ExecuteError<S> {
         match self {
             Self::Rejected(rejection) => ExecuteError::Rejected(map(rejection)),

@@ -1,10 +1,10 @@
-//! The kinds of aggregates that a build knows, for an audit of a log: how each replays, and what each
-//! calls lawful.
+//! The kinds of aggregates that a build knows, for an audit of a log: how each kind replays, and which events
+//! each kind calls lawful.
 //!
-//! A log may hold kinds, event types and forms that this build does not know, because a newer build
-//! or another program wrote them. That is no damage, and an audit says so in those words.
+//! A newer build or another program may have written kinds, event types and forms that this build does not
+//! know. Unknown events are not damaged, and an audit reports them apart from faults.
 //!
-//! Read next: `verify.rs`, the audit.
+//! Read next: `audit/log.rs`, the audit.
 
 use serde_json::Value;
 
@@ -29,51 +29,52 @@ pub struct KnownKinds {
 
 struct KnownKind {
     stream_type: &'static str,
-    /// The form of the state, by which snapshots of another form are passed over.
+    /// The form of the state, by which snapshots of another form are ignored.
     shape: String,
-    begin: Box<dyn Fn() -> Box<dyn Replay>>,
+    begin: Box<dyn Fn() -> Box<dyn StreamReplay>>,
     decodes: fn(&RecordedEvent<'_>) -> Result<(), DecodeError>,
 }
 
-/// A stream that is being replayed, without its type.
-pub(super) trait Replay {
-    /// Takes the next event.
-    fn take(&mut self, event: &RecordedEvent<'_>) -> Taken;
+/// The replay of a stream, without the type of the aggregate.
+pub(super) trait StreamReplay {
+    /// Applies the next event to the state, and judges the event.
+    fn apply(&mut self, event: &RecordedEvent<'_>) -> Verdict;
 
-    /// The state as a snapshot would keep it; none once an event was not understood.
+    /// Returns the state as a snapshot would keep it; None after an unreadable event.
     fn state(&self) -> Option<Value>;
 }
 
-/// What a replay makes of an event.
-pub(super) enum Taken {
+/// The judgement of a replay on an event.
+pub(super) enum Verdict {
     Lawful,
-    /// The event cannot have happened in this state, for that reason.
+    /// The event cannot have happened in this state; the text says why.
     Unlawful(String),
-    /// The event cannot be read.
-    NotRead(DecodeError),
+    Unreadable(DecodeError),
 }
 
-struct Stream<A: Aggregate> {
-    /// None from an event on that is not understood: what follows cannot be judged.
+struct TypedReplay<A: Aggregate> {
+    /// None after an unreadable event: the state, and so the law of later events, is unknown.
     state: Option<A>,
     lawful: fn(&A, &A::Event) -> Result<(), String>,
 }
 
-impl<A: Aggregate> Replay for Stream<A> {
-    fn take(&mut self, event: &RecordedEvent<'_>) -> Taken {
+impl<A: Aggregate> StreamReplay for TypedReplay<A> {
+    fn apply(&mut self, event: &RecordedEvent<'_>) -> Verdict {
         let decoded = match decode::<A::Event>(event) {
             Ok(decoded) => decoded,
             Err(error) => {
                 self.state = None;
-                return Taken::NotRead(error);
+                return Verdict::Unreadable(error);
             }
         };
         let Some(state) = self.state.take() else {
-            return Taken::Lawful;
+            // An earlier event was unreadable, and is a finding already.
+            return Verdict::Lawful;
         };
+        // An unlawful event is applied all the same: the event is recorded, and later events build on it.
         let verdict = (self.lawful)(&state, &decoded);
         self.state = Some(state.evolve(&decoded));
-        verdict.map_or_else(Taken::Unlawful, |()| Taken::Lawful)
+        verdict.map_or_else(Verdict::Unlawful, |()| Verdict::Lawful)
     }
 
     fn state(&self) -> Option<Value> {
@@ -82,36 +83,35 @@ impl<A: Aggregate> Replay for Stream<A> {
 }
 
 impl KnownKinds {
-    /// No kind.
+    /// Begins with no kind.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// These kinds and `A`. `lawful` says whether an event can have happened in a state, and if not,
-    /// why.
+    /// Adds the kind `A`. `lawful` fails, with the reason, for an event that cannot have happened in a state.
     #[must_use]
     pub fn and<A: Aggregate>(mut self, lawful: fn(&A, &A::Event) -> Result<(), String>) -> Self {
         self.all.push(KnownKind {
             stream_type: A::STREAM_TYPE,
             shape: shape_of::<A>(),
-            begin: Box::new(move || Box::new(Stream::<A> { state: Some(A::default()), lawful })),
+            begin: Box::new(move || Box::new(TypedReplay::<A> { state: Some(A::default()), lawful })),
             decodes: |event| decode::<A::Event>(event).map(drop),
         });
         self
     }
 
-    /// A stream of that type before its first event; none for a kind that is not known.
-    pub(super) fn begin(&self, stream_type: &str) -> Option<Box<dyn Replay>> {
+    /// Begins the replay of a stream; None for an unknown kind.
+    pub(super) fn begin(&self, stream_type: &str) -> Option<Box<dyn StreamReplay>> {
         self.kind(stream_type).map(|kind| (kind.begin)())
     }
 
-    /// The form of a kind's state.
+    /// Returns the form of a kind's state.
     pub(super) fn shape(&self, stream_type: &str) -> Option<&str> {
         self.kind(stream_type).map(|kind| &*kind.shape)
     }
 
-    /// Names what a newer build or another program wrote: the kind, the type or the form of an event that
-    /// this build does not know. None for an event that this build reads, and for one that is damaged.
+    /// Names the kind, the type or the form of an event of a newer build or another program. None for an
+    /// event that this build reads, and for a damaged event.
     pub fn unknown(&self, event: &RecordedEvent<'_>) -> Option<String> {
         let RecordedEvent { stream_type, event_type, .. } = event;
         let Some(kind) = self.kind(stream_type) else {
@@ -129,7 +129,7 @@ impl KnownKinds {
     }
 }
 
-/// Whether an event that cannot be read is merely unknown to this build, and in what way.
+/// Names the unknown part of an unreadable event; None for a damaged event.
 pub(super) fn unknown(event: &RecordedEvent<'_>, error: &DecodeError) -> Option<String> {
     match error {
         DecodeError::UnknownType => Some("an event type".to_owned()),

@@ -266,13 +266,13 @@ pub use audit::{Difference, MAX_FINDINGS, Report, Verified, VerifyError, backup,
 pub use command::{Commit, Context, Execution, Executor, IdempotencyKey, Metadata, QUEUE_CAPACITY, Work};
 #[cfg(feature = "crash-points")]
 pub use crash_point::CRASH_POINTS;
-pub use database_file::{DatabaseFile, DatabasePath, Displaced, PathError, Scratch};
+pub use database_file::{DatabaseFile, DatabasePath, Displaced, LogBytes, PathError, Scratch};
 pub use error::{Error, ExecuteError};
 pub use event::{Hash, Page, PageContent, RecordedEvent, chain};
 pub use known_kinds::KnownKinds;
 pub use log::{
-    Database, EventLog, EventReader, EventStore, Fingerprint, Head, LogBytes, LogUpkeep, MAX_PAGE_EVENTS,
-    Receipt, SCHEMA, Snapshot, SqliteDatabase, Visitor,
+    Database, EventLog, EventReader, EventStore, Events, Fingerprint, Head, LogUpkeep, MAX_PAGE_EVENTS,
+    MemoryDatabase, OwnedEvent, Receipt, SCHEMA, Snapshot, SqliteDatabase, Visitor,
 };
 pub use projection::{
     CatchUpError, Definition, Feed, FeedError, MAX_PAGE, Names, Notice, OpenError, Projection,

@@ -1,7 +1,9 @@
-//! What `write-service` does instead of serving: it checks its log, or copies it.
+//! The two jobs of `write-service` besides serving: verify the log, and back up the log.
 //!
-//! Both work beside a running service. They print what they found on stdout, for people and for
-//! `grep`; the exit status says whether it is good.
+//! Both work beside a running service. Each prints its report on stdout, for people and for `grep`; the exit
+//! status says whether the log is sound.
+//!
+//! Read next: `es/audit/log.rs`, which makes the report.
 
 use std::io::Write;
 use std::path::Path;
@@ -9,43 +11,43 @@ use std::path::Path;
 use super::serve::database_at;
 use crate::account;
 use crate::es::{self, Report, Scratch};
-use crate::service::process::ExitError as StartError;
+use crate::service::process::ExitError;
 use crate::service::shutdown::Shutdown;
 
-/// Checks the log in that database and prints the report. A signal ends it at once.
+/// Verifies the log in the database and prints the report. A signal ends the process at once.
 ///
 /// # Errors
-/// When it is not sound, or there is none.
-pub fn verify_log(db: &Path, shutdown: Shutdown) -> Result<(), StartError> {
+/// When the log is not sound or does not exist.
+pub fn verify_log(db: &Path, shutdown: Shutdown) -> Result<(), ExitError> {
     database_at(db)?;
     shutdown.end_at_once(Scratch::end_all)?;
     let report =
-        es::verify(db, &account::known_kinds()).map_err(|error| StartError::new(error.to_string()))?;
+        es::verify(db, &account::known_kinds()).map_err(|error| ExitError::new(error.to_string()))?;
     print(&report)?;
     if report.is_sound() {
         return Ok(());
     }
-    Err(StartError::new(format!("{} is not sound: keep the file, and restore a backup", db.display())))
+    Err(ExitError::new(format!("{} is not sound: keep the file, and restore a backup", db.display())))
 }
 
-/// Copies the log in that database to a new file, verifies the copy, and prints the report. A signal ends it
-/// at once; what was copied is removed then.
+/// Copies the log in the database to a new file, verifies the copy, and prints the report. A signal removes
+/// the copy and ends the process at once.
 ///
 /// # Errors
-/// When there is no copy now.
-pub fn back_up_log(db: &Path, to: &Path, shutdown: Shutdown) -> Result<(), StartError> {
+/// When the copy was not made.
+pub fn back_up_log(db: &Path, to: &Path, shutdown: Shutdown) -> Result<(), ExitError> {
     database_at(db)?;
     shutdown.end_at_once(Scratch::end_all)?;
     let report =
-        es::backup(db, to, &account::known_kinds()).map_err(|error| StartError::new(error.to_string()))?;
+        es::backup(db, to, &account::known_kinds()).map_err(|error| ExitError::new(error.to_string()))?;
     print(&report)?;
     if report.is_sound() {
         return Ok(());
     }
-    Err(StartError::new(format!("{} is not sound, so there is no backup of it", db.display())))
+    Err(ExitError::new(format!("{} is not sound, so there is no backup of it", db.display())))
 }
 
-fn print(report: &Report) -> Result<(), StartError> {
+fn print(report: &Report) -> Result<(), ExitError> {
     write!(std::io::stdout(), "{report}")
-        .map_err(|error| StartError::new(format!("the report cannot be printed: {error}")))
+        .map_err(|error| ExitError::new(format!("the report cannot be printed: {error}")))
 }

@@ -42,7 +42,8 @@ impl WriteService {
         let listener = listen(&config.service.listen)?;
         let failed =
             |error| ExitError::new(format!("cannot open the event store {}: {error}", config.db.display()));
-        let log = EventLog::open(SqliteDatabase::open(&*db).map_err(failed)?).map_err(failed)?;
+        let log =
+            EventLog::open(SqliteDatabase::open(&*db).map_err(failed)?.keep_lock_file()).map_err(failed)?;
         let metrics = Arc::new(Metrics::default());
         // Commits before the first request are housekeeping and not counted.
         let is_serving = Arc::new(AtomicBool::new(false));

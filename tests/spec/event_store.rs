@@ -5,7 +5,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rusqlite::Connection;
-use tally::es::{Database, Error, EventStore, Hash, Receipt, RecordedEvent, Snapshot, SqliteDatabase, chain};
+use tally::es::{
+    Database, Error, EventStore, Hash, MemoryDatabase, Receipt, RecordedEvent, Snapshot, SqliteDatabase,
+    chain,
+};
 use uuid::Uuid;
 
 use crate::support::{Directory, wait_until};
@@ -20,6 +23,10 @@ fn store_suite(open: impl Fn() -> Box<dyn Database>) {
     nothing_of_a_transaction_that_was_given_up_remains(&*database);
     let database = open();
     receipts_and_snapshots_are_kept(&*database);
+    let database = open();
+    what_is_left_of_a_refused_transaction_cannot_be_committed(&*database);
+    let database = open();
+    a_log_has_one_writer_at_a_time(&*database);
 }
 
 #[test]
@@ -28,6 +35,11 @@ fn sqlite_passes_the_suite_of_every_store() {
     store_suite(|| {
         Box::new(SqliteDatabase::open(directory.join(&format!("{}.sqlite3", Uuid::now_v7()))).unwrap())
     });
+}
+
+#[test]
+fn memory_passes_the_suite_of_every_store() {
+    store_suite(|| Box::new(MemoryDatabase::default()));
 }
 
 const STREAM: Uuid = Uuid::from_u128(1);
@@ -147,6 +159,37 @@ fn receipts_and_snapshots_are_kept(database: &dyn Database) {
     store.begin().unwrap();
     assert_eq!(store.receipt("key").unwrap(), Some(([7; 32], receipt)));
     store.commit().unwrap();
+}
+
+fn what_is_left_of_a_refused_transaction_cannot_be_committed(database: &dyn Database) {
+    let mut store = database.writer(std::sync::Arc::default()).unwrap();
+    let receipt = Receipt { stream_id: STREAM, version: 1, position: 1 };
+    type Refused = fn(&mut dyn EventStore, &Receipt) -> Result<(), Error>;
+    let refusals: [Refused; 3] = [
+        |store, _| store.append(&event(3, STREAM, 2, "{}", &Hash::ZERO)),
+        |store, _| store.append(&event(2, STREAM, 2, "no JSON", &Hash::ZERO)),
+        |store, receipt| {
+            store.keep_receipt("key", &[7; 32], receipt)?;
+            store.keep_receipt("key", &[7; 32], receipt)
+        },
+    ];
+    for refused in refusals {
+        store.begin().unwrap();
+        store.append(&event(1, STREAM, 1, "{}", &Hash::ZERO)).unwrap();
+        assert!(matches!(refused(&mut *store, &receipt), Err(Error::Corrupt(_))));
+        assert!(store.commit().is_err());
+        store.recover().unwrap();
+        assert_eq!(store.begin().unwrap().position, 0);
+        assert_eq!((store.receipt("key").unwrap(), database.reader().unwrap().head()), (None, Ok(0)));
+        store.recover().unwrap();
+    }
+}
+
+fn a_log_has_one_writer_at_a_time(database: &dyn Database) {
+    let writer = database.writer(std::sync::Arc::default()).unwrap();
+    assert!(matches!(database.writer(std::sync::Arc::default()), Err(Error::Unusable(_))));
+    drop(writer);
+    database.writer(std::sync::Arc::default()).expect("the first has gone");
 }
 
 // ---------------------------------------------------------------- the schema, from any client

@@ -12,6 +12,7 @@ mod support;
 mod command_execution;
 mod event_store;
 mod kinds;
+mod log_files;
 
 mod write_side;
 

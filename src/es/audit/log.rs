@@ -1,285 +1,161 @@
-//! Checks a whole log, event by event: what a clean bill of health would have to say.
+//! The audit of a whole log, event by event.
 //!
-//! It reads the log from the first event to the last, in pages, each a read transaction of its
-//! own: what is recorded never changes, so the pages are one history even while a writer goes on
-//! behind them, and no long transaction keeps that writer's write-ahead log from being emptied.
-//! Only SQLite's own check at the start reads the whole file in one go.
+//! The audit reads the log from the first event to the last, in pages, each in a read transaction of its own.
+//! Recorded events never change, so the pages are one history although a writer goes on meanwhile, and no
+//! long transaction keeps the writer's write-ahead log from being flushed. Only the check of the storage at
+//! the start reads everything in one transaction.
 //!
-//! Memory does not grow with the events, but with the streams: one state for each.
+//! Memory grows with the number of streams, one state for each, and not with the number of events.
 //!
-//! **Invariant:** nothing is written, nothing is repaired. What was found is named, the first
-//! [`MAX_FINDINGS`] of it.
+//! **Invariant:** an audit writes and repairs nothing. The report names the first [`MAX_FINDINGS`] faults.
 //!
-//! Read next: `backup.rs`, which verifies every copy it makes.
+//! Read next: `backup.rs`, which verifies every copy.
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
-use std::fmt;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::str::FromStr;
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::es::database_file::{Access, DatabaseFile};
-use crate::es::known_kinds::{KnownKinds, Replay, Taken, unknown};
-use crate::es::log::sqlite::file::{self, BUSY_TIMEOUT, FileKind, SCHEMA_VERSION};
-use crate::es::log::sqlite::refusal::{self, unreadable, unusable};
-use crate::es::log::sqlite::row::{EVENT_COLUMNS, event_of};
+use super::report::{MAX_FINDINGS, Report};
+use crate::es::database_file::DatabaseFile;
+use crate::es::known_kinds::{KnownKinds, StreamReplay, Verdict, unknown};
+use crate::es::log::inspection::Inspection;
+use crate::es::log::sqlite::inspect::SqliteInspection;
+use crate::es::log::store::Snapshot;
 use crate::es::{Error, Hash, RecordedEvent, chain};
 use crate::time::Timestamp;
 
-/// Most findings that are named: one fault often shows in many places, and the first ones say
-/// where it is.
-pub const MAX_FINDINGS: usize = 20;
-
-/// Rows that are read in one transaction: a few milliseconds of work.
+/// Rows read in one transaction: a few milliseconds of work.
 const PAGE_ROWS: u32 = 1_000;
 
-/// What a log looks like, and what is wrong with it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
-    /// The identity of the log; none where it cannot be read.
-    pub log_id: Option<Uuid>,
-    /// Position of the last event, as the log says; the events up to it were checked.
-    pub head: u64,
-    /// Events that were read.
-    pub events: u64,
-    /// Streams that they belong to.
-    pub streams: u64,
-    /// Receipts that are kept for idempotency keys.
-    pub receipts: u64,
-    /// Snapshots that were compared with the replay.
-    pub snapshots: u64,
-    /// Hash of the last event that was read. Whoever keeps it elsewhere can tell any other history.
-    pub last_hash: Hash,
-    /// What is wrong, in the order in which it was found: at most [`MAX_FINDINGS`].
-    pub findings: Vec<String>,
-    /// Kinds, event types and forms that this build does not know, and how many events have each: at
-    /// most [`MAX_FINDINGS`] names. A newer build or another program wrote them; nothing is damaged.
-    pub unknown: BTreeMap<String, u64>,
-}
-
-impl Report {
-    /// Whether nothing is wrong.
-    pub fn is_sound(&self) -> bool {
-        self.findings.is_empty()
-    }
-
-    fn is_full(&self) -> bool {
-        self.findings.len() >= MAX_FINDINGS
-    }
-
-    fn not_known(&mut self, what: String) {
-        if self.unknown.len() < MAX_FINDINGS || self.unknown.contains_key(&what) {
-            *self.unknown.entry(what).or_default() += 1;
-        }
-    }
-
-    fn found(&mut self, what: impl Into<String>) {
-        if !self.is_full() {
-            self.findings.push(what.into());
-        }
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.log_id {
-            Some(log_id) => writeln!(f, "log {log_id}")?,
-            None => writeln!(f, "log without an identity")?,
-        }
-        writeln!(f, "{} events in {} streams, head {}", self.events, self.streams, self.head)?;
-        writeln!(f, "{} receipts, {} snapshots compared", self.receipts, self.snapshots)?;
-        writeln!(f, "last hash {}", self.last_hash)?;
-        for (what, events) in &self.unknown {
-            writeln!(
-                f,
-                "UNKNOWN: {what}, {events} events: a newer build or another program wrote them; nothing is damaged"
-            )?;
-        }
-        for finding in &self.findings {
-            writeln!(f, "WRONG: {finding}")?;
-        }
-        match self.findings.len() {
-            0 => writeln!(f, "sound"),
-            MAX_FINDINGS.. => writeln!(f, "not sound: {MAX_FINDINGS} findings, and no more were looked for"),
-            count => writeln!(f, "not sound: {count} found"),
-        }
-    }
-}
-
-/// Checks the log in the SQLite file at `path`: the file, the schema with its triggers, positions
-/// and versions without gaps, the hash chain, times, that every event is understood and lawful,
-/// receipts, snapshots. It may be in use meanwhile; what is recorded after the start is not looked
-/// at.
+/// Checks the log in the SQLite file at `path`: the file, the schema with its triggers, positions and
+/// versions without gaps, the hash chain, times, every event, receipts, and snapshots. The log may be in use;
+/// the audit ends at the event that was last when the audit began.
 ///
 /// `kinds` are the kinds of aggregates that this build knows. Events of other kinds are checked as far as
-/// possible without knowing them; see [`Report::unknown`].
+/// possible without their code; see [`Report::unknown`].
 ///
 /// # Errors
-/// [`Error::Unusable`] when there is no such file or it is no log of this version,
-/// [`Error::Storage`] when it cannot be read. What is wrong with a log is no error: see
+/// [`Error::Unusable`] when the file does not exist or is not a log of this version,
+/// [`Error::Storage`] when the file cannot be read. A damaged log is not an error: see
 /// [`Report::findings`].
 pub fn verify(path: &Path, kinds: &KnownKinds) -> Result<Report, Error> {
     let file = DatabaseFile::existing(path)?;
-    let connection = open(&file)?;
-    let report = Report {
-        log_id: None,
-        head: 0,
-        events: 0,
-        streams: 0,
-        receipts: 0,
-        snapshots: 0,
-        last_hash: Hash::ZERO,
-        findings: Vec::new(),
-        unknown: BTreeMap::new(),
-    };
+    let log = SqliteInspection::open(&file)?;
     let mut audit = Audit {
-        connection: &connection,
+        log: &log,
         kinds,
         streams: HashMap::new(),
         previous: Previous { position: 0, hash: Some(Hash::ZERO), recorded_at: String::new() },
-        report,
+        report: Report::EMPTY,
     };
     audit.all()?;
     Ok(audit.report)
 }
 
-/// Read-only: not even the write-ahead log is moved into the database.
-fn open(file: &DatabaseFile) -> Result<Connection, Error> {
-    let path = file.path();
-    let refuse = |error: rusqlite::Error| unreadable(path, &error);
-    let connection = file.connect(Access::Read).map_err(refuse)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    match file::kind_of(&connection).map_err(refuse)? {
-        FileKind::Log { version: SCHEMA_VERSION } => Ok(connection),
-        FileKind::Log { version } => Err(refusal::other_version(path, version)),
-        FileKind::Empty => Err(unusable(path, "it is empty: there is no log in it")),
-        FileKind::Foreign => Err(refusal::foreign(path)),
-    }
-}
-
 struct Audit<'c> {
-    connection: &'c Connection,
+    log: &'c dyn Inspection,
     kinds: &'c KnownKinds,
-    streams: HashMap<Uuid, Stream>,
+    streams: HashMap<Uuid, AuditedStream>,
     previous: Previous,
     report: Report,
 }
 
-/// The event before the one that is looked at, as far as it could be read.
+/// The event before the current event, as far as that event could be read.
 struct Previous {
     position: u64,
     hash: Option<Hash>,
     recorded_at: String,
 }
 
-struct Stream {
+struct AuditedStream {
     version: u64,
-    /// The kind of its first event.
+    /// The kind of the first event.
     stream_type: String,
-    /// None for a kind that is not known.
-    replay: Option<Box<dyn Replay>>,
-    /// Version of its snapshot when the stream was first seen, 0 without one.
+    /// None for an unknown kind.
+    replay: Option<Box<dyn StreamReplay>>,
+    /// Version of the snapshot when the audit met the stream, 0 without a snapshot.
     snapshot_version: u64,
 }
 
 impl Audit<'_> {
     fn all(&mut self) -> Result<(), Error> {
-        let checks = [Self::file, Self::schema, Self::log, Self::receipts, Self::snapshots];
+        let checks = [Self::storage, Self::schema, Self::log, Self::receipts, Self::stray_snapshots];
         for check in checks {
             match check(self) {
-                // A page of the file that cannot be read ends one check, and is what it found.
-                Err(Error::Corrupt(what)) => self.report.found(what),
+                // An unreadable part of the storage ends one check, and is the finding of that check.
+                Err(Error::Corrupt(what)) => self.report.add_finding(what),
                 other => other?,
             }
             if self.report.is_full() {
                 break;
             }
         }
+        // Counted at the end, also of an audit that stopped early.
         self.report.streams = self.streams.len() as u64;
         Ok(())
     }
 
-    fn file(&mut self) -> Result<(), Error> {
-        let sql = format!("PRAGMA integrity_check({MAX_FINDINGS})");
-        let mut statement = self.connection.prepare(&sql)?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            let line: String = row.get(0)?;
-            if line != "ok" {
-                self.report.found(format!("the file is damaged: {}", line.replace('\n', " ")));
-            }
-        }
+    fn storage(&mut self) -> Result<(), Error> {
+        let faults = self.log.storage_faults(MAX_FINDINGS)?;
+        faults.into_iter().for_each(|fault| self.report.add_finding(fault));
         Ok(())
     }
 
     fn schema(&mut self) -> Result<(), Error> {
-        if let Some(what) = file::schema_fault(self.connection)? {
-            self.report.found(format!("history was not defended: {what}"));
+        if let Some(what) = self.log.schema_fault()? {
+            self.report.add_finding(format!("history was not defended: {what}"));
         }
         Ok(())
     }
 
     fn log(&mut self) -> Result<(), Error> {
-        let sql = "SELECT log_id, head, (SELECT max(position) FROM events) FROM log";
-        let (log_id, head, last): (String, i64, Option<i64>) = self
-            .connection
-            .query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-            .optional()?
-            .ok_or_else(|| {
-                Error::Corrupt("the log has no identity and no head: its row is missing".into())
-            })?;
-        self.report.log_id = Uuid::try_parse(&log_id).ok();
-        self.report.head = u64::try_from(head).unwrap_or(0);
+        let log = self.log.log()?.ok_or_else(|| {
+            Error::Corrupt("the log has no identity and no head: its row is missing".into())
+        })?;
+        self.report.log_id = Uuid::try_parse(&log.log_id).ok();
+        self.report.head = u64::try_from(log.head).unwrap_or(0);
         if self.report.log_id.is_none() {
-            self.report.found(format!("the log's identity is no UUID: {log_id:?}"));
+            self.report.add_finding(format!("the log's identity is no UUID: {:?}", log.log_id));
         }
-        let last = last.unwrap_or(0);
-        if last != head {
-            self.report.found(format!("the head of the log is {head}, but the last event is {last}"));
+        if log.last != log.head {
+            let what = format!("the head of the log is {}, but the last event is {}", log.head, log.last);
+            self.report.add_finding(what);
         }
-        self.events(last)
+        // The last event, not the counter: with a wrong counter, the events are still checked.
+        self.events(log.last)
     }
 
-    /// Events up to that position. Signed, because a damaged log may hold what a sound one cannot.
     fn events(&mut self, until: i64) -> Result<(), Error> {
+        let log = self.log;
+        // Below every position, because a damaged log can hold negative positions.
         let mut after = i64::MIN;
-        while let Some(last) = self.page(after, until)? {
+        while !self.report.is_full() {
+            // Each page is a read transaction of its own.
+            let last = log.events(after, until, PAGE_ROWS, &mut |position, event| {
+                if self.report.is_full() {
+                    return Ok(ControlFlow::Break(()));
+                }
+                self.row(position, event)?;
+                Ok(ControlFlow::Continue(()))
+            })?;
+            let Some(last) = last else { break };
             after = last;
         }
         Ok(())
     }
 
-    /// The events after a position, and the position of the last of them.
-    fn page(&mut self, after: i64, until: i64) -> Result<Option<i64>, Error> {
-        let sql = format!(
-            "SELECT {EVENT_COLUMNS} FROM events
-             WHERE position > ?1 AND position <= ?2 ORDER BY position LIMIT {PAGE_ROWS}"
-        );
-        let connection = self.connection;
-        let mut statement = connection.prepare_cached(&sql)?;
-        let mut rows = statement.query(params![after, until])?;
-        let mut last = None;
-        while let Some(row) = rows.next()? {
-            if self.report.is_full() {
-                return Ok(None);
-            }
-            last = Some(row.get(0)?);
-            self.row(row)?;
-        }
-        Ok(last)
-    }
-
-    fn row(&mut self, row: &Row<'_>) -> Result<(), Error> {
+    fn row(&mut self, position: i64, event: Result<RecordedEvent<'_>, String>) -> Result<(), Error> {
         self.report.events += 1;
-        match event_of(row) {
+        match event {
             Ok(event) => self.event(&event),
             Err(error) => {
-                let position: i64 = row.get(0)?;
-                self.report.found(format!("event {position} cannot be read: {error}"));
+                self.report.add_finding(format!("event {position} cannot be read: {error}"));
+                // The next event has no hash to be judged by, and is not a second finding.
                 self.previous.position = u64::try_from(position).unwrap_or(0);
                 self.previous.hash = None;
                 Ok(())
@@ -291,11 +167,11 @@ impl Audit<'_> {
         let position = event.position;
         if position != self.previous.position + 1 {
             let before = self.previous.position;
-            self.report.found(format!("event {position} follows event {before}: there is a gap"));
+            self.report.add_finding(format!("event {position} follows event {before}: there is a gap"));
         }
-        // A chain is judged link by link: what follows a broken link hangs on the hash that is there.
+        // Each link of the chain is judged by the stored hash before, so one broken link is one finding.
         if self.previous.hash.is_some_and(|hash| chain(&hash, event) != event.hash) {
-            self.report.found(format!(
+            self.report.add_finding(format!(
                 "event {position}: its hash does not cover it and the events before: history was changed here"
             ));
         }
@@ -308,51 +184,57 @@ impl Audit<'_> {
 
     fn time(&mut self, event: &RecordedEvent<'_>) {
         let (position, time) = (event.position, event.recorded_at);
+        // Times are compared as texts, so each must be in the one canonical form.
         let canonical = Timestamp::from_str(time).is_ok_and(|parsed| parsed.to_string() == time);
         if !canonical {
-            self.report.found(format!("event {position}: its time is malformed: {time:?}"));
+            self.report.add_finding(format!("event {position}: its time is malformed: {time:?}"));
         } else if *time < *self.previous.recorded_at {
             let before = &self.previous.recorded_at;
-            self.report
-                .found(format!("event {position}: its time {time} is before {before}, the time before it"));
+            self.report.add_finding(format!(
+                "event {position}: its time {time} is before {before}, the time before it"
+            ));
         } else {
             time.clone_into(&mut self.previous.recorded_at);
         }
     }
 
-    /// The event as the next of its stream.
     fn in_stream(&mut self, event: &RecordedEvent<'_>) -> Result<(), Error> {
         let stream = match self.streams.entry(event.stream_id) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
-                let snapshot_version = snapshot_version(self.connection, event.stream_id)?;
+                let snapshot = self.log.snapshot(event.stream_id)?;
+                let snapshot_version = snapshot.map_or(0, |snapshot| snapshot.version);
                 let stream_type = event.stream_type.to_owned();
                 let replay = self.kinds.begin(&stream_type);
-                new.insert(Stream { version: 0, stream_type, replay, snapshot_version })
+                new.insert(AuditedStream { version: 0, stream_type, replay, snapshot_version })
             }
         };
         let in_stream = format_args!("event {}: in stream {}", event.position, event.stream_id).to_string();
+        // A wrong version or kind does not stop the replay: later findings of the stream may tell more.
         if event.version != stream.version + 1 {
             let before = stream.version;
-            self.report.found(format!("{in_stream}, version {} follows version {before}", event.version));
+            self.report
+                .add_finding(format!("{in_stream}, version {} follows version {before}", event.version));
         }
         if event.stream_type != stream.stream_type {
             let kind = event.stream_type;
-            self.report.found(format!("{in_stream}, a stream of {:?} holds a {kind:?}", stream.stream_type));
+            self.report
+                .add_finding(format!("{in_stream}, a stream of {:?} holds a {kind:?}", stream.stream_type));
         }
         stream.version = event.version;
         let event_type = event.event_type;
-        match stream.replay.as_mut().map(|replay| replay.take(event)) {
-            None => self.report.not_known(format!("the kind {:?}", event.stream_type)),
-            Some(Taken::Lawful) => {}
-            Some(Taken::Unlawful(why)) => {
-                self.report.found(format!("{in_stream}, {event_type} cannot have happened: {why}"));
+        match stream.replay.as_mut().map(|replay| replay.apply(event)) {
+            // Neither damaged nor judged: this build has no code for the kind.
+            None => self.report.add_unknown(format!("the kind {:?}", event.stream_type)),
+            Some(Verdict::Lawful) => {}
+            Some(Verdict::Unlawful(why)) => {
+                self.report.add_finding(format!("{in_stream}, {event_type} cannot have happened: {why}"));
             }
-            Some(Taken::NotRead(error)) => match unknown(event, &error) {
+            Some(Verdict::Unreadable(error)) => match unknown(event, &error) {
                 Some(what) => {
-                    self.report.not_known(format!("{what} ({event_type:?} of {:?})", event.stream_type));
+                    self.report.add_unknown(format!("{what} ({event_type:?} of {:?})", event.stream_type));
                 }
-                None => self.report.found(format!("{in_stream}, {event_type} cannot be read: {error}")),
+                None => self.report.add_finding(format!("{in_stream}, {event_type} cannot be read: {error}")),
             },
         }
         if stream.version == stream.snapshot_version {
@@ -361,29 +243,26 @@ impl Audit<'_> {
         Ok(())
     }
 
-    /// The stream's snapshot, where the replay has come to its version. Of another form it is of no
-    /// use to anybody and does no harm; a newer one may have taken its place meanwhile.
+    /// Compares the snapshot of a stream with the replay, which has reached the version of the snapshot.
     fn snapshot(&mut self, stream_id: Uuid) -> Result<(), Error> {
-        let sql = "SELECT version, shape, state FROM snapshots WHERE stream_id = ?1";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let kept = statement.query_row([stream_id.to_string()], |row| {
-            Ok((row.get::<_, u64>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?))
-        });
-        let Some((version, shape, state)) = kept.optional()? else {
+        let Some(Snapshot { version, shape, state }) = self.log.snapshot(stream_id)? else {
             return Ok(());
         };
         let Some(stream) = self.streams.get_mut(&stream_id) else {
             return Ok(());
         };
+        // The writer may have replaced the snapshot by a newer snapshot meanwhile.
         stream.snapshot_version = version;
-        let is_of_use = version == stream.version && self.kinds.shape(&stream.stream_type) == Some(&*shape);
-        let replayed = stream.replay.as_ref().filter(|_| is_of_use).and_then(|replay| replay.state());
+        // A snapshot of another shape is never read, and so does no harm.
+        let is_comparable =
+            version == stream.version && self.kinds.shape(&stream.stream_type) == Some(&*shape);
+        let replayed = stream.replay.as_ref().filter(|_| is_comparable).and_then(|replay| replay.state());
         let Some(replayed) = replayed else {
             return Ok(());
         };
         self.report.snapshots += 1;
         if serde_json::from_str::<Value>(&state).ok() != Some(replayed) {
-            self.report.found(format!(
+            self.report.add_finding(format!(
                 "the snapshot of stream {stream_id} at version {version} is not what its events say: delete it \
                  (DELETE FROM snapshots), it is made again"
             ));
@@ -391,58 +270,29 @@ impl Audit<'_> {
         Ok(())
     }
 
-    /// Each receipt names an event that is there. It was written with it, in one transaction, so
-    /// the log as it is now answers for the receipts as they are now.
+    /// Checks that each receipt names recorded events. A receipt is written in the transaction of its events,
+    /// so the events of every receipt are there, also of a receipt that is newer than the audit.
     fn receipts(&mut self) -> Result<(), Error> {
         let mut after = String::new();
-        while let Some(last) = self.receipts_page(&after)? {
+        while !self.report.is_full() {
+            let page = self.log.receipts(&after, PAGE_ROWS)?;
+            self.report.receipts += page.len() as u64;
+            for (key, _) in page.iter().filter(|(_, names_events)| !names_events) {
+                self.report
+                    .add_finding(format!("the receipt of key {key:?} names an event that is not there"));
+            }
+            let Some((last, _)) = page.into_iter().last() else { break };
             after = last;
         }
         Ok(())
     }
 
-    fn receipts_page(&mut self, after: &str) -> Result<Option<String>, Error> {
-        // Of a transfer, the receipt names the first event's version and the last event's position.
-        let sql = format!(
-            "SELECT idempotency_key, length(command) = 32 AND position <= (SELECT head FROM log) AND
-                 (version = 0 OR EXISTS (SELECT 1 FROM events AS e WHERE e.stream_id = r.stream_id
-                                         AND e.version = r.version AND e.position <= r.position))
-             FROM receipts AS r WHERE idempotency_key > ?1 ORDER BY idempotency_key LIMIT {PAGE_ROWS}"
-        );
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        let mut rows = statement.query([after])?;
-        let mut last = None;
-        while let Some(row) = rows.next()? {
-            let key: String = row.get(0)?;
-            self.report.receipts += 1;
-            if !row.get::<_, bool>(1)? {
-                self.report.found(format!("the receipt of key {key:?} names an event that is not there"));
-            }
-            last = Some(key);
-        }
-        Ok(last.filter(|_| !self.report.is_full()))
-    }
-
-    fn snapshots(&mut self) -> Result<(), Error> {
-        let sql = format!(
-            "SELECT stream_id, version FROM snapshots AS s WHERE version > 0 AND NOT EXISTS
-                 (SELECT 1 FROM events AS e WHERE e.stream_id = s.stream_id AND e.version = s.version)
-             LIMIT {MAX_FINDINGS}"
-        );
-        let mut statement = self.connection.prepare(&sql)?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            let (stream_id, version): (String, i64) = (row.get(0)?, row.get(1)?);
-            self.report.found(format!(
+    fn stray_snapshots(&mut self) -> Result<(), Error> {
+        for (stream_id, version) in self.log.stray_snapshots(MAX_FINDINGS)? {
+            self.report.add_finding(format!(
                 "there is a snapshot of stream {stream_id} at version {version}, but no such event: delete it"
             ));
         }
         Ok(())
     }
-}
-
-fn snapshot_version(connection: &Connection, stream_id: Uuid) -> Result<u64, Error> {
-    let mut statement = connection.prepare_cached("SELECT version FROM snapshots WHERE stream_id = ?1")?;
-    let version = statement.query_row([stream_id.to_string()], |row| row.get(0)).optional()?;
-    Ok(version.unwrap_or(0))
 }

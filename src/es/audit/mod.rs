@@ -1,18 +1,20 @@
-//! What an operator runs: verify a log, verify read models, back up. Skip this room at first reading.
+//! The operator's checks: verify a log, verify read models, back up. Skip this folder at first reading.
 //!
 //! ```text
-//! log.rs         every event and its hash, every stream, every state     ◄── backup.rs verifies its copy
-//! read_model.rs  the rows beside those that a replay of the log gives
+//! backup.rs ──► log.rs ──► report.rs     every event and its hash, every stream, every state
+//! read_model.rs                          the rows of a projection, beside the rows of a replay
 //! ```
 //!
-//! Threads: none; each call returns when the work is done.
+//! Threads: the callers'; each function returns when its work is done.
 //!
 //! Read next: `log.rs`.
 
 mod backup;
 mod log;
 mod read_model;
+mod report;
 
 pub use backup::backup;
-pub use log::{MAX_FINDINGS, Report, verify};
+pub use log::verify;
 pub use read_model::{Difference, Verified, VerifyError, verify_projection};
+pub use report::{MAX_FINDINGS, Report};

@@ -1,8 +1,9 @@
-//! Proof that a read model says what the log says: it is replayed into a scratch database, and the
-//! two are compared row by row.
+//! The audit of a read model: the log is replayed into a scratch database, and the live rows are compared
+//! with the replayed rows, row by row.
 //!
-//! The service that owns the read model may go on meanwhile. The long replay happens first; only
-//! the comparison, and the replay of what came in between, holds a snapshot of the live rows.
+//! The service that owns the read model may run meanwhile.
+//!
+//! Read next: `projection/projector.rs`, which replays.
 
 use std::fmt;
 use std::path::Path;
@@ -17,16 +18,16 @@ use crate::es::projection::event::CatchUpError;
 use crate::es::projection::read_db::{self as store, Checkpoint, OpenError};
 use crate::es::{Feed, Projector};
 
-/// What came of verifying one projection.
+/// The result of verifying one projection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
-    /// Its name.
+    /// The name of the projection.
     pub projection: &'static str,
     /// The position at which live rows and replay were compared.
     pub position: u64,
-    /// Live rows that equal the replay.
+    /// Number of live rows equal to the replay.
     pub rows: u64,
-    /// What differs first.
+    /// The first difference.
     pub difference: Option<Difference>,
 }
 
@@ -35,21 +36,21 @@ pub struct Verified {
 pub struct Difference {
     /// The table.
     pub table: String,
-    /// The first two columns of the row, which name it.
+    /// The first two columns of the row, which identify the row.
     pub row: String,
-    /// The column, or `row` when one side has no such row.
+    /// The column, or `row` for a row that is missing on one side.
     pub column: String,
-    /// What the live rows say.
+    /// The live value.
     pub live: String,
-    /// What the replay says.
+    /// The replayed value.
     pub replayed: String,
 }
 
-/// Replays the projection `definition` from `feed` into a new database at `scratch`, up to where
-/// the live one at `live` stands, and compares them. The caller removes `scratch`.
+/// Replays the projection `definition` from `feed` into a new database at `scratch`, up to the checkpoint of
+/// the live database at `live`, and compares the rows. The caller removes `scratch`.
 ///
 /// # Errors
-/// When either cannot be read, or the log cannot be replayed.
+/// When a database cannot be read, or the log cannot be replayed.
 pub fn verify_projection(
     live: &Path,
     scratch: &Path,
@@ -60,7 +61,8 @@ pub fn verify_projection(
     store::check_file(&file).map_err(VerifyError::Open)?;
     let live = file.connect(Access::Read).map_err(OpenError::from).map_err(VerifyError::Open)?;
     let mut replay = Projector::open(scratch, std::slice::from_ref(definition)).map_err(VerifyError::Open)?;
-    // The long way first, without a snapshot of the live rows.
+    // The long replay comes first, without a read transaction on the live rows: the transaction would keep
+    // their write-ahead log from being flushed. The second replay covers the events of the meantime.
     replay_to(&mut replay, feed, checkpoint(&live, definition)?.position)?;
     let snapshot = live.unchecked_transaction()?;
     let checkpoint = checkpoint(&snapshot, definition)?;
@@ -97,12 +99,13 @@ fn compare(
     let known = store::checkpoint(replayed, projection, definition.version)?;
     let hash = known.map(|(checkpoint, _)| checkpoint.hash);
     if hash != Some(checkpoint.hash) {
+        // The same position with another hash is another history, whose rows are not worth comparing.
         verified.difference = Some(Difference {
             table: "checkpoints".to_owned(),
             row: format!("name={projection}"),
             column: "hash".to_owned(),
             live: checkpoint.hash.to_string(),
-            replayed: hash.map_or_else(|| ABSENT.to_owned(), |hash| hash.to_string()),
+            replayed: hash.map_or_else(|| "absent".to_owned(), |hash| hash.to_string()),
         });
         return Ok(verified);
     }
@@ -118,59 +121,62 @@ fn compare(
     Ok(verified)
 }
 
-const ABSENT: &str = "absent";
-const PRESENT: &str = "present";
-
-/// The number of rows when all are equal. Both sides are read in order of the first two columns,
-/// which are or begin every key.
+/// Compares a table, and returns the number of rows if all are equal.
 fn compare_table(
     live: &Connection,
     replayed: &Connection,
     table: &str,
 ) -> rusqlite::Result<Result<u64, Difference>> {
+    // The first two columns are the key of every table, or begin the key.
     let sql = format!("SELECT * FROM {table} ORDER BY 1, 2");
     let (mut live, mut replayed) = (live.prepare(&sql)?, replayed.prepare(&sql)?);
-    let columns: Vec<String> = live.column_names().map(str::to_owned).collect();
+    let table =
+        ComparedTable { name: table.to_owned(), columns: live.column_names().map(str::to_owned).collect() };
     let (mut live, mut replayed) = (live.query([])?, replayed.query([])?);
     let mut rows = 0;
     loop {
+        let (absent, present) = ("absent".to_owned(), "present".to_owned());
         let difference = match (live.next()?, replayed.next()?) {
             (None, None) => return Ok(Ok(rows)),
-            (Some(live), Some(replayed)) => first_difference(&columns, live, replayed)?,
-            (Some(extra), None) => {
-                Some((name_of(&columns, extra)?, "row".into(), PRESENT.into(), ABSENT.into()))
-            }
-            (None, Some(missing)) => {
-                Some((name_of(&columns, missing)?, "row".into(), ABSENT.into(), PRESENT.into()))
-            }
+            (Some(live), Some(replayed)) => table.first_difference(live, replayed)?,
+            (Some(extra), None) => Some(table.difference(extra, "row", present, absent)?),
+            (None, Some(missing)) => Some(table.difference(missing, "row", absent, present)?),
         };
-        if let Some((row, column, live, replayed)) = difference {
-            return Ok(Err(Difference { table: table.to_owned(), row, column, live, replayed }));
+        if let Some(difference) = difference {
+            return Ok(Err(difference));
         }
         rows += 1;
     }
 }
 
-type Names = (String, String, String, String);
-
-fn first_difference(
-    columns: &[String],
-    live: &Row<'_>,
-    replayed: &Row<'_>,
-) -> rusqlite::Result<Option<Names>> {
-    for (index, column) in columns.iter().enumerate() {
-        let (ours, theirs) = (live.get_ref(index)?, replayed.get_ref(index)?);
-        if ours != theirs {
-            return Ok(Some((name_of(columns, live)?, column.clone(), show(ours), show(theirs))));
-        }
-    }
-    Ok(None)
+struct ComparedTable {
+    name: String,
+    columns: Vec<String>,
 }
 
-fn name_of(columns: &[String], row: &Row<'_>) -> rusqlite::Result<String> {
-    let columns = columns.iter().enumerate().take(2);
-    let parts = columns.map(|(index, column)| Ok(format!("{column}={}", show(row.get_ref(index)?))));
-    Ok(parts.collect::<rusqlite::Result<Vec<_>>>()?.join(", "))
+impl ComparedTable {
+    fn first_difference(&self, live: &Row<'_>, replayed: &Row<'_>) -> rusqlite::Result<Option<Difference>> {
+        for (index, column) in self.columns.iter().enumerate() {
+            let (ours, theirs) = (live.get_ref(index)?, replayed.get_ref(index)?);
+            if ours != theirs {
+                return self.difference(live, column, show(ours), show(theirs)).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    fn difference(
+        &self,
+        row: &Row<'_>,
+        column: &str,
+        live: String,
+        replayed: String,
+    ) -> rusqlite::Result<Difference> {
+        let keys = self.columns.iter().enumerate().take(2);
+        let keys = keys.map(|(index, column)| Ok(format!("{column}={}", show(row.get_ref(index)?))));
+        let row = keys.collect::<rusqlite::Result<Vec<_>>>()?.join(", ");
+        Ok(Difference { table: self.name.clone(), row, column: column.to_owned(), live, replayed })
+    }
 }
 
 fn show(value: ValueRef<'_>) -> String {
@@ -179,7 +185,7 @@ fn show(value: ValueRef<'_>) -> String {
         ValueRef::Integer(number) => number.to_string(),
         ValueRef::Real(number) => number.to_string(),
         ValueRef::Text(text) => String::from_utf8_lossy(text).into_owned(),
-        // An id, as a rule.
+        // Read models store ids as blobs; any other blob is shown in hexadecimal.
         ValueRef::Blob(bytes) => {
             Uuid::from_slice(bytes).map_or_else(|_| format!("{bytes:02x?}"), |id| id.to_string())
         }
@@ -208,16 +214,16 @@ impl fmt::Display for Difference {
 pub enum VerifyError {
     /// A database cannot be opened.
     Open(OpenError),
-    /// The rows are of another version of the projection, or not there: the service replays them when
-    /// it starts.
+    /// The rows are missing, or of another version of the projection: the service replays the rows at its
+    /// next start.
     Outdated(&'static str),
     /// The log cannot be read.
     Replay(CatchUpError),
-    /// The replay ends before the live rows do.
+    /// The replay ended before the checkpoint of the live rows.
     ReplayEnded {
-        /// Where.
+        /// Position of the last replayed event.
         position: u64,
-        /// Why.
+        /// Why the replay ended.
         reason: String,
     },
     /// A database cannot be read.

@@ -1,14 +1,16 @@
 //! The descriptors of the databases that this process has open, and the lock on each.
 //!
-//! The lock is `flock` on the database file itself. It belongs to the file and not to a name, so a second
-//! process finds it through a symbolic link, a hard link, a bind mount or a new name as well. It is
-//! independent of SQLite's own locks, which are POSIX locks: those last for a transaction, and let a second
-//! writer in between two.
+//! The lock is `flock` on the database file itself. The lock belongs to the file and not to a name, so a
+//! second process finds the lock through a symbolic link, a hard link, a bind mount or a new name as well.
+//! SQLite's own locks are POSIX locks and independent of `flock`: they last for a transaction, and let a
+//! second writer in between two transactions.
 //!
-//! **Invariant:** a process has one descriptor of each database, shared by all that use it, and closes it
-//! after the last of them. POSIX drops the locks of a process on a file when it closes *any* descriptor
-//! of that file; SQLite would lose its locks with the first one that is closed here. A program that opens
-//! the same file with a connection of its own must close that connection first.
+//! **Invariant:** a process has one descriptor of each database, shared by all uses, and closes the
+//! descriptor after the last use. POSIX drops the locks of a process on a file when the process closes
+//! *any* descriptor of the file, so an earlier close would drop SQLite's locks. A program that opens the
+//! same file with a connection of its own must close that connection first.
+//!
+//! Read next: `file.rs`.
 
 use std::collections::BTreeMap;
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
@@ -20,15 +22,14 @@ use std::time::{Duration, Instant};
 
 use super::path::{PathError, refuse_several_names};
 
-/// Elsewhere `flock` and SQLite's own locks are of one kind, and would stand in each other's way. The
-/// lock on the name has to do there.
+/// Whether `flock` is independent of SQLite's POSIX locks. On other systems both are one kind of lock and
+/// would conflict; the lock on the name alone protects the log there.
 const LOCKS_FILES: bool = cfg!(target_os = "linux");
 
-/// Pause between two tries for a lock that another process has. The system can wait for a lock, but not
-/// for a limited time.
+/// Milliseconds between two attempts to lock. The system can wait for a lock, but not with a timeout.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
-/// Which file it is, whatever its name.
+/// Which file a path or a descriptor means, under any name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Identity {
     device: u64,
@@ -40,8 +41,8 @@ impl Identity {
         Self { device: file.dev(), inode: file.ino() }
     }
 
-    /// The identity of what that path names. A symbolic link is not followed: a link that took the name of
-    /// the database would leave the write-ahead log behind.
+    /// Returns the identity of the file at `path`. A symbolic link is not followed: a link that took the
+    /// name of the database would leave the write-ahead log behind.
     pub(super) fn at(path: &Path) -> io::Result<Self> {
         Self::and_length_at(path).map(|(identity, _)| identity)
     }
@@ -58,23 +59,23 @@ pub(super) enum Creation {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct OpenFile {
     file: File,
-    /// Descriptors that were opened although there was one: closed with it, and not before.
+    /// Further descriptors of the same file: closed with `file`, and never before.
     strays: Vec<File>,
     users: usize,
-    /// A part of this process has the lock.
+    /// Whether a part of this process has the lock.
     is_locked: bool,
 }
 
-/// Locked while a descriptor is opened, used or closed.
-static OPEN_FILES: Mutex<BTreeMap<Identity, Entry>> = Mutex::new(BTreeMap::new());
+/// The open databases. The mutex is held while a descriptor is opened, used or closed.
+static OPEN_FILES: Mutex<BTreeMap<Identity, OpenFile>> = Mutex::new(BTreeMap::new());
 
-fn open_files() -> MutexGuard<'static, BTreeMap<Identity, Entry>> {
+fn open_files() -> MutexGuard<'static, BTreeMap<Identity, OpenFile>> {
     OPEN_FILES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A use of a database file. The descriptor is closed with the last use.
+/// A use of a database file. Dropping the last use closes the descriptor.
 #[derive(Debug)]
 pub(super) struct Handle {
     identity: Identity,
@@ -92,13 +93,15 @@ impl Handle {
         let file = open(path, creation).map_err(|error| PathError::io(path, &error))?;
         let metadata = file.metadata().map_err(|error| PathError::io(path, &error))?;
         let identity = Identity::of(&metadata);
+        // The path was renamed between the two looks, and now names a file that is open already. Closing
+        // this descriptor would drop SQLite's locks on that file.
         if let Some(entry) = files.get_mut(&identity) {
             entry.strays.push(file);
             entry.users += 1;
             return Ok(Self { identity });
         }
         refuse_several_names(path, &metadata)?;
-        files.insert(identity, Entry { file, strays: Vec::new(), users: 1, is_locked: false });
+        files.insert(identity, OpenFile { file, strays: Vec::new(), users: 1, is_locked: false });
         Ok(Self { identity })
     }
 
@@ -106,8 +109,8 @@ impl Handle {
         self.identity
     }
 
-    /// The entry is there as long as this value.
-    fn with<T>(&self, act: impl FnOnce(&mut Entry) -> io::Result<T>) -> io::Result<T> {
+    fn with<T>(&self, act: impl FnOnce(&mut OpenFile) -> io::Result<T>) -> io::Result<T> {
+        // The entry exists as long as this handle: the error is never returned.
         open_files().get_mut(&self.identity).map_or_else(|| Err(ErrorKind::NotFound.into()), act)
     }
 
@@ -127,17 +130,17 @@ impl Handle {
         self.with(|entry| Ok(entry.users == 1)).unwrap_or(false)
     }
 
-    /// Whether another process has locked the file.
+    /// Returns whether another process has locked the file.
     pub(super) fn is_locked_elsewhere(&self) -> bool {
-        let look = |entry: &mut Entry| {
-            // A shared lock, so that two processes that look do not see each other; given back at once.
+        let look = |entry: &mut OpenFile| {
+            // A shared lock, so that two processes that look do not see each other; released at once.
             match entry.file.try_lock_shared() {
                 Ok(()) => entry.file.unlock().map(|()| false),
                 Err(TryLockError::WouldBlock) => Ok(true),
                 Err(TryLockError::Error(error)) => Err(error),
             }
         };
-        // Where the file system knows no locks, there is none.
+        // A file system without locks counts as not locked.
         LOCKS_FILES
             && self.with(|entry| if entry.is_locked { Ok(false) } else { look(entry) }).unwrap_or(false)
     }
@@ -158,7 +161,7 @@ impl Drop for Handle {
         if let Some(entry) = files.get_mut(&self.identity) {
             entry.users -= 1;
             if entry.users == 0 {
-                // The descriptors are closed before another thread can open the file again.
+                // Closes the descriptors with the mutex held: another thread must not open the file before.
                 files.remove(&self.identity);
             }
         }
@@ -172,7 +175,7 @@ fn open(path: &Path, creation: Creation) -> io::Result<File> {
         Creation::Forbidden => {}
     }
     match options.read(true).write(true).open(path) {
-        // It can be looked at all the same: by a backup, or by a service that says why it does not start.
+        // Reading is enough for a backup, and for a service that reports why it does not start.
         Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) => {
             OpenOptions::new().read(true).open(path)
         }
@@ -189,12 +192,12 @@ pub(in crate::es) struct FileLock {
 /// Another process, or another part of this one, has the lock.
 #[derive(Debug)]
 pub(in crate::es) struct LockRefused {
-    /// A process that has it, where the system says which.
+    /// A process that has the lock, if the system reports one.
     pub(in crate::es) holder: Option<Holder>,
 }
 
 impl FileLock {
-    /// Takes the lock, and waits for `patience` at most while another process has it.
+    /// Takes the lock, and waits for `patience` at most while another process has the lock.
     pub(super) fn take(handle: &Handle, patience: Duration) -> Result<Self, LockRefused> {
         let deadline = Instant::now() + patience;
         loop {
@@ -210,7 +213,7 @@ impl FileLock {
             if entry.is_locked {
                 return Ok(Err(LockRefused { holder: None }));
             }
-            // Where the file system knows no locks, the lock on the name has to do.
+            // On a file system without locks, the lock on the name alone protects the log.
             if LOCKS_FILES && matches!(entry.file.try_lock(), Err(TryLockError::WouldBlock)) {
                 return Ok(Err(LockRefused { holder: holder(&entry.file) }));
             }
@@ -228,7 +231,7 @@ impl Drop for FileLock {
             entry.is_locked = false;
             if LOCKS_FILES { entry.file.unlock() } else { Ok(()) }
         });
-        // The lock goes with the descriptor at the latest.
+        // A failed unlock is harmless: closing the descriptor releases the lock as well.
         drop(unlocked);
     }
 }
@@ -236,27 +239,28 @@ impl Drop for FileLock {
 /// A process that has a file locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::es) struct Holder {
-    /// Its id.
+    /// The process id.
     pub(in crate::es) process: u32,
-    /// Whether the lock is exclusive, as a writer's is. Any program that may read the file can hold a
-    /// shared one.
+    /// Whether the lock is exclusive, like a writer's. Any program that may read the file can hold a
+    /// shared lock.
     pub(in crate::es) is_writer: bool,
 }
 
-/// The process that has the file locked, where the system tells: not across containers.
+/// Returns the process that has the file locked; None across containers, where the system does not know.
 pub(in crate::es) fn holder(file: &File) -> Option<Holder> {
     let identity = Identity::of(&file.metadata().ok()?);
     let locks = std::fs::read_to_string("/proc/locks").ok()?;
     locks.lines().find_map(|line| holder_in(line, identity))
 }
 
-/// `1: FLOCK  ADVISORY  WRITE 4711 fd:01:1234 0 EOF`, with the device in hexadecimal. See proc_locks(5).
+/// Reads a line such as `1: FLOCK  ADVISORY  WRITE 4711 fd:01:1234 0 EOF`, with the device in hexadecimal;
+/// see proc_locks(5).
 fn holder_in(line: &str, identity: Identity) -> Option<Holder> {
     let mut words = line.split_whitespace().skip(1);
     let (kind, _, mode) = (words.next()?, words.next()?, words.next()?);
     let process = words.next()?.parse().ok()?;
     let inode = words.next()?.rsplit(':').next()?;
-    // The inode alone: some file systems show another device here than in a file's metadata.
+    // Compares the inode alone: some file systems show another device here than in a file's metadata.
     let is_it = kind == "FLOCK" && inode.parse() == Ok(identity.inode);
     is_it.then_some(Holder { process, is_writer: mode == "WRITE" })
 }

@@ -1,12 +1,13 @@
-//! A path at which a database is, or can be made.
+//! The path of a database that exists or can be created.
 //!
-//! SQLite takes a name such as `file:log?mode=memory` for a URI, `:memory:` and the empty name for a
-//! database without a file, and it reads from whatever a path names, a pipe included. A [`DatabasePath`]
-//! names a regular file, or none yet, in a directory that exists; everything else is refused before it is
-//! opened.
+//! SQLite reads a name such as `file:log?mode=memory` as a URI, `:memory:` and the empty name as a
+//! database without a file, and opens pipes and devices like files. A [`DatabasePath`] names a regular
+//! file, or a file to create, in a directory that exists; any other path is refused before SQLite sees it.
 //!
-//! **Invariant:** the path is absolute and no part of it was a symbolic link when it was resolved, so that
-//! the `-wal`, `-shm` and `-lock` files lie beside the database itself, whatever link led there.
+//! **Invariant:** the path is absolute, and no part of the path was a symbolic link when the path was
+//! resolved. So the `-wal`, `-shm` and `-lock` files lie beside the database itself, under any link.
+//!
+//! Read next: `held.rs`.
 
 use std::fmt;
 use std::fs::{FileType, Metadata};
@@ -15,12 +16,10 @@ use std::ops::Deref;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use super::with_suffix;
+/// The name that SQLite reads as a database in memory.
+pub(in crate::es) const IN_MEMORY: &str = ":memory:";
 
-/// The name that SQLite takes for a database in memory.
-const IN_MEMORY: &str = ":memory:";
-
-/// What may lie beside a database, and must be a regular file then as well.
+/// Suffixes of the files beside a database; each must be a regular file too, if it exists.
 const FILES_BESIDE: [&str; 4] = ["-wal", "-shm", "-lock", "-journal"];
 
 /// The resolved path of a database.
@@ -28,12 +27,13 @@ const FILES_BESIDE: [&str; 4] = ["-wal", "-shm", "-lock", "-journal"];
 pub struct DatabasePath(PathBuf);
 
 impl DatabasePath {
-    /// Resolves `path`. The file need not exist; its directory must.
+    /// Resolves `path`. The file need not exist; the directory must.
     ///
     /// # Errors
-    /// [`PathError::NotADatabase`] for a path that no database can have, [`PathError::Unusable`] where
-    /// the system refuses to look.
+    /// [`PathError::NotADatabase`] for a path that no database can have, [`PathError::Unusable`] when
+    /// the system denies access.
     pub fn resolve(path: &Path) -> Result<Self, PathError> {
+        // Both names are valid for SQLite, and would lose the log at the end of the process.
         if path.as_os_str().is_empty() {
             return Err(PathError::NotADatabase("the path is empty: give the path of a file".into()));
         }
@@ -52,8 +52,9 @@ impl DatabasePath {
         Ok(resolved)
     }
 
-    /// The path of a file that does not exist.
+    /// Resolves the path of a file that does not exist.
     fn of_new(path: &Path) -> Result<Self, PathError> {
+        // `canonicalize` found no file, but the name exists: SQLite would create the target of the link.
         if std::fs::symlink_metadata(path).is_ok() {
             return Err(PathError::not_a_database(
                 path,
@@ -64,6 +65,7 @@ impl DatabasePath {
         let Some(name) = path.file_name().filter(|_| !names_directory) else {
             return Err(PathError::not_a_database(path, "it names a directory: give the path of a file"));
         };
+        // A missing file has no canonical path, but its directory has.
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let real = std::fs::canonicalize(directory.unwrap_or(Path::new("."))).map_err(|error| {
             let what = format!("its directory cannot be used ({error}): make it first");
@@ -72,7 +74,7 @@ impl DatabasePath {
         Ok(Self(real.join(name)))
     }
 
-    /// `given` is the path in the words of the user.
+    /// Refuses directories, pipes, devices and further hard links; `given` is the path as the user wrote it.
     fn refuse_what_is_no_file(&self, given: &Path) -> Result<(), PathError> {
         if let Some(file) = metadata(&self.0)? {
             if !file.is_file() {
@@ -81,6 +83,7 @@ impl DatabasePath {
             }
             refuse_several_names(given, &file)?;
         }
+        // SQLite would open a pipe or a device under these names as well, and block or fail later.
         for suffix in FILES_BESIDE {
             let beside = self.beside(suffix);
             if let Some(file) = metadata(&beside)?.filter(|file| !file.is_file()) {
@@ -95,7 +98,7 @@ impl DatabasePath {
         Ok(())
     }
 
-    /// The file of that suffix beside the database.
+    /// Returns the path of the file with that suffix beside the database.
     pub(in crate::es) fn beside(&self, suffix: &str) -> PathBuf {
         with_suffix(&self.0, suffix)
     }
@@ -113,7 +116,7 @@ impl Deref for DatabasePath {
     }
 }
 
-/// With a second name, the file would have a second write-ahead log, which SQLite warns of.
+/// Refuses a file with a second name: SQLite would keep a second write-ahead log beside that name.
 pub(super) fn refuse_several_names(path: &Path, file: &Metadata) -> Result<(), PathError> {
     if file.nlink() <= 1 {
         return Ok(());
@@ -148,10 +151,10 @@ fn kind(file: FileType) -> &'static str {
     }
 }
 
-/// Why a path cannot be used for a database. Nothing was opened or changed.
+/// Why a path cannot be used for a database. No file was opened or changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PathError {
-    /// No database can have this path, now or later. Give another one.
+    /// No database can have this path, now or later. Give another path.
     NotADatabase(String),
     /// The system refuses, or another process has the file. The text says what to do.
     Unusable(String),
@@ -187,6 +190,12 @@ impl fmt::Display for PathError {
 }
 
 impl std::error::Error for PathError {}
+
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
 
 #[cfg(test)]
 mod tests {

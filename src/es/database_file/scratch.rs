@@ -1,13 +1,15 @@
-//! Files that exist for the length of one task: a copy until it is verified, a replay until it is
-//! compared.
+//! Scratch directories, for files that exist for the length of one task: a copy until the copy is verified,
+//! a replay until the replay is compared.
 //!
-//! They lie in a directory of their own beside the database, `NAME-scratch-UUID`, where there is room for a
-//! file of that size if anywhere. The directory is made exclusively, under a name that no other file has,
-//! and with mode 0700; what SQLite puts beside a database is in it, too. So removing it removes nothing that
-//! this process has not made.
+//! The directory lies beside the database, `NAME-scratch-UUID`, on the file system that is most likely to
+//! have room for a second database. The directory is created exclusively, under a new name, with mode 0700,
+//! and also holds the files that SQLite puts beside a database. So removing the directory removes only files
+//! of this process.
 //!
-//! A process that was killed leaves its directory behind. Nothing reads it again: when no backup and no
-//! verification runs, an operator may delete every `*-scratch-*` directory.
+//! A killed process leaves its directory behind, and no process reads the directory again: while no backup
+//! and no verification runs, an operator may delete every `*-scratch-*` directory.
+//!
+//! Read next: `audit/backup.rs`, which copies a log into a scratch directory.
 
 use std::fs::DirBuilder;
 use std::io::{self, ErrorKind};
@@ -17,26 +19,26 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
 
-use super::with_suffix;
+use super::path::with_suffix;
 
-/// How often a directory is emptied while another thread still makes files in it.
+/// Attempts to remove a directory while another thread still creates files in it.
 const REMOVALS: usize = 100;
 
-/// The directories that are in use.
+/// The scratch directories of the running tasks.
 static IN_USE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 fn in_use() -> MutexGuard<'static, Vec<PathBuf>> {
     IN_USE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A directory for one task; removed with all that is in it when dropped.
+/// A directory for one task. Dropping the value removes the directory with its files.
 #[derive(Debug)]
 pub struct Scratch {
     directory: PathBuf,
 }
 
 impl Scratch {
-    /// Makes the directory, beside `path`.
+    /// Creates the directory, beside `path`.
     ///
     /// # Errors
     /// When the directory of `path` does not exist or may not be written.
@@ -48,16 +50,17 @@ impl Scratch {
         Ok(Self { directory })
     }
 
-    /// The path of a file in it.
+    /// Returns the path of a file in the directory.
     pub fn file(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }
 
-    /// Removes the directories of all tasks of this process, and lets no task make another one: for a
-    /// process that ends at once. A task that still runs fails, or waits for the end.
+    /// Removes the directories of all tasks of this process, and lets no task create another: for a
+    /// process that ends at once. A running task fails, or blocks until the process ends.
     pub fn end_all() {
         let mut in_use = in_use();
         in_use.drain(..).for_each(|directory| remove(&directory));
+        // The lock stays taken for ever, on purpose: `beside` blocks until the process has ended.
         std::mem::forget(in_use);
     }
 }
@@ -70,12 +73,12 @@ impl Drop for Scratch {
     }
 }
 
-/// A file that was made after its directory was emptied is met when the directory is to go.
 fn remove(directory: &Path) {
     for _ in 0..REMOVALS {
         match std::fs::remove_dir_all(directory) {
+            // Another thread created a file after the directory was emptied: remove that file as well.
             Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {}
-            // What cannot be removed stays where its name tells what it is.
+            // A directory that cannot be removed stays; the name tells the operator why it exists.
             Ok(()) | Err(_) => return,
         }
     }

@@ -1,11 +1,11 @@
-//! The log as readers see it: pages of events, in order, and a way to wait for the next.
+//! The log as readers see the log: pages of events in order, and a head to wait on.
 //!
-//! Shared by everyone in the process: the executor raises the head after each commit, and whoever
-//! waits for an event is woken by that.
+//! All parts of a process share one [`EventLog`]. The executor raises the head after each commit, which wakes
+//! every reader that waits for an event.
 //!
 //! **Invariant:** a page shows committed events only, in order of position, without gaps.
 //!
-//! Read next: `projector.rs`, which follows a log.
+//! Read next: `history.rs`, the same as an iterator; `projection/mod.rs`, which follows a log.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -14,29 +14,31 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::es::log::store::{Database, EventReader, EventStore};
-use crate::es::log::upkeep::{LogBytes, LogUpkeep};
+use super::store::{Database, EventReader, EventStore, Visitor};
+use super::upkeep::LogUpkeep;
+use crate::es::database_file::LogBytes;
 use crate::es::{Error, Page, RecordedEvent};
 use crate::time::Timestamp;
 use crate::watch::Watch;
 
-/// Most events on one page.
+/// Maximum number of events on one page.
 pub const MAX_PAGE_EVENTS: u32 = 10_000;
 
-/// Bytes after which a page ends with the event at hand: what a projector takes in one go, and no more
-/// than a service can hold for each of many clients.
-const MAX_PAGE_BYTES: usize = 1 << 20;
+/// Bytes after which a page ends with the current event: enough for one transaction of a projector, and few
+/// enough to hold for each of many clients.
+pub(super) const MAX_PAGE_BYTES: usize = 1 << 20;
 
-/// How long a reader waits for its turn. Thousands of pages are read in that time.
+/// Seconds that a reader waits at the gate. Thousands of pages are read in that time.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Most idle connections that are kept for the next reader.
+/// Maximum number of idle connections kept for the next readers.
 const IDLE_READERS: usize = 32;
 
 /// A log, shared by its writer and its readers.
 pub struct EventLog {
-    database: Box<dyn Database>,
+    // Dropped before the database: SQLite removes the write-ahead log with the last connection.
     idle_readers: Mutex<Vec<Box<dyn EventReader>>>,
+    database: Box<dyn Database>,
     upkeep: Arc<LogUpkeep>,
     head: Watch,
     /// The time of the last event, in microseconds of the clock; 0 before the first.
@@ -44,7 +46,7 @@ pub struct EventLog {
 }
 
 impl EventLog {
-    /// The log in that database.
+    /// Opens the log in `database`.
     ///
     /// # Errors
     /// When the storage fails.
@@ -65,20 +67,21 @@ impl EventLog {
         }))
     }
 
-    /// The identity of the log, made once with the database.
+    /// Returns the identity of the log, which is created once with the database.
     pub fn log_id(&self) -> Uuid {
         self.database.log_id()
     }
 
-    /// Position of the last committed event. Raised by the executor after each commit.
+    /// Returns the position of the last committed event, to read or to wait on. The executor raises the
+    /// position after each commit.
     pub fn head(&self) -> &Watch {
         &self.head
     }
 
-    /// Whether the database is still where it was opened, and kept in order.
+    /// Checks that the database is still the file that was opened, and that the write-ahead log is flushed.
     ///
     /// # Errors
-    /// See [`Database::check`]; and when the last checkpoint failed, so that the write-ahead log grows.
+    /// See [`Database::check`]; and when the last flush failed, so that the write-ahead log grows.
     pub fn check(&self) -> Result<(), Error> {
         self.database.check()?;
         self.upkeep.failure().map_or(Ok(()), |error| {
@@ -92,19 +95,19 @@ impl EventLog {
         self.last_event_micros.store(micros(recorded_at), Ordering::Relaxed);
     }
 
-    /// How far the time of the last event is ahead of the clock. Times never fall along the log, so every
-    /// event gets that time until the clock has come to it.
+    /// Returns how far the time of the last event is ahead of the clock. Times never fall along the log, so
+    /// each event gets the same time until the clock has reached that time.
     pub fn ahead_of_clock(&self) -> Duration {
         let ahead = self.last_event_micros.load(Ordering::Relaxed) - Timestamp::now().as_micros();
         Duration::from_micros(u64::try_from(ahead).unwrap_or(0))
     }
 
-    /// How its upkeep goes.
+    /// Returns the state of the log's upkeep.
     pub fn upkeep(&self) -> &LogUpkeep {
         &self.upkeep
     }
 
-    /// How large its files are.
+    /// Returns how large the files of the log are.
     pub fn bytes(&self) -> LogBytes {
         self.database.bytes()
     }
@@ -113,21 +116,24 @@ impl EventLog {
         self.database.writer(Arc::clone(&self.upkeep))
     }
 
-    /// The page of the log after a position: at most `limit` events (1 to [`MAX_PAGE_EVENTS`]), at least
-    /// one if there is any. When there is none yet, waits up to `wait` for the next.
+    /// Returns the page of the log after a position: at most `limit` events (1 to [`MAX_PAGE_EVENTS`]), and
+    /// at least one event unless the log ends there. At the end of the log, waits up to `wait` for the next
+    /// event.
     ///
     /// # Errors
     /// When the storage fails.
     pub fn page(&self, after: u64, limit: u32, wait: Duration) -> Result<Page, Error> {
+        // Waits outside of the gate: thousands of long polls must not block the readers of other pages.
         self.head.wait_for(after.saturating_add(1), wait);
         self.build_page(limit, |reader, limit, add| reader.read(after, limit, add))
     }
 
-    /// The page of one stream after a version; `None` when there is no such stream.
+    /// Returns the page of one stream after a version; `None` for an unknown stream.
     ///
     /// # Errors
     /// When the storage fails.
     pub fn stream_page(&self, stream_id: Uuid, after: u64, limit: u32) -> Result<Option<Page>, Error> {
+        // Asked before the page is read: a page after the last version is empty for a known stream as well.
         let mut exists = false;
         self.read(|reader| {
             reader.read_stream(stream_id, 0, 1, &mut |_| {
@@ -143,8 +149,10 @@ impl EventLog {
     fn build_page(
         &self,
         limit: u32,
-        read: impl FnOnce(&mut dyn EventReader, u32, &mut crate::es::Visitor<'_>) -> Result<(), Error>,
+        read: impl FnOnce(&mut dyn EventReader, u32, &mut Visitor<'_>) -> Result<(), Error>,
     ) -> Result<Page, Error> {
+        // The JSON is written piece by piece into one buffer: the feed of a service sends exactly these
+        // bytes.
         let mut json = format!("{{\"log_id\":\"{}\",\"events\":[", self.log_id()).into_bytes();
         let empty = json.len();
         let mut last_position = 0;
@@ -165,10 +173,11 @@ impl EventLog {
         Ok(Page { json })
     }
 
-    /// Reads with a connection of its own, in its turn. After an error the connection is not used again.
+    /// Runs `read` with a connection of its own, behind the readers' gate.
     ///
     /// # Errors
-    /// [`Error::Overloaded`] when no turn comes in time; when the storage fails, or what `read` returns.
+    /// [`Error::Overloaded`] when the gate admits no reader in time; when the storage fails, or when `read`
+    /// fails.
     pub fn read<T>(&self, read: impl FnOnce(&mut dyn EventReader) -> Result<T, Error>) -> Result<T, Error> {
         let _pass = self.upkeep.readers.enter(PATIENCE).ok_or(Error::Overloaded)?;
         let idle = self.idle().pop();
@@ -176,6 +185,7 @@ impl EventLog {
             Some(reader) => reader,
             None => self.database.reader()?,
         };
+        // A failed reader is dropped: its connection may belong to a file that lost its name.
         let result = read(&mut *reader)?;
         let mut idle = self.idle();
         if idle.len() < IDLE_READERS {
@@ -189,7 +199,7 @@ impl EventLog {
     }
 }
 
-/// The time in microseconds; 0 for a text that is not a time, which a verification of the log reports.
+/// Returns the time in microseconds; 0 for a malformed time, which an audit of the log reports.
 fn micros(recorded_at: &str) -> i64 {
     recorded_at.parse().map_or(0, |time: Timestamp| time.as_micros())
 }

@@ -1,9 +1,11 @@
-//! What a database must do to hold the log: two small traits, the writer's and the readers'.
+//! The duties of a database that holds a log: one trait for the database, one for the writer, one for
+//! readers.
 //!
-//! `sqlite.rs` is the embedded implementation. Another database implements the same traits and
-//! passes the same suite (`store_suite` in the tests), and nothing else changes.
+//! `sqlite/` is the embedded implementation, and `memory.rs` the implementation for tests. Another database
+//! implements the same traits and passes the same suite (`store_suite` in the tests); no other code changes.
+//! An audit needs a fourth trait, see `inspection.rs`.
 //!
-//! Read next: `sqlite.rs`, then `executor.rs`, the writer's only caller.
+//! Read next: `sqlite/mod.rs`, then `command/writer.rs`, the only caller of a writer's connection.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -11,10 +13,11 @@ use std::sync::Arc;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::es::log::upkeep::{LogBytes, LogUpkeep};
+use super::upkeep::LogUpkeep;
+use crate::es::database_file::LogBytes;
 use crate::es::{Error, Hash, RecordedEvent};
 
-/// The end of the log: what the next event continues.
+/// The end of the log, which the next event continues.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
     /// Position of the last event, 0 before the first.
@@ -25,7 +28,7 @@ pub struct Head {
     pub recorded_at: String,
 }
 
-/// Where a command was recorded. It is all that a command ever returns.
+/// The place at which a command was recorded: the only answer to a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Receipt {
     /// The stream.
@@ -36,28 +39,28 @@ pub struct Receipt {
     pub position: u64,
 }
 
-/// SHA-256 of a command, by which a repeated command is told from another one.
+/// SHA-256 of a command, which tells a repeated command from another command.
 pub type Fingerprint = [u8; 32];
 
-/// The state of a stream at some version, serialised.
+/// The serialised state of a stream at some version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
-    /// The version that the state is at.
+    /// The version of the stream.
     pub version: u64,
-    /// The form of the state; a snapshot of another form than the reader's is of no use.
+    /// The form of the state; a reader ignores a snapshot of another form.
     pub shape: String,
     /// The state as JSON.
     pub state: String,
 }
 
-/// Given each event in turn; breaks off when it has enough.
+/// Receives each event in order, and breaks off the reading.
 pub type Visitor<'v> = dyn FnMut(&RecordedEvent<'_>) -> Result<ControlFlow<()>, Error> + 'v;
 
 /// The connection of the one writer.
 ///
-/// Everything happens between [`begin`](Self::begin) and [`commit`](Self::commit): reads see what
-/// was appended before them in the same transaction, and nobody else sees any of it until the
-/// commit. After an error other than `Corrupt` from a read, the caller gives up the transaction with
+/// All calls happen between [`begin`](Self::begin) and [`commit`](Self::commit): reads see the events
+/// appended before in the same transaction, and no other connection sees these events until the commit. After
+/// an error other than `Corrupt` from a read, the caller abandons the transaction with
 /// [`recover`](Self::recover).
 pub trait EventStore: Send {
     /// Begins a transaction that excludes every other writer, and returns the end of the log.
@@ -69,61 +72,59 @@ pub trait EventStore: Send {
     /// Shows `visit` the events of a stream after that version, in order.
     ///
     /// # Errors
-    /// When the storage fails, or what `visit` returns.
+    /// When the storage fails, or when `visit` fails.
     fn events_after(&mut self, stream_id: Uuid, version: u64, visit: &mut Visitor<'_>) -> Result<(), Error>;
 
-    /// Appends an event. Its position must be the next of the log, its version the next of its
-    /// stream: the store refuses any other.
+    /// Appends an event. The position must be the next of the log, the version the next of the stream: the
+    /// store refuses any other event.
     ///
     /// # Errors
     /// When the storage fails or refuses.
     fn append(&mut self, event: &RecordedEvent<'_>) -> Result<(), Error>;
 
-    /// The receipt kept under an idempotency key, and the command it was given for.
+    /// Returns the receipt kept under an idempotency key, and the fingerprint of the command.
     ///
     /// # Errors
     /// When the storage fails.
     fn receipt(&mut self, key: &str) -> Result<Option<(Fingerprint, Receipt)>, Error>;
 
-    /// Keeps a receipt under an idempotency key that is not taken.
+    /// Keeps a receipt under an unused idempotency key.
     ///
     /// # Errors
-    /// When the storage fails or the key is taken.
+    /// When the storage fails or the key is in use.
     fn keep_receipt(&mut self, key: &str, command: &Fingerprint, receipt: &Receipt) -> Result<(), Error>;
 
-    /// The latest snapshot of a stream.
+    /// Returns the latest snapshot of a stream.
     ///
     /// # Errors
     /// When the storage fails.
     fn snapshot(&mut self, stream_id: Uuid) -> Result<Option<Snapshot>, Error>;
 
-    /// Keeps a snapshot in place of the stream's former one.
+    /// Keeps a snapshot in place of the stream's former snapshot.
     ///
     /// # Errors
     /// When the storage fails.
     fn keep_snapshot(&mut self, stream_id: Uuid, snapshot: &Snapshot) -> Result<(), Error>;
 
-    /// Makes everything since [`begin`](Self::begin) durable: when this returns, it survives the
-    /// loss of power.
+    /// Makes the transaction durable: after a successful return, the events survive the loss of power.
     ///
     /// # Errors
     /// [`Error::OutcomeUnknown`] when the transaction may or may not have been kept; any other error when
-    /// nothing of it was kept, and nothing will be found of it after a crash either.
+    /// no part of the transaction was kept, and no part will be found after a crash either.
     fn commit(&mut self) -> Result<(), Error>;
 
-    /// Gives up the transaction, if there is one, and everything that was remembered of the
-    /// storage: the connection is opened anew. After a failed sync, what the operating system
-    /// has cached may not be what is on the disk. Then it makes sure, by writes and syncs that change
-    /// nothing, that the storage works again.
+    /// Abandons an open transaction and all cached pages: the connection is opened again, because after a
+    /// failed sync the operating system's cache may differ from the disk. Then tests, by writes and syncs
+    /// that change no event, that the storage works again.
     ///
     /// # Errors
-    /// When the storage still fails; call it again before the next [`begin`](Self::begin).
+    /// When the storage still fails; call `recover` again before the next [`begin`](Self::begin).
     fn recover(&mut self) -> Result<(), Error>;
 }
 
-/// A connection that reads what has been committed, beside the writer and other readers.
+/// A connection that reads committed events, beside the writer and other readers.
 pub trait EventReader: Send {
-    /// Position of the last event, 0 before the first.
+    /// Returns the position of the last event, 0 before the first.
     ///
     /// # Errors
     /// When the storage fails.
@@ -132,13 +133,13 @@ pub trait EventReader: Send {
     /// Shows `visit` at most `limit` events of the log after that position, in order.
     ///
     /// # Errors
-    /// When the storage fails, or what `visit` returns.
+    /// When the storage fails, or when `visit` fails.
     fn read(&mut self, after: u64, limit: u32, visit: &mut Visitor<'_>) -> Result<(), Error>;
 
     /// Shows `visit` at most `limit` events of a stream after that version, in order.
     ///
     /// # Errors
-    /// When the storage fails, or what `visit` returns.
+    /// When the storage fails, or when `visit` fails.
     fn read_stream(
         &mut self,
         stream_id: Uuid,
@@ -148,20 +149,19 @@ pub trait EventReader: Send {
     ) -> Result<(), Error>;
 }
 
-/// A database that holds a log: hands out the writer's connection once, and as many readers as are
-/// asked for.
+/// A database that holds a log: opens one writer's connection at a time, and any number of readers.
 pub trait Database: Send + Sync {
-    /// The identity of the log, made once with the database.
+    /// Returns the identity of the log, which is created once with the database.
     fn log_id(&self) -> Uuid;
 
-    /// Opens the writer's connection. Its upkeep may close the readers' gate for a moment, and reports
-    /// what fails.
+    /// Opens the writer's connection. The database may close the readers' gate of `upkeep` for a moment, and
+    /// reports its failures there.
     ///
     /// # Errors
     /// When another writer has the database, or the storage fails.
     fn writer(&self, upkeep: Arc<LogUpkeep>) -> Result<Box<dyn EventStore>, Error>;
 
-    /// How large the files of the log are; zero for a database that has no files here.
+    /// Returns how large the files of the log are; zero for a database without files on this machine.
     fn bytes(&self) -> LogBytes {
         LogBytes::default()
     }
@@ -172,11 +172,11 @@ pub trait Database: Send + Sync {
     /// When the storage fails.
     fn reader(&self) -> Result<Box<dyn EventReader>, Error>;
 
-    /// Whether what was opened is still where it was: a file under its name, for example. Quick enough
-    /// for each health report.
+    /// Checks that the database can still be found: a file under its name, for example. Quick enough for each
+    /// health report.
     ///
     /// # Errors
-    /// Why commands cannot be recorded and events not be read.
+    /// When commands cannot be recorded or events not be read; the text says why.
     fn check(&self) -> Result<(), Error> {
         Ok(())
     }

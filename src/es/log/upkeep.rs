@@ -1,23 +1,22 @@
-//! What keeps a log in good order while it is read and written: a moment without readers for checkpoints,
-//! and a report of those that fail.
+//! The upkeep of a log: the readers' gate, which closes for a flush of the write-ahead log, and a report of
+//! failed flushes.
 //!
-//! The log and its database share it: readers pass the gate, and the database's checkpoints report here.
+//! The log and the database share one [`LogUpkeep`]: readers pass the gate, and flushes report here.
 //!
-//! Read next: `wal_flusher.rs`, which uses both.
+//! Read next: `sqlite/wal_flusher.rs`, which uses both.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::gate::Gate;
 
-/// See the module.
+/// The gate and the report of a log's upkeep.
 #[derive(Debug)]
 pub struct LogUpkeep {
-    /// Bounds how many pages are built at once, and closes for a checkpoint that needs a moment without
-    /// readers.
+    /// Bounds the number of readers at once, and closes for a flush that needs a moment without readers.
     pub readers: Gate,
     failures: AtomicU64,
-    /// Why the last checkpoint failed; none when it did not.
+    /// Why the last flush failed; None after a successful flush.
     failure: Mutex<Option<String>>,
 }
 
@@ -28,30 +27,21 @@ impl Default for LogUpkeep {
 }
 
 impl LogUpkeep {
-    /// Notes how a checkpoint ended. One that other connections kept from ending is no failure.
-    pub fn checkpointed(&self, ended: Result<(), String>) {
-        if ended.is_err() {
+    /// Records the result of a flush. A flush that other connections prevented counts as successful.
+    pub fn record_flush(&self, result: Result<(), String>) {
+        if result.is_err() {
             self.failures.fetch_add(1, Ordering::Relaxed);
         }
-        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = ended.err();
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = result.err();
     }
 
-    /// Checkpoints that have failed since the start.
+    /// Returns the number of failed flushes since the start.
     pub fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
     }
 
-    /// Why the last checkpoint failed, if it did: the write-ahead log grows until one succeeds.
+    /// Returns why the last flush failed: the write-ahead log grows until a flush succeeds.
     pub fn failure(&self) -> Option<String> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
-}
-
-/// How large the files of a log are, in bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LogBytes {
-    /// The database.
-    pub database: u64,
-    /// Its write-ahead log.
-    pub write_ahead_log: u64,
 }

@@ -13,13 +13,12 @@
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use uuid::Uuid;
 
-use crate::es::database_file::{Access, DatabaseFile, DatabasePath, Holder, PathError};
+use crate::es::database_file::{Access, DatabaseFile, DatabasePath, Holder, OLDEST_SQLITE, PathError};
 use crate::es::projection::definition::{Definition, Names};
 use crate::es::projection::status::Fill;
 use crate::es::{Hash, RecordedEvent};
@@ -28,10 +27,6 @@ use crate::es::{Hash, RecordedEvent};
 const APPLICATION_ID: u32 = 0x5461_6C52;
 /// The form of the two tables below.
 const SCHEMA_VERSION: u32 = 1;
-/// Before 3.51.3, SQLite could corrupt a database in WAL mode when the log was reset.
-const OLDEST_SQLITE: i32 = 3_051_003;
-/// How long to wait for another process that holds the file, a shell for example.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pages (of 4 KiB) in the write-ahead log before a commit moves them into the database. The sync of
 /// so many takes a few milliseconds, in which no row becomes visible; with eight times as many
 /// each pause was longer than the slowest hundredth of all waits may be.
@@ -87,7 +82,6 @@ pub(in crate::es) fn open(file: &DatabaseFile) -> Result<Connection, OpenError> 
     }
     check_file(file)?;
     let mut db = file.connect(Access::Write)?;
-    db.busy_timeout(BUSY_TIMEOUT)?;
     db.set_prepared_statement_cache_capacity(STATEMENTS);
     // Where SQLite has statistics compiled in, it would plan a statement anew for each value bound.
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;

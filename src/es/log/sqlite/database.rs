@@ -1,47 +1,74 @@
-//! A log's database: opened once, then a writer and any number of readers connect to it.
+//! A log's database: opened once, then connected to by one writer and any number of readers.
 //!
 //! Read next: `file.rs`, how the file is opened; `writer.rs`.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use rusqlite::Connection;
-use rusqlite::config::DbConfig;
 use uuid::Uuid;
 
-use super::file::{self, BUSY_TIMEOUT};
-use super::lock::WriterLock;
+use super::connection::{reading, writing};
+use super::file;
+use super::lock::{LockFile, WriterLock};
 use super::reader::SqliteReader;
-use super::wal_flusher::{Checkpointer, LONGEST_WAL};
+use super::wal_flusher::WalFlusher;
+use super::wal_limit::WalLimit;
 use super::writer::SqliteStore;
 use crate::es::Error;
-use crate::es::database_file::{Access, DatabaseFile};
+use crate::es::database_file::{DatabaseFile, IN_MEMORY, LogBytes};
 use crate::es::log::store::{Database, EventReader, EventStore};
-use crate::es::log::upkeep::{LogBytes, LogUpkeep};
+use crate::es::log::upkeep::LogUpkeep;
 
-/// Statements kept prepared per connection: more than there are in this file.
-const STATEMENT_CACHE: usize = 32;
-
-/// The writer's page cache, in KiB. A stream in use has the end of its index entries on a page of its
-/// own, and a page that is not kept is read again for each event: this keeps 2000 such streams.
-const WRITER_CACHE_KIB: i64 = 8 << 10;
-
-/// A SQLite file that holds a log. Opening it creates it where there is none.
+/// A SQLite file that holds a log.
+///
+/// While the log is open, SQLite keeps `NAME-wal` (committed events that are not in the database yet) and
+/// `NAME-shm` beside the file, and the writer keeps `NAME-lock`. Dropping the
+/// [`Executor`](crate::es::Executor) and the last [`EventLog`](crate::es::EventLog) leaves the database
+/// alone; see also [`SqliteDatabase::keep_lock_file`].
 #[derive(Debug)]
 pub struct SqliteDatabase {
     file: Arc<DatabaseFile>,
     log_id: Uuid,
+    wal_limit: WalLimit,
+    lock_file: LockFile,
 }
 
 impl SqliteDatabase {
-    /// Opens the database at `path`, or creates it.
+    /// Opens the database at `path`, or creates a new database.
     ///
     /// # Errors
-    /// [`Error::Unusable`] when the file is not a log of this version, or is damaged as far as a
-    /// look at its ends can tell; it is left as it is.
+    /// [`Error::Unusable`] when the file is not a log of this version, or when a check of its ends finds
+    /// damage; the file is left unchanged. For `:memory:`: use [`MemoryDatabase`](crate::es::MemoryDatabase).
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
-        let (file, log_id) = file::open(path.as_ref())?;
-        Ok(Self { file: Arc::new(file), log_id })
+        let path = path.as_ref();
+        if path.as_os_str() == IN_MEMORY {
+            let what =
+                "SQLite keeps no log in memory here: open es::MemoryDatabase, or give the path of a file";
+            return Err(Error::unusable(path, what));
+        }
+        let (file, log_id) = file::open(path)?;
+        let (wal_limit, lock_file) = (WalLimit::DEFAULT, LockFile::Removed);
+        Ok(Self { file: Arc::new(file), log_id, wal_limit, lock_file })
+    }
+
+    /// Limits the write-ahead log to `bytes`, 1 MiB to 1 GiB; without this call, 64 MiB. A device with small
+    /// flash wants less. A smaller log is flushed more often, and each flush syncs the database.
+    ///
+    /// Two cases exceed the limit for a while: a reader in another process that stays, and one commit that is
+    /// larger than a quarter of the limit.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`] for a number outside of the range.
+    pub fn with_wal_limit(self, bytes: u64) -> Result<Self, Error> {
+        Ok(Self { wal_limit: WalLimit::of(bytes)?, ..self })
+    }
+
+    /// Keeps the file `NAME-lock`, which names the log, when the writer is dropped. With the lock file, a
+    /// database that vanished while no process had the log open is refused at the next start as lost. Without
+    /// the file, the next start begins a new log.
+    #[must_use]
+    pub fn keep_lock_file(self) -> Self {
+        Self { lock_file: LockFile::Kept, ..self }
     }
 }
 
@@ -51,19 +78,24 @@ impl Database for SqliteDatabase {
     }
 
     fn writer(&self, upkeep: Arc<LogUpkeep>) -> Result<Box<dyn EventStore>, Error> {
-        let lock = WriterLock::take(&self.file, self.log_id)?;
-        let connection = connect(&self.file, Access::Write)?;
-        // A first read, with which SQLite opens the write-ahead log.
+        // The lock comes first: no connection may write before the process has the right to write.
+        let lock = WriterLock::take(&self.file, self.log_id, self.lock_file)?;
+        let connection = writing(&self.file, self.wal_limit)?;
+        // The first read makes SQLite open the write-ahead log, which is watched from here on.
         connection.query_row("SELECT head FROM log", [], |_| Ok(()))?;
         self.file.watch();
-        let checkpointer = connect(&self.file, Access::Write)?;
-        let checkpointer = Checkpointer::start(checkpointer, Arc::clone(&self.file), Arc::clone(&upkeep))?;
+        let flusher = WalFlusher::start(
+            writing(&self.file, self.wal_limit)?,
+            self.wal_limit,
+            Arc::clone(&self.file),
+            Arc::clone(&upkeep),
+        )?;
         let file = Arc::clone(&self.file);
-        Ok(Box::new(SqliteStore::new(connection, checkpointer, upkeep, lock, file)))
+        Ok(Box::new(SqliteStore::new(connection, self.wal_limit, flusher, upkeep, lock, file)))
     }
 
     fn reader(&self) -> Result<Box<dyn EventReader>, Error> {
-        let connection = connect(&self.file, Access::Read)?;
+        let connection = reading(&self.file)?;
         Ok(Box::new(SqliteReader { connection, file: Arc::clone(&self.file) }))
     }
 
@@ -76,26 +108,27 @@ impl Database for SqliteDatabase {
     }
 }
 
-pub(super) fn connect(file: &DatabaseFile, access: Access) -> Result<Connection, Error> {
-    // Readers may write too, as far as SQLite is concerned: the first reader of a WAL must be able to
-    // recover it. `query_only` keeps them from writing rows.
-    let connection = file.connect(Access::Write)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
-    // Where SQLite has statistics compiled in, it would plan a statement anew for each value bound.
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-    match access {
-        Access::Read => connection.pragma_update(None, "query_only", "ON")?,
-        Access::Write => {
-            // One sync per commit: a receipt is never lost, not even to a power cut.
-            connection.pragma_update(None, "synchronous", "FULL")?;
-            connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
-            connection.pragma_update(None, "wal_autocheckpoint", LONGEST_WAL)?;
-            // INSERT OR REPLACE then fires delete triggers too; the schema holds without it.
-            connection.pragma_update(None, "recursive_triggers", "ON")?;
-            // The schema has no foreign keys; those of another program's tables must not refuse our rows.
-            connection.pragma_update(None, "foreign_keys", "OFF")?;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::es::tests::TempPath;
+
+    #[test]
+    fn a_limit_that_no_flush_could_hold_is_refused() {
+        let path = TempPath::new();
+        let limited = |bytes| SqliteDatabase::open(&*path).unwrap().with_wal_limit(bytes);
+        for bytes in [0, (1 << 20) - 1, (1 << 30) + 1, u64::MAX] {
+            let Err(Error::Unusable(what)) = limited(bytes) else { panic!("{bytes} bytes were accepted") };
+            assert!(what.contains("give 1048576 to 1073741824 bytes"), "{what}");
+        }
+        for bytes in [1 << 20, 1 << 30] {
+            limited(bytes).unwrap().writer(Arc::default()).unwrap();
         }
     }
-    Ok(connection)
+
+    #[test]
+    fn a_database_in_memory_is_not_opened_as_a_file() {
+        let Err(Error::Unusable(what)) = SqliteDatabase::open(":memory:") else { panic!("it was opened") };
+        assert!(what.contains("es::MemoryDatabase"), "{what}");
+    }
 }

@@ -1,32 +1,39 @@
 //! The event store on SQLite, the embedded default.
 //!
 //! ```text
-//! database.rs ──► file.rs ──► lock.rs, wal_witness.rs     opened with suspicion, once
-//!     ├──► writer.rs ──► wal_flusher.rs                   one writer, and the thread beside it
-//!     └──► reader.rs ──► row.rs                           any number of readers
+//! database.rs ──► file.rs ──► schema.rs, lock.rs, wal_witness.rs     opened with suspicion, once
+//!     ├──► writer.rs ──► wal_flusher.rs ──► wal_limit.rs             one writer, and a thread beside it
+//!     └──► reader.rs ──► row.rs                                      any number of readers
+//! inspect.rs, copy.rs                                                for audits and backups
 //! ```
 //!
-//! One writer, any number of readers, each on a connection of its own: in WAL mode readers never
-//! wait for the writer nor the writer for them. `synchronous=FULL` makes a commit durable with one
-//! sync. The rules of the log itself are in `schema.sql`, where every client meets them.
+//! The writer and each reader have a connection of their own: in WAL mode readers never wait for the
+//! writer, nor the writer for readers. `synchronous=FULL` makes a commit durable with one sync. The rules
+//! of the log itself are in `schema.sql`, and hold for every client.
 //!
-//! Threads: the caller's, and "es-checkpoint", which moves the write-ahead log into the database.
+//! Threads: the callers', and "wal-flusher", which copies the write-ahead log into the database. One per
+//! writer; dropping the writer ends the thread.
 //!
-//! **Invariant:** one process writes. The writer holds a lock on the database file for as long as it
-//! lives; SQLite alone would let a second one in between two transactions. And no receipt is given for a
+//! **Invariant:** one process writes. The writer holds a lock on the database file for its whole life;
+//! SQLite alone would let a second writer in between two transactions. And no receipt is given for a
 //! file that has lost its name: see [`DatabaseFile::check`](crate::es::DatabaseFile::check).
 //!
 //! Read next: `writer.rs`, where a sync happens; `file.rs`; `wal_flusher.rs`.
 
+mod connection;
+pub(in crate::es) mod copy;
 mod database;
-pub(in crate::es) mod file;
+mod file;
+pub(in crate::es) mod inspect;
 mod lock;
 mod reader;
-pub(in crate::es) mod refusal;
-pub(in crate::es) mod row;
+mod refusal;
+mod row;
+mod schema;
 mod wal_flusher;
+mod wal_limit;
 mod wal_witness;
 mod writer;
 
 pub use database::SqliteDatabase;
-pub use file::SCHEMA;
+pub use schema::SCHEMA;

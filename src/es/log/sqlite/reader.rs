@@ -1,4 +1,6 @@
 //! A reader's connection: events in order, of the log or of one stream.
+//!
+//! Read next: `row.rs`, the event of a row.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -23,11 +25,12 @@ impl EventReader for SqliteReader {
     }
 
     fn read(&mut self, after: u64, limit: u32, visit: &mut Visitor<'_>) -> Result<(), Error> {
+        // After a loss of the name SQLite still reads the old file: events that a restart would not find.
         self.file.check()?;
         let sql =
             format!("SELECT {EVENT_COLUMNS} FROM events WHERE position > ?1 ORDER BY position LIMIT ?2");
         let mut statement = self.connection.prepare_cached(&sql)?;
-        // A position beyond SQLite's integers is beyond the log as well.
+        // A position beyond SQLite's integers is beyond the end of the log as well.
         let after = i64::try_from(after).unwrap_or(i64::MAX);
         show_all(statement.query(params![after, limit])?, visit)
     }

@@ -1,65 +1,75 @@
-//! Why a file is not opened as a log, and what the operator can do.
+//! The meaning of SQLite's errors for a log, and the refusals of a file as a log.
+//!
+//! A refusal names the file, the fault, and what the operator can do.
+//!
+//! Read next: `file.rs`, which refuses.
 
 use std::path::Path;
 
+use rusqlite::ErrorCode;
 use uuid::Uuid;
 
-use super::file::SCHEMA_VERSION;
-use super::lock::LOCK_SUFFIX;
+use super::schema::SCHEMA_VERSION;
 use crate::es::Error;
-use crate::es::database_file::DatabasePath;
 
-pub(in crate::es) fn unusable(path: &Path, what: &str) -> Error {
-    Error::Unusable(format!("{} cannot be used: {what}", path.display()))
-}
-
-pub(in crate::es) fn other_version(path: &Path, version: i64) -> Error {
-    let what = format!(
-        "its schema has version {version}, this build knows {SCHEMA_VERSION}: use the build that wrote it, or a later one"
-    );
-    unusable(path, &what)
-}
-
-pub(in crate::es) fn foreign(path: &Path) -> Error {
-    unusable(path, "it is a SQLite database of another program: choose another path")
-}
-
-pub(in crate::es) fn damaged(path: &Path, what: &str) -> Error {
-    unusable(path, &format!("it is damaged ({what}): restore a backup; --verify tells more"))
-}
-
-/// The refusal of a database that is gone, or empty, where there was a log.
-pub(in crate::es) fn lost(path: &DatabasePath, is_there: bool, log_id: Uuid) -> Error {
-    let lock = path.beside(LOCK_SUFFIX);
-    let is_lost = if is_there { "is empty" } else { "does not exist any more" };
-    let what = format!(
-        "it {is_lost}, but held log {log_id}: put it back or restore a backup; to begin another log, delete {}",
-        lock.display()
-    );
-    unusable(path, &what)
-}
-
-/// The refusal of a file that SQLite cannot read.
-pub(in crate::es) fn unreadable(path: &Path, error: &rusqlite::Error) -> Error {
-    use rusqlite::ErrorCode;
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseCorrupt) => damaged(path, &error.to_string()),
-        Some(ErrorCode::NotADatabase) => {
-            let what = format!("{error}: choose another path, or restore a backup if it was one");
-            unusable(path, &what)
-        }
-        _ => {
-            let what = format!("{error}: check the path and the permissions of the file and its directory");
-            unusable(path, &what)
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::ConstraintViolation) => {
+                Self::Corrupt(error.to_string())
+            }
+            // SQLite read the row, but the value has a type or form that this crate never writes.
+            None => Self::Corrupt(error.to_string()),
+            Some(_) => Self::Storage(error.to_string()),
         }
     }
 }
 
-/// Whatever goes wrong while a log is opened is a reason not to use it.
-pub(in crate::es) fn refused(path: &Path, error: Error) -> Error {
+pub(super) fn other_version(path: &Path, version: i64) -> Error {
+    let what = format!(
+        "its schema has version {version}, this build knows {SCHEMA_VERSION}: use the build that wrote it, or a later one"
+    );
+    Error::unusable(path, &what)
+}
+
+pub(super) fn foreign(path: &Path) -> Error {
+    Error::unusable(path, "it is a SQLite database of another program: choose another path")
+}
+
+fn damaged(path: &Path, what: &str) -> Error {
+    Error::unusable(path, &format!("it is damaged ({what}): restore a backup; --verify tells more"))
+}
+
+/// Refuses a database that is missing or empty although the lock file `lock` names its log.
+pub(super) fn lost(path: &Path, lock: &Path, exists: bool, log_id: Uuid) -> Error {
+    let fault = if exists { "is empty" } else { "does not exist any more" };
+    let what = format!(
+        "it {fault}, but held log {log_id}: put it back or restore a backup; to begin another log, delete {}",
+        lock.display()
+    );
+    Error::unusable(path, &what)
+}
+
+/// Refuses a file that SQLite cannot read.
+pub(super) fn unreadable(path: &Path, error: &rusqlite::Error) -> Error {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt) => damaged(path, &error.to_string()),
+        Some(ErrorCode::NotADatabase) => {
+            let what = format!("{error}: choose another path, or restore a backup if it was one");
+            Error::unusable(path, &what)
+        }
+        _ => {
+            let what = format!("{error}: check the path and the permissions of the file and its directory");
+            Error::unusable(path, &what)
+        }
+    }
+}
+
+/// Turns any failure to open a log into a refusal of the file.
+pub(super) fn refused(path: &Path, error: Error) -> Error {
     match error {
         Error::Corrupt(what) => damaged(path, &what),
-        Error::Storage(what) => unusable(path, &format!("{what}: see to the disk, then try again")),
+        Error::Storage(what) => Error::unusable(path, &format!("{what}: see to the disk, then try again")),
         other @ (Error::Unusable(_)
         | Error::Overloaded
         | Error::Stopped

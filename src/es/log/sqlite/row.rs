@@ -1,15 +1,17 @@
 //! The columns of an event, and the event of a row.
+//!
+//! Read next: `schema.sql`, which says what the columns mean.
 
 use rusqlite::Row;
 use uuid::Uuid;
 
 use crate::es::{Hash, RecordedEvent};
 
-pub(in crate::es) const EVENT_COLUMNS: &str = "position, event_id, stream_id, stream_type, version, type, \
+pub(super) const EVENT_COLUMNS: &str = "position, event_id, stream_id, stream_type, version, type, \
                              schema_version, data, metadata, recorded_at, hash";
 
-/// The event of a row of [`EVENT_COLUMNS`], borrowed from it.
-pub(in crate::es) fn event_of<'r>(
+/// Returns the event of a row of [`EVENT_COLUMNS`], borrowed from the row.
+pub(super) fn event_of<'r>(
     row: &'r Row<'_>,
 ) -> Result<RecordedEvent<'r>, Box<dyn std::error::Error + Send + Sync>> {
     let text = |index| -> Result<&'r str, Box<dyn std::error::Error + Send + Sync>> {

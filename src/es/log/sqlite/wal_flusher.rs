@@ -1,114 +1,127 @@
-//! Checkpoints beside the writer.
+//! The thread that flushes the write-ahead log (WAL) beside the writer.
 //!
-//! Commits collect in the write-ahead log (WAL); a checkpoint copies their pages into the database
-//! and syncs it. SQLite does so in the commit that makes the WAL long enough, and those pages lie all
-//! over the file: some ten milliseconds, for which all commands of that time wait. Here a thread does it,
-//! on a connection of its own, while the writer goes on.
+//! Commits collect in the WAL; a flush copies their pages into the database and syncs the database. By
+//! default SQLite flushes within the commit that makes the WAL long enough. The pages lie all over the
+//! file, so all commands of that moment would wait for some ten milliseconds. This thread flushes on a
+//! connection of its own, while the writer goes on.
 //!
-//! SQLite writes a WAL again from its beginning once all of it is copied and no connection reads it. Where
-//! readers overlap, that moment never comes by itself, and the WAL grows without end. So the thread
-//! makes the moment: at [`RESTART_BYTES`] it closes the readers' gate for the milliseconds of a
-//! checkpoint. Readers of another process pass no gate; the WAL grows while such a reader stays, and is
-//! cut back when the reader has left.
+//! SQLite writes the WAL from the beginning again once all pages are copied and no connection reads the
+//! WAL. Overlapping readers would prevent that moment for ever, so the flusher closes the readers' gate for
+//! the milliseconds of a flush ([`WalLimit`] has the sizes). Readers of another process pass no gate: the
+//! WAL grows while such a reader stays, and is cut back when the reader has left.
 //!
-//! **Invariant:** nothing depends on it. What is committed is durable in the WAL, so a checkpoint that
-//! fails loses nothing, and the next one copies what it did not. But a failure is reported: without
-//! checkpoints the WAL fills the disk.
+//! **Invariant:** no commit depends on a flush. Commits are durable in the WAL, so a failed flush loses no
+//! event, and the next flush copies the same pages. But a failure is reported: without flushes the WAL
+//! fills the disk.
 //!
-//! Threads: `checkpoint`, one for each writer.
-//!
-//! Read next: `sqlite.rs`, the writer.
+//! Read next: `writer.rs`, which wakes this thread.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode};
 
+use super::wal_limit::{FRAME_BYTES, WalLimit};
 use crate::es::Error;
 use crate::es::database_file::DatabaseFile;
 use crate::es::log::upkeep::LogUpkeep;
+use crate::watch::Watch;
 
-/// Pages between two checkpoints: a few thousand commands. SQLite's own 1000 would copy the pages that
-/// many commits write over and over as often as they are written; four times as many take four
-/// times as long to read at a start after a crash, some hundredths of a second.
-const PAGES: usize = 4000;
+/// Pages that a commit writes besides one index page per event: the end of the log, and its counter.
+const PAGES_OF_A_COMMIT: u64 = 3;
 
-/// Pages that a commit writes besides the one in the index for each of its events: the end of the
-/// log, and its counter.
-const PAGES_OF_A_COMMIT: usize = 3;
-
-/// Pages of the WAL at which the writer itself lends a hand: 64 MiB. The checkpoint thread is hardly ever
-/// so late.
-pub(in crate::es) const LONGEST_WAL: i64 = 16_000;
-
-/// Bytes of the WAL at which readers wait for a checkpoint: some seconds of commands at the highest rate,
-/// so that readers wait for some milliseconds of each.
-const RESTART_BYTES: u64 = 32 << 20;
-
-/// Bytes of a page in the WAL, with its header.
-const FRAME_BYTES: u64 = 4096 + 24;
-
-/// Bytes that a WAL keeps when no commits come: a burst writes over them again instead of making the
-/// file grow.
-const IDLE_BYTES: u64 = 4 << 20;
-
-/// Without a commit for this long, the WAL is cut back.
+/// Seconds without a commit after which the WAL is cut back.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
 
-/// How long a checkpoint waits for readers, each of which reads one page at most.
+/// Milliseconds that a flush waits for readers to leave. A reader reads one page of events at most.
 const READERS_PATIENCE: Duration = Duration::from_millis(500);
 
-/// How long a checkpoint waits for the writer, and for readers of other processes.
-const BUSY_TIMEOUT: Duration = Duration::from_millis(100);
+/// Milliseconds that the writer waits for an urgent flush, and the pause before the writer waits again. A
+/// reader that stays inside costs commits a tenth of their time at most.
+const WRITER_PATIENCE: Duration = Duration::from_millis(100);
+const WRITER_PAUSE: Duration = Duration::from_secs(1);
 
-/// The thread, and what wakes it.
+/// Milliseconds that a flush waits for the writer, and for readers of other processes.
+const LOCK_PATIENCE: Duration = Duration::from_millis(100);
+
+/// The writer's handle of the thread. Dropping the handle ends the thread and waits for the end.
 #[derive(Debug)]
-pub(in crate::es) struct Checkpointer {
-    /// Taken when it is dropped, which ends the thread.
+pub(super) struct WalFlusher {
+    /// None while the handle is dropped: the closed channel ends the thread.
     due: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
-    /// About as many pages were committed since the last checkpoint.
-    pages: usize,
+    limit: WalLimit,
+    /// Estimated pages in the commits since the last flush.
+    pages: u64,
+    restarts: Arc<Restarts>,
+    /// When the writer last waited for a restart in vain.
+    gave_up_at: Option<Instant>,
 }
 
-impl Checkpointer {
+/// The restarts of the WAL that the writer waits for, each with a number.
+#[derive(Debug)]
+struct Restarts {
+    requested: AtomicU64,
+    done: Watch,
+}
+
+impl WalFlusher {
     /// Starts the thread.
     ///
     /// # Errors
     /// When the thread cannot be started, or the connection refuses its settings.
-    pub(in crate::es) fn start(
+    pub(super) fn start(
         connection: Connection,
+        limit: WalLimit,
         file: Arc<DatabaseFile>,
         upkeep: Arc<LogUpkeep>,
     ) -> Result<Self, Error> {
-        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.busy_timeout(LOCK_PATIENCE)?;
         let (due, signals) = sync_channel(1);
-        let checkpoints = Checkpoints { connection, file, upkeep, restart_bytes: RESTART_BYTES };
+        let restarts = Arc::new(Restarts { requested: AtomicU64::new(0), done: Watch::at(0) });
+        let flushes = Flushes { connection, limit, file, upkeep, restarts: Arc::clone(&restarts) };
         let thread = Builder::new()
-            .name("checkpoint".into())
-            .spawn(move || checkpoints.run(&signals))
-            .map_err(|error| Error::Storage(format!("the checkpointing thread cannot start: {error}")))?;
-        Ok(Self { due: Some(due), thread: Some(thread), pages: 0 })
+            .name("wal-flusher".into())
+            .spawn(move || flushes.run(&signals))
+            .map_err(|error| Error::Storage(format!("the WAL flusher's thread cannot start: {error}")))?;
+        let (due, thread) = (Some(due), Some(thread));
+        Ok(Self { due, thread, limit, pages: 0, restarts, gave_up_at: None })
     }
 
-    /// Counts a commit of so many events. Waits for nothing.
-    pub(in crate::es) fn committed(&mut self, events: usize) {
+    /// Counts a commit, after which the WAL file has `wal_bytes`. Waits for a flush only near the limit.
+    pub(super) fn count_commit(&mut self, events: u64, wal_bytes: u64) {
         self.pages += events + PAGES_OF_A_COMMIT;
-        if self.pages >= PAGES
-            && let Some(due) = &self.due
-        {
-            self.pages = 0;
-            match due.try_send(()) {
-                // Where a checkpoint is due already, one checkpoint serves both.
-                Ok(()) | Err(TrySendError::Full(()) | TrySendError::Disconnected(())) => {}
-            }
+        let is_urgent = wal_bytes > self.limit.urgent_bytes();
+        if is_urgent && self.gave_up_at.is_none_or(|at| at.elapsed() > WRITER_PAUSE) {
+            self.restart();
+        } else if self.pages >= self.limit.flush_pages() {
+            self.make_due();
+        }
+    }
+
+    /// Stops the writer until the WAL begins again. Between two commits of a busy writer, the flusher hardly
+    /// ever gets the lock that a restart needs.
+    fn restart(&mut self) {
+        let number = self.restarts.requested.fetch_add(1, Ordering::SeqCst) + 1;
+        self.make_due();
+        let is_done = self.restarts.done.wait_for(number, WRITER_PATIENCE) >= number;
+        // A reader stays in the WAL: the writer goes on, and the WAL grows.
+        self.gave_up_at = (!is_done).then(Instant::now);
+    }
+
+    fn make_due(&mut self) {
+        self.pages = 0;
+        match self.due.as_ref().map(|due| due.try_send(())) {
+            // A full channel has a flush due already, which copies the last commit as well.
+            None | Some(Ok(()) | Err(TrySendError::Full(()) | TrySendError::Disconnected(()))) => {}
         }
     }
 }
 
-impl Drop for Checkpointer {
+impl Drop for WalFlusher {
     fn drop(&mut self) {
         drop(self.due.take());
         // A panic of the thread was reported on stderr.
@@ -116,26 +129,35 @@ impl Drop for Checkpointer {
     }
 }
 
-/// What the thread works with.
-struct Checkpoints {
+/// The state of the thread.
+struct Flushes {
     connection: Connection,
+    limit: WalLimit,
     file: Arc<DatabaseFile>,
     upkeep: Arc<LogUpkeep>,
-    restart_bytes: u64,
+    restarts: Arc<Restarts>,
 }
 
-/// How far a checkpoint goes, as SQLite names it.
+/// How far a flush goes, as SQLite names the modes.
 #[derive(Clone, Copy)]
 enum Mode {
-    /// Copies what no reader needs, and waits for nothing.
+    /// Copies the pages that no reader needs, and waits for no connection.
     Passive,
-    /// Copies everything, and lets the writer begin the WAL anew.
+    /// Copies all pages, and lets the writer begin the WAL again.
     Restart,
-    /// The same, and cuts the file off.
+    /// Like `Restart`, and cuts the file to zero bytes.
     Truncate,
 }
 
-impl Checkpoints {
+/// The result of a flush.
+struct Flushed {
+    /// Bytes of the WAL that hold commits since the WAL last began; 0 after a failure.
+    wal_bytes: u64,
+    /// Whether no other connection prevented a part of the flush.
+    has_ended: bool,
+}
+
+impl Flushes {
     fn run(&self, signals: &Receiver<()>) {
         loop {
             match signals.recv_timeout(IDLE_AFTER) {
@@ -147,45 +169,51 @@ impl Checkpoints {
     }
 
     fn copy(&self) {
-        // The length of the file would not do: a WAL that was begun anew keeps its length, and every later
-        // copy would make readers and the writer wait for nothing.
-        if self.checkpoint(Mode::Passive) > self.restart_bytes {
-            self.upkeep.readers.alone(READERS_PATIENCE, || self.checkpoint(Mode::Restart));
+        let requested = self.restarts.requested.load(Ordering::SeqCst);
+        // Most pages are copied before the gate closes, so readers wait for the rest alone. The length of the
+        // file does not matter here: a WAL that began again keeps the length of the file.
+        let copied = self.flush(Mode::Passive);
+        if copied.wal_bytes > self.limit.restart_bytes() || requested > self.restarts.done.value() {
+            let restarted = self.upkeep.readers.alone(READERS_PATIENCE, || self.flush(Mode::Restart));
+            if restarted.is_some_and(|flushed| flushed.has_ended) {
+                self.restarts.done.raise(requested);
+            }
         }
     }
 
-    /// Gives the space of a burst back once no commits come.
+    /// Returns the disk space of a burst after the burst.
     fn cut_back(&self) {
-        if self.file.bytes().write_ahead_log > IDLE_BYTES {
-            self.upkeep.readers.alone(READERS_PATIENCE, || self.checkpoint(Mode::Truncate));
+        if self.file.bytes().write_ahead_log > self.limit.idle_bytes() {
+            self.upkeep.readers.alone(READERS_PATIENCE, || self.flush(Mode::Truncate));
         }
     }
 
-    /// Returns how many bytes of the WAL hold commits since it was last begun anew; 0 after a failure.
-    fn checkpoint(&self, mode: Mode) -> u64 {
+    fn flush(&self, mode: Mode) -> Flushed {
         let sql = match mode {
             Mode::Passive => "PRAGMA wal_checkpoint(PASSIVE)",
             Mode::Restart => "PRAGMA wal_checkpoint(RESTART)",
             Mode::Truncate => "PRAGMA wal_checkpoint(TRUNCATE)",
         };
-        // The pragma's own word for "other connections were in the way" is a column, not an error; another
-        // column has the number of frames.
-        let frames = self.connection.query_row(sql, [], |row| row.get::<_, i64>(1));
-        let ended = frames.as_ref().map(drop).or_else(|error| {
+        // The pragma reports a conflict with another connection in a column, not as an error; the next column
+        // has the number of frames, or -1.
+        let flushed = self.connection.query_row(sql, [], |row| {
+            let frames = u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0);
+            Ok(Flushed { wal_bytes: frames * FRAME_BYTES, has_ended: row.get::<_, i64>(0)? == 0 })
+        });
+        self.upkeep.record_flush(flushed.as_ref().map(drop).or_else(|error| {
             let is_busy = matches!(
                 error.sqlite_error_code(),
                 Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
             );
             if is_busy { Ok(()) } else { Err(error.to_string()) }
-        });
-        self.upkeep.checkpointed(ended);
-        frames.map_or(0, |frames| u64::try_from(frames).unwrap_or(0) * FRAME_BYTES)
+        }));
+        flushed.unwrap_or(Flushed { wal_bytes: 0, has_ended: false })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::AtomicBool;
 
     use super::*;
     use crate::es::tests::TempPath;
@@ -201,9 +229,10 @@ mod tests {
         let file = Arc::new(DatabaseFile::existing(&path).unwrap());
         let upkeep = Arc::new(LogUpkeep::default());
         let connection = Connection::open(&*path).unwrap();
-        let restart_bytes = 1 << 20;
-        let checkpoints =
-            Checkpoints { connection, file: Arc::clone(&file), upkeep: Arc::clone(&upkeep), restart_bytes };
+        let limit = WalLimit::of(2 << 20).unwrap();
+        let restarts = Arc::new(Restarts { requested: AtomicU64::new(0), done: Watch::at(0) });
+        let flushes =
+            Flushes { connection, limit, file: Arc::clone(&file), upkeep: Arc::clone(&upkeep), restarts };
         let stop = AtomicBool::new(false);
         let insert = "INSERT OR REPLACE INTO snapshots VALUES (?1, 1, '', ?2)";
         // Another text each time: SQLite does not write pages that stay the same.
@@ -225,24 +254,24 @@ mod tests {
             let mut longest = 0;
             for number in (0..200).cycle().take(400) {
                 write(number);
-                checkpoints.copy();
+                flushes.copy();
                 longest = longest.max(file.bytes().write_ahead_log);
             }
             stop.store(true, Ordering::Relaxed);
             longest
         });
         // 26 MiB were written.
-        assert!(longest < 4 * restart_bytes, "{longest} bytes");
+        assert!(longest < 2 * (2 << 20), "{longest} bytes");
         for number in 0..40 {
             write(number);
         }
         // The file keeps its length, but a commit after a restart makes no further restart due.
-        assert!(checkpoints.checkpoint(Mode::Restart) > restart_bytes);
+        assert!(flushes.flush(Mode::Restart).wal_bytes > limit.restart_bytes());
         writer.execute(insert, (0, "x")).unwrap();
-        assert!(file.bytes().write_ahead_log > restart_bytes);
-        assert!(checkpoints.checkpoint(Mode::Passive) < restart_bytes);
-        checkpoints.cut_back();
-        assert!(file.bytes().write_ahead_log <= IDLE_BYTES);
+        assert!(file.bytes().write_ahead_log > limit.restart_bytes());
+        assert!(flushes.flush(Mode::Passive).wal_bytes < limit.restart_bytes());
+        flushes.cut_back();
+        assert!(file.bytes().write_ahead_log <= limit.idle_bytes());
         assert_eq!((upkeep.failures(), upkeep.failure()), (0, None));
     }
 }

@@ -1,49 +1,50 @@
-//! Whether a database's write-ahead log still holds every commit that it is known to have held.
+//! The check that a write-ahead log (WAL) still holds every commit that it is known to have held.
 //!
-//! After a crash SQLite takes from the write-ahead log (WAL) what it can read, up to the last
-//! whole transaction, and drops the rest without a word. For the last transaction that is right:
-//! it was cut off by the crash and never acknowledged. But a WAL that was truncated or overwritten
-//! would lose acknowledged commits in the same silence.
+//! After a crash SQLite reads the WAL up to the last whole transaction, and drops the rest silently. For the
+//! last transaction that is right: the crash cut the transaction off before any receipt. But SQLite drops
+//! acknowledged commits of a truncated or overwritten WAL just as silently.
 //!
-//! There is a witness. The shared-memory file beside it says how many frames of the WAL are
-//! committed, and SQLite writes that number only after they are synced. So the WAL on the disk never
-//! has fewer, however the process or the machine ended; where it has, somebody has damaged it.
+//! The shared-memory file beside the WAL is the witness: the file has the number of committed frames, and
+//! SQLite writes that number only after the frames are synced. So the WAL on the disk never has fewer
+//! frames, however the process or the machine ended. A WAL with fewer frames was damaged later.
 //!
-//! The forms of both files are those of <https://www.sqlite.org/walformat.html>.
+//! <https://www.sqlite.org/walformat.html> describes both formats.
 //!
-//! **Invariant:** nothing is written. Without a witness nothing is refused: what cannot be known is
-//! left to the reader of the feed, who has seen the hash of an event that is gone.
+//! **Invariant:** no file is changed. Without a witness no WAL is refused: a follower of the feed that has
+//! seen the hash of a lost event still finds the loss.
+//!
+//! Read next: nothing here; skip this file at first reading.
 
 use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read};
 use std::path::Path;
 
-use super::refusal::unusable;
 use crate::es::Error;
 use crate::es::database_file::{DatabaseFile, DatabasePath};
 
 const WAL_HEADER: usize = 32;
 const FRAME_HEADER: usize = 24;
-/// The magic number without its last bit, which says that checksums are big-endian.
+/// The magic number without the last bit, which is set for big-endian checksums.
 const WAL_MAGIC: u32 = 0x377f_0682;
 const FORMAT: u32 = 3_007_000;
 const PAGE_SIZES: std::ops::RangeInclusive<usize> = 512..=65_536;
 
-/// Checks the write-ahead log of the database at `path`, which no process has open; `file` is none where
-/// there is only the write-ahead log.
+/// Checks the write-ahead log of the database at `path`, which no process has open; `file` is None for a
+/// missing database.
 ///
 /// # Errors
 /// [`Error::Unusable`] when commits are missing.
-pub(in crate::es) fn check(path: &DatabasePath, file: Option<&DatabaseFile>) -> Result<(), Error> {
+pub(super) fn check(path: &DatabasePath, file: Option<&DatabaseFile>) -> Result<(), Error> {
     let wal_path = path.beside("-wal");
-    let cannot_read = |error: io::Error| unusable(&wal_path, &format!("it cannot be read: {error}"));
+    let cannot_read = |error: io::Error| Error::unusable(&wal_path, &format!("it cannot be read: {error}"));
     let wal = Wal::read(&wal_path).map_err(cannot_read)?;
     let database = Header::read(file).map_err(cannot_read)?;
+    // Both cases need no witness: SQLite would lose or mix commits whatever the counters say.
     match database {
         Header::Empty if wal != Wal::Nothing => {
             let what = "it is empty or missing, but its write-ahead log is there, and would be deleted: \
                         put the database back, or restore a backup";
-            return Err(unusable(path, what));
+            return Err(Error::unusable(path, what));
         }
         Header::WithoutWal if wal != Wal::Nothing => {
             let what = format!(
@@ -51,7 +52,7 @@ pub(in crate::es) fn check(path: &DatabasePath, file: Option<&DatabaseFile>) -> 
                  if this is a restored backup, delete {} and the -shm file",
                 wal_path.display()
             );
-            return Err(unusable(path, &what));
+            return Err(Error::unusable(path, &what));
         }
         Header::Empty | Header::WithoutWal | Header::WithWal => {}
     }
@@ -63,16 +64,18 @@ pub(in crate::es) fn check(path: &DatabasePath, file: Option<&DatabaseFile>) -> 
             wal_path.display(),
             shm.display()
         );
-        Err(unusable(path, &what))
+        Err(Error::unusable(path, &what))
     };
     let witness = Witness::read(&path.beside("-shm"));
     match (wal, witness) {
-        (Wal::Damaged, _) => refuse("its head is overwritten"),
+        (Wal::Damaged, _) => refuse("its header is overwritten"),
         (_, None) => Ok(()),
         (Wal::Nothing, Some(witness)) if witness.moved < witness.frames => refuse("it is empty"),
+        // All frames were copied into the database before the WAL was emptied.
         (Wal::Nothing, Some(_)) => Ok(()),
-        // The WAL was begun anew after the witness last spoke.
+        // The WAL began again after the witness was last written.
         (Wal::Frames { salts, .. }, Some(witness)) if salts != witness.salts => Ok(()),
+        // All frames were copied, and a crash tore the first new transaction.
         (Wal::Frames { committed: 0, .. }, Some(witness)) if witness.moved >= witness.frames => Ok(()),
         (Wal::Frames { committed, .. }, Some(witness)) if committed < witness.frames => {
             refuse(&format!("it holds {committed} whole frames of {}", witness.frames))
@@ -81,10 +84,11 @@ pub(in crate::es) fn check(path: &DatabasePath, file: Option<&DatabaseFile>) -> 
     }
 }
 
-/// The database file, as far as its header tells about a write-ahead log.
+/// What the header of the database says about a write-ahead log.
 enum Header {
     Empty,
-    /// In another journal mode, as backups are: SQLite would take whatever is beside it for its WAL.
+    /// In another journal mode, as backups are: SQLite would mix any file under the WAL's name into the
+    /// database.
     WithoutWal,
     WithWal,
 }
@@ -103,11 +107,11 @@ impl Header {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wal {
-    /// There is none, or nothing was written to it.
+    /// No file, or a file without frames.
     Nothing,
     /// Frames up to the last whole transaction.
     Frames { salts: [u8; 8], committed: u32 },
-    /// It has a content that is no write-ahead log.
+    /// The header is not the header of a write-ahead log.
     Damaged,
 }
 
@@ -119,7 +123,7 @@ impl Wal {
             Err(error) => return Err(error),
         };
         let mut header = [0; WAL_HEADER];
-        // Zeros are what a file system shows of a block that was allocated and not written.
+        // After a power cut, a file system shows zeros for a block that was allocated and not written.
         if !fill(&mut file, &mut header)? || header == [0; WAL_HEADER] {
             return Ok(Self::Nothing);
         }
@@ -141,7 +145,7 @@ impl Wal {
     }
 }
 
-/// Frames up to the last one that ends a transaction, as SQLite's own recovery counts them.
+/// Counts the frames up to the last end of a transaction, as SQLite's own recovery does.
 fn committed_frames(
     file: &mut impl Read,
     page_size: usize,
@@ -154,6 +158,7 @@ fn committed_frames(
     while fill(file, &mut frame)? {
         sum = checksum(order, &frame[..8], sum);
         sum = checksum(order, &frame[FRAME_HEADER..], sum);
+        // An older salt or a wrong checksum ends the log: a frame of a former round, or a torn write.
         if frame[8..16] != salts || sum != (big_endian(&frame, 16), big_endian(&frame, 20)) {
             break;
         }
@@ -165,7 +170,7 @@ fn committed_frames(
     Ok(committed)
 }
 
-/// Fills the buffer; false when the file ends before.
+/// Fills the buffer; returns false at the end of the file.
 fn fill(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
     match file.read_exact(buffer) {
         Ok(()) => Ok(true),
@@ -174,30 +179,30 @@ fn fill(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
     }
 }
 
-/// What the shared-memory file says of the WAL.
+/// The counters of the WAL in the shared-memory file.
 struct Witness {
     salts: [u8; 8],
-    /// Frames that are committed.
+    /// Committed frames.
     frames: u32,
-    /// Frames that were moved into the database already.
+    /// Frames that were copied into the database already.
     moved: u32,
 }
 
 impl Witness {
-    /// None where there is no such file, or it does not speak clearly: it is kept in two copies,
-    /// and they must agree.
+    /// Returns None without a readable file, and when the two copies of the counters differ.
     fn read(path: &Path) -> Option<Self> {
         const COPY: usize = 48;
-        let mut head = [0; 2 * COPY + 4];
-        File::open(path).ok()?.read_exact(&mut head).ok()?;
-        let (first, second) = head[..2 * COPY].split_at(COPY);
-        let native = |at: usize| u32::from_ne_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
-        let initialised = head[12] != 0;
+        let mut header = [0; 2 * COPY + 4];
+        File::open(path).ok()?.read_exact(&mut header).ok()?;
+        let (first, second) = header[..2 * COPY].split_at(COPY);
+        let native =
+            |at: usize| u32::from_ne_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+        let initialised = header[12] != 0;
         if first != second || !initialised || native(0) != FORMAT {
             return None;
         }
         let mut salts = [0; 8];
-        salts.copy_from_slice(&head[32..40]);
+        salts.copy_from_slice(&header[32..40]);
         Some(Self { salts, frames: native(16), moved: native(2 * COPY) })
     }
 }

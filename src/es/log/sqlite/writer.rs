@@ -8,80 +8,93 @@ use std::time::Duration;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use uuid::Uuid;
 
-use super::database::connect;
-use super::file::BUSY_TIMEOUT;
+use super::connection::writing;
 use super::lock::WriterLock;
 use super::reader::read_stream;
 use super::row::uuid_at;
-use super::wal_flusher::Checkpointer;
-use crate::es::database_file::{Access, DatabaseFile};
+use super::wal_flusher::WalFlusher;
+use super::wal_limit::WalLimit;
+use crate::es::database_file::{BUSY_TIMEOUT, DatabaseFile};
 use crate::es::log::store::{EventStore, Fingerprint, Head, Receipt, Snapshot, Visitor};
 use crate::es::log::upkeep::LogUpkeep;
 use crate::es::{Error, Hash, RecordedEvent};
 
-/// What is written to see whether the storage works again: as much as a commit of some dozens of
-/// commands. Where there is less room, commands would fail again.
+/// Bytes that a recovery writes to find out whether the storage works again: as many as a commit of some
+/// dozens of commands. On a disk with less room the next commands would fail again.
 const PROBE_BYTES: usize = 64 << 10;
 
 pub(super) struct SqliteStore {
     connection: Connection,
-    /// Where the log ended when the transaction began.
+    wal_limit: WalLimit,
+    /// Position of the last event when the transaction began.
     begun_at: u64,
-    /// Events in the transaction that is open.
-    appended: usize,
-    /// Whether the connection was opened anew after the last failure.
+    /// Events in the open transaction.
+    appended: u64,
+    /// Whether the connection was opened again after the last failure.
     has_recovered: bool,
-    checkpointer: Checkpointer,
+    flusher: WalFlusher,
     upkeep: Arc<LogUpkeep>,
-    // Dropped in this order: the descriptor of the file goes after SQLite's.
-    _lock: WriterLock,
+    // Dropped in this order: the descriptor of the file is closed after SQLite's descriptors.
+    lock: WriterLock,
     file: Arc<DatabaseFile>,
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        // Without a database under its name, only the lock file still says which log is lost.
+        if self.file.check().is_err() {
+            self.lock.keep_file();
+        }
+        // SQLite removes the write-ahead log with the last connection; readers may connect again later.
+        self.file.unwatch();
+    }
 }
 
 impl SqliteStore {
     pub(super) fn new(
         connection: Connection,
-        checkpointer: Checkpointer,
+        wal_limit: WalLimit,
+        flusher: WalFlusher,
         upkeep: Arc<LogUpkeep>,
         lock: WriterLock,
         file: Arc<DatabaseFile>,
     ) -> Self {
         let (begun_at, appended, has_recovered) = (0, 0, false);
-        Self { connection, begun_at, appended, has_recovered, checkpointer, upkeep, _lock: lock, file }
+        Self { connection, wal_limit, begun_at, appended, has_recovered, flusher, upkeep, lock, file }
     }
 
     fn prepare(&self, sql: &str) -> Result<CachedStatement<'_>, Error> {
         Ok(self.connection.prepare_cached(sql)?)
     }
 
-    /// Moves what the write-ahead log holds into the database, when the file may not be found under its name
-    /// again: a restart would miss a write-ahead log that was removed, but not the database.
+    /// Flushes the write-ahead log because the files may have lost their names: a restart would miss a
+    /// removed write-ahead log, but finds the database.
     fn save(&self) {
         if !self.connection.is_autocommit() {
-            // The transaction is given up anyway.
+            // The transaction is abandoned in any case.
             drop(self.connection.execute_batch("ROLLBACK"));
         }
-        // The error that led here is told; an orderly stop moves what this could not.
+        // The caller reports the first error; an orderly stop flushes the rest.
         drop(self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())));
     }
 
     /// See [`EventStore::recover`].
     fn reopen(&mut self) -> Result<(), Error> {
-        // Dropping the old connection gives up its transaction.
-        self.connection = connect(&self.file, Access::Write).inspect_err(|_| self.save())?;
-        // On a full disk, the write-ahead log may be used from its beginning again once it is moved into
-        // the database. It keeps its size: what it gave back, another program might take. A reader may
-        // be in the way; then the next call tries again.
+        // Dropping the old connection abandons its transaction.
+        self.connection = writing(&self.file, self.wal_limit).inspect_err(|_| self.save())?;
+        // On a full disk, a flushed write-ahead log is written from the beginning again. The file keeps its
+        // size, because another program could take the freed space. If a reader prevents the flush, the next
+        // recovery tries again.
         self.connection.busy_timeout(Duration::ZERO)?;
-        let restarted = self.connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()));
-        self.upkeep.checkpointed(restarted.map_err(|error| error.to_string()));
+        let flushed = self.connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()));
+        self.upkeep.record_flush(flushed.map_err(|error| error.to_string()));
         self.connection.busy_timeout(BUSY_TIMEOUT)?;
         self.probe()
     }
 
-    /// Finds out at once whether a commit that failed has left its events. The recovery writes where they
-    /// would lie, and syncs: what is absent then stays absent, after a crash too. What is present need not
-    /// be on the disk; callers ask again, by their keys.
+    /// Finds out whether a failed commit has left its events. The recovery writes over the place of the
+    /// events, and syncs: absent events stay absent, after a crash too. Events that are present may still be
+    /// missing on the disk; callers ask again, by their keys.
     fn outcome_of_failed_commit(&mut self, failed: Error) -> Error {
         let found = self.reopen().and_then(|()| {
             let head: u64 = self.prepare("SELECT head FROM log")?.query_row([], |row| row.get(0))?;
@@ -91,7 +104,7 @@ impl SqliteStore {
         if found == Ok(self.begun_at) { failed } else { Error::OutcomeUnknown }
     }
 
-    /// Writes as much as commands do, to the disk, in the one table whose rows mean nothing.
+    /// Writes and syncs as much as commands do, in the only table whose rows are disposable.
     fn probe(&self) -> Result<(), Error> {
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
         let insert =
@@ -104,7 +117,7 @@ impl SqliteStore {
 
 impl EventStore for SqliteStore {
     fn begin(&mut self) -> Result<Head, Error> {
-        // IMMEDIATE: a deferred transaction that turns into a writing one can fail half way.
+        // IMMEDIATE: a deferred transaction takes the write lock later, and can fail half way.
         self.prepare("BEGIN IMMEDIATE")?.execute([])?;
         (self.appended, self.has_recovered) = (0, false);
         let sql = "SELECT log.head, events.hash, events.recorded_at
@@ -125,7 +138,7 @@ impl EventStore for SqliteStore {
     }
 
     fn append(&mut self, event: &RecordedEvent<'_>) -> Result<(), Error> {
-        // OR ROLLBACK: as the schema's triggers do, for the same reason.
+        // OR ROLLBACK, like the schema's triggers: a caller that overlooks the error cannot commit the rest.
         let sql = "INSERT OR ROLLBACK INTO events (position, event_id, stream_id, stream_type, version, type,
                                        schema_version, data, metadata, recorded_at, hash)
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
@@ -192,9 +205,9 @@ impl EventStore for SqliteStore {
         if let Err(error) = committed {
             return Err(self.outcome_of_failed_commit(error));
         }
-        // The events are in a file. Whether it will be found again is not known if it has lost its name.
-        self.file.check().map_err(|_| Error::OutcomeUnknown)?;
-        self.checkpointer.committed(self.appended);
+        // The events are in the file, but a file without a name may not be found at the next start.
+        let wal_bytes = self.file.wal_bytes().map_err(|_| Error::OutcomeUnknown)?;
+        self.flusher.count_commit(self.appended, wal_bytes);
         Ok(())
     }
 
