@@ -46,8 +46,8 @@
 //!
 //! let front = uuid::Uuid::now_v7();
 //! let open = || DoorCommand::Open { badge: "ada".into() };
-//! let receipt = *doors.execute::<Door>(front, open(), Context::default())?.receipt();
-//! assert_eq!((receipt.stream_id, receipt.version, receipt.position), (front, 1, 1));
+//! let opened = doors.execute::<Door>(front, open(), Context::default())?;
+//! assert_eq!((opened.stream_id(), opened.version(), opened.position()), (front, 1, 1));
 //!
 //! let refused = doors.execute::<Door>(front, open(), Context::default());
 //! assert_eq!(refused, Err(ExecuteError::Rejected(Rejection::OpenAlready)));
@@ -87,13 +87,13 @@
 //!
 //! let enter = || {
 //!     workshop.transact(Context::default(), move |work| {
-//!         work.execute::<Badge>(badge, &BadgeCommand::Use).map_err(|error| error.map_rejection(Refused::Badge))?;
+//!         work.decide::<Badge>(badge, &BadgeCommand::Use).map_err(|error| error.map_rejection(Refused::Badge))?;
 //!         let open = DoorCommand::Open { badge: badge.to_string() };
-//!         work.execute::<Door>(door, &open).map_err(|error| error.map_rejection(Refused::Door))?;
+//!         work.decide::<Door>(door, &open).map_err(|error| error.map_rejection(Refused::Door))?;
 //!         Ok(door)
 //!     })
 //! };
-//! assert_eq!(enter()?.receipt().position, 3);
+//! assert_eq!(enter()?.position(), 3);
 //! assert_eq!(enter(), Err(ExecuteError::Rejected(Refused::Door(Rejection::OpenAlready))));
 //! assert_eq!(log.head().value(), 3, "and the use of the badge is not recorded either");
 //!
@@ -161,7 +161,7 @@
 //! # let log = EventLog::open(SqliteDatabase::open(&path)?)?;
 //! # let doors = Executor::start(log.clone(), |_| ())?;
 //! # let open = DoorCommand::Open { badge: "ada".into() };
-//! # let receipt = *doors.execute::<Door>(uuid::Uuid::now_v7(), open, Context::default())?.receipt();
+//! # let opened = doors.execute::<Door>(uuid::Uuid::now_v7(), open, Context::default())?;
 //! # let path = directory.join("openings.sqlite3");
 //! use std::time::Duration;
 //! use tally::es::{Definition, Projector};
@@ -169,9 +169,9 @@
 //! let projector = Projector::open(&path, &[Definition::of::<Openings>()])?;
 //! let running = projector.start(log.clone(), Duration::from_secs(5))?;
 //!
-//! // Read your own writes: wait until the rows have reached the receipt's position.
+//! // Read your own writes: wait until the rows have reached the position of the command.
 //! let position = running.watch("openings").expect("it is one of the projections");
-//! assert!(position.wait_for(receipt.position, Duration::from_secs(60)) >= receipt.position);
+//! assert!(position.wait_for(opened.position(), Duration::from_secs(60)) >= opened.position());
 //!
 //! let rows = Connection::open(&path)?;
 //! let times: u64 = rows.query_row("SELECT times FROM openings WHERE badge = 'ada'", [], |row| row.get(0))?;
