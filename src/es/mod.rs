@@ -64,41 +64,41 @@
 //!
 //! A log takes any number of kinds of aggregates; a command names its kind. [`Executor::transact`] runs a
 //! decision over several streams, of several kinds, and records all of it or nothing. Here a door opens
-//! only for a badge that is valid (`examples/es/badge.rs`), and the badge's own history notes the use.
+//! only for a badge that is valid (`examples/es/badge.rs`), and the badge's own history notes the use. The
+//! transaction is `examples/es/entry.rs`:
+//!
+// The block compiles with both aggregates, which are not shown again.
+#![doc = concat!(
+    "```\n# include!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/examples/es/door.rs\"));\n",
+    "# include!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/examples/es/badge.rs\"));\n# fn main() {}\n",
+    include_str!("../../examples/es/entry.rs"),
+    "```\n"
+)]
+//! Both kinds in one log:
 //!
 //! ```
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/es/door.rs"));
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/es/badge.rs"));
+//! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/es/entry.rs"));
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let directory = std::env::temp_dir().join(format!("tally-es-kinds-{}", std::process::id()));
 //! # std::fs::create_dir_all(&directory)?;
 //! # let path = directory.join("doors.sqlite3");
-//! # use tally::es::{Context, EventLog, ExecuteError, Executor, SqliteDatabase};
+//! # use tally::es::{EventLog, SqliteDatabase};
 //! # let log = EventLog::open(SqliteDatabase::open(&path)?)?;
 //! # let workshop = Executor::start(log.clone(), |_| ())?;
-//! #[derive(Debug, PartialEq)]
-//! enum Refused {
-//!     Badge(NotValid),
-//!     Door(Rejection),
-//! }
-//!
 //! let (badge, door) = (uuid::Uuid::now_v7(), uuid::Uuid::now_v7());
 //! workshop.execute::<Badge>(badge, BadgeCommand::Issue { holder: "Ada".into() }, Context::default())?;
 //!
-//! let enter = || {
-//!     workshop.transact(Context::default(), move |work| {
-//!         work.decide::<Badge>(badge, &BadgeCommand::Use).map_err(|error| error.map_rejection(Refused::Badge))?;
-//!         let open = DoorCommand::Open { badge: badge.to_string() };
-//!         work.decide::<Door>(door, &open).map_err(|error| error.map_rejection(Refused::Door))?;
-//!         Ok(door)
-//!     })
-//! };
-//! assert_eq!(enter()?.position(), 3);
-//! assert_eq!(enter(), Err(ExecuteError::Rejected(Refused::Door(Rejection::OpenAlready))));
+//! let entered = enter(&workshop, badge, door)?;
+//! assert_eq!(entered.position(), 3);
+//! let refused = enter(&workshop, badge, door);
+//! assert_eq!(refused, Err(ExecuteError::Rejected(Refused::Door(Rejection::OpenAlready))));
 //! assert_eq!(log.head().value(), 3, "and the use of the badge is not recorded either");
 //!
 //! workshop.execute::<Badge>(badge, BadgeCommand::Revoke, Context::default())?;
-//! assert_eq!(enter(), Err(ExecuteError::Rejected(Refused::Badge(NotValid))));
+//! let refused = enter(&workshop, badge, door);
+//! assert_eq!(refused, Err(ExecuteError::Rejected(Refused::Badge(NotValid))));
 //! # drop((workshop, log));
 //! # std::fs::remove_dir_all(&directory)?;
 //! # Ok(())
@@ -259,6 +259,7 @@ mod projection;
 mod crash_point;
 mod database_file;
 mod known_kinds;
+pub mod manual;
 pub mod testing;
 
 pub use aggregate::{Aggregate, DecodeError, Event, Upcaster, decode, schema_version};
