@@ -1,7 +1,7 @@
 //! The audit of an account's history: whether each event was possible when it happened.
 //!
 //! [`Account::evolve`] refuses nothing, so a forged deposit of a closed account replays without an
-//! error. [`known_kinds`] hands the audit of `es` the rule that finds the deposit.
+//! error. [`known_kinds`] gives the audit of `es` the rule that finds the deposit.
 //!
 //! Read next: `src/es/known_kinds.rs`, the kinds that an audit knows.
 

@@ -1,11 +1,13 @@
-//! Named places at which a test can end the process, as a crash would: at once, without a last
-//! word, with the files as they are.
+//! Crash points: named places at which a test ends the process as a crash would, at once and with the files
+//! as they are.
 //!
-//! Only with the cargo feature `crash-points`; without it, nothing of this is compiled. With it, the
-//! environment variable `TALLY_CRASH_POINT` names the place, and behind a colon how often it is
-//! passed before: `before-sync:3` ends the process at the third commit.
+//! Only the cargo feature `crash-points` compiles this file. The environment variable `TALLY_CRASH_POINT`
+//! names the place, and behind a colon the pass at which the process ends: `before-sync:3` ends the process at
+//! the third commit.
 //!
-//! **Invariant:** every name stands in [`CRASH_POINTS`], and a test kills a process at each.
+//! **Invariant:** every name stands in [`CRASH_POINTS`], and a test kills a process at each name.
+//!
+//! Read next: `tests/spec/crashes/points.rs`, the test.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,7 +33,7 @@ pub const CRASH_POINTS: [&str; 15] = [
     "backup-copied-before-name",
 ];
 
-/// Where the process is to end, and how many times it has still to come there.
+/// The place at which the process ends, and the passes left until then.
 struct Wanted {
     name: String,
     left: AtomicU64,
@@ -43,7 +45,7 @@ pub(super) fn reach(name: &str) {
     if let Some(wanted) = wanted.as_ref().filter(|wanted| wanted.name == name)
         && wanted.left.fetch_sub(1, Ordering::Relaxed) == 1
     {
-        // Nothing is unwound, nothing flushed: what SIGKILL does, but from inside.
+        // Like SIGKILL from inside: the process neither unwinds nor flushes.
         std::process::abort();
     }
 }
