@@ -150,6 +150,7 @@ impl Aggregate for Account {
             AccountCommand::Withdraw(movement) => self.withdraw(movement),
             AccountCommand::Close => self.close(),
         }?;
+        // Each command of the bank gives exactly one event.
         Ok(vec![event])
     }
 
@@ -179,6 +180,7 @@ impl Account {
             Status::NotOpened => {
                 Ok(AccountEvent::AccountCreated(AccountCreated { owner: owner.to_owned(), currency }))
             }
+            // A closed account keeps its id: a new account under the id would continue the old history.
             Status::Open | Status::Closed => Err(Rejection::AccountExists),
         }
     }
@@ -194,6 +196,7 @@ impl Account {
 
     fn withdraw(&self, movement: &Movement) -> Result<AccountEvent, Rejection> {
         self.require_open()?;
+        // Checked here, subtracted in `evolve`: the event records the amount and not the balance.
         if self.balance < movement.amount {
             return Err(Rejection::InsufficientFunds);
         }
@@ -235,6 +238,7 @@ pub fn decide_transfer(
     to: &Account,
     movement: Movement,
 ) -> Result<(Vec<AccountEvent>, Vec<AccountEvent>), Rejection> {
+    // Closed accounts first: their currency would be a misleading reason.
     from.require_open()?;
     to.require_open()?;
     if from.currency != to.currency {

@@ -1,4 +1,4 @@
-//! The audit of an account's history: whether each event was possible when it happened.
+//! The audit of an account's history: was each event possible in the state before the event?
 //!
 //! [`Account::evolve`] refuses nothing, so a forged deposit of a closed account replays without an
 //! error. [`known_kinds`] gives the audit of `es` the rule that finds the deposit.
@@ -15,10 +15,10 @@ pub fn known_kinds() -> KnownKinds {
     KnownKinds::new().and::<Account>(check_possible)
 }
 
-/// Checks that some command would have decided `event` for `account`.
+/// Checks that a command to `account` would have decided on `event`.
 ///
 /// # Errors
-/// Why no command would: the rejection, or the event that the account would have had instead.
+/// The rejection, or the event that the account would have had instead.
 pub(super) fn check_possible(account: &Account, event: &AccountEvent) -> Result<(), String> {
     let command = match event {
         AccountEvent::AccountCreated(AccountCreated { owner, currency }) => {
@@ -34,7 +34,7 @@ pub(super) fn check_possible(account: &Account, event: &AccountEvent) -> Result<
 }
 
 fn movement(moved: &MoneyMoved) -> Result<Movement, String> {
-    // The rules of the account say nothing of an empty amount: the write side rejects the request.
+    // The account has no rule against an empty amount: the write side rejects the request earlier.
     if moved.amount == 0 {
         return Err("its amount is 0".into());
     }

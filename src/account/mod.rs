@@ -4,7 +4,7 @@
 //! aggregate.rs   events, state, decisions, in this order: the whole bank on one page
 //!     │
 //!     ├── currency.rs   three capital letters
-//!     └── audit.rs      was an event possible when it happened? (for `write-service --verify`)
+//!     └── audit.rs      was each event possible? (for `write-service --verify`)
 //! ```
 //!
 //! Threads: none. The writer thread of `es` calls `decide` and `evolve`.

@@ -1,4 +1,6 @@
-//! What the bank promises of one account, and the stored form of its events.
+//! The bank's promises for an account, and the stored form of the events.
+//!
+//! Read next: `tests/spec/write_side/commands.rs`, the same promises over HTTP.
 
 use serde::Deserialize;
 use uuid::Uuid;
@@ -41,7 +43,7 @@ fn closed() -> AccountEvent {
     AccountEvent::AccountClosed(AccountClosed {})
 }
 
-/// The account with that history.
+/// Replays a history.
 fn account(history: &[AccountEvent]) -> Account {
     history.iter().fold(Account::default(), Account::evolve)
 }

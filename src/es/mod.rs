@@ -234,13 +234,9 @@
 //! Read next: `aggregate.rs`, `event.rs`; then the folders `command`, `log`, `projection`, each from its
 //! `mod.rs`.
 
-/// Ends the process here if the environment asks for it; see `crash_point.rs`.
-macro_rules! crash_point {
-    ($name:literal) => {
-        #[cfg(feature = "crash-points")]
-        $crate::es::crash_point::reach($name);
-    };
-}
+// First: the other modules use its macro.
+#[macro_use]
+mod crash_point;
 
 mod aggregate;
 mod error;
@@ -252,8 +248,6 @@ mod command;
 mod log;
 mod projection;
 
-#[cfg(feature = "crash-points")]
-mod crash_point;
 mod database_file;
 mod known_kinds;
 pub mod manual;

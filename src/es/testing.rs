@@ -313,4 +313,14 @@ mod tests {
         );
         assert_eq!(difference(&["a"], &[]), "- \"a\"\n");
     }
+
+    #[test]
+    #[should_panic(expected = "(+):\n  \"ada | 2\"\n- \"bob | 1\"\n+ \"bob | NULL\"\n")]
+    fn rows_that_differ_stand_beside_the_expected_rows() {
+        let rows = Rows { db: Connection::open_in_memory().unwrap() };
+        rows.db()
+            .execute_batch("CREATE TABLE t (a, b); INSERT INTO t VALUES ('ada', 2), ('bob', NULL)")
+            .unwrap();
+        rows.then_rows("SELECT a, b FROM t", &[&["ada", "2"], &["bob", "1"]]);
+    }
 }

@@ -1,7 +1,7 @@
-//! The context of a command: its idempotency keys, and the origin of its events.
+//! The context of a command: the idempotency keys, and the origin of the events.
 //!
 //! **Invariant:** two commands under one key are the same command exactly when their fingerprints are
-//! equal. The fingerprint is stored for ever, so the JSON of a command must not change.
+//! equal. Fingerprints are stored for ever: the JSON of a command must not change.
 //!
 //! Read next: `execution.rs`, the answer to a command.
 
@@ -14,7 +14,7 @@ use crate::es::log::store::Fingerprint;
 #[derive(Clone, Debug, Default)]
 pub struct Context {
     /// Under a key, a command is recorded once, however often a client sends the command. A command may
-    /// have several keys, such as the client's key and an id of its own: the first known key decides.
+    /// have several keys, such as the client's key and the id of a transfer: the first known key decides.
     pub keys: Vec<IdempotencyKey>,
     /// Stored with every event of the command.
     pub metadata: Metadata,

@@ -15,10 +15,10 @@ use crate::es::log::store::Receipt;
 pub enum Execution {
     /// The command's events were recorded now.
     Recorded(Receipt),
-    /// The command was recorded before, under the same idempotency key. The receipt is the first one.
+    /// The command was recorded before, under the same idempotency key. The receipt is the first receipt.
     Replayed(Receipt),
     /// The command decided on no events, and nothing was recorded. As after a rejection, the command's
-    /// idempotency keys stay free: the command decides anew when a client sends it again.
+    /// idempotency keys stay free: when a client repeats the command, the command decides anew.
     Unchanged {
         /// The stream that the command names.
         stream_id: Uuid,

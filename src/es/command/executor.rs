@@ -37,6 +37,7 @@ impl Executor {
     /// # Errors
     /// When the log has a writer already, or the storage fails.
     pub fn start(log: Arc<EventLog>, on_commit: impl Fn(&Commit) + Send + 'static) -> Result<Self, Error> {
+        // First of all: a log with a writer refuses here, and no thread is left behind.
         let store = log.writer()?;
         let queue = Arc::new(CommandQueue::for_a_busy_writer());
         let writer = Writer::new(store, log, Box::new(on_commit));
@@ -84,6 +85,7 @@ impl Executor {
         context: Context,
         run: impl FnOnce(&mut Work<'_>) -> Result<Uuid, ExecuteError<R>> + Send + 'static,
     ) -> Result<Execution, ExecuteError<R>> {
+        // Room for the answer: the writer never waits for a caller.
         let (answer, receiver) = sync_channel(1);
         let answer_by = Instant::now() + ANSWER_TIMEOUT;
         self.queue.push(Job { call: Box::new(TypedCall::new(run, answer)), context, answer_by })?;
@@ -120,6 +122,7 @@ impl Executor {
     /// Rejects further commands, finishes the queued ones, and ends the writer thread.
     pub fn stop(&self) {
         self.queue.stop();
+        // Taken out of the lock before the join: a second `stop` returns at once.
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         // The writer catches the panics of commands. A panic of the writer itself stands on stderr.
         drop(writer.map(JoinHandle::join));

@@ -4,10 +4,10 @@
 //! [`Kinds::of`] finds the states of the type; the writer handles all kinds alike, through [`AnyKind`].
 //! The first command of a kind adds the kind.
 //!
-//! **Invariants:** a cached state is the state at the end of the log that the writer left behind: after a
-//! failed transaction, and when another program has written, [`Kinds::clear`] forgets all states. At most
-//! one kind holds a state of a stream: a kind that appends to a stream evicts the stream from all others,
-//! where the state can only be an empty one.
+//! **Invariants:** a cached state is the state at the writer's last position: after a failed transaction,
+//! and when another program has written, [`Kinds::clear`] forgets all states. At most one kind holds a state
+//! of a stream: a kind that appends to a stream evicts the stream from all other kinds, which can hold only
+//! an empty state.
 //!
 //! Read next: `work.rs`, a command's view of the kinds.
 
@@ -29,8 +29,8 @@ const CACHED_STATES: usize = 32_768;
 pub(in crate::es) struct Kind<A> {
     // Clients choose the ids of streams: the standard hasher keeps them from choosing collisions.
     cache: LruCache<Uuid, StreamState<A>, RandomState>,
-    /// The streams that the running command has loaded, as the command has changed them. A command
-    /// touches one or two streams: a list is the fastest map.
+    /// The streams loaded by the running command, staged events included. A command touches one or two
+    /// streams: a list is the fastest map.
     touched: Vec<(Uuid, StreamState<A>)>,
     /// The form of the state; a snapshot of another form is ignored.
     shape: String,
@@ -52,6 +52,7 @@ impl<A: Aggregate> Kind<A> {
     /// # Errors
     /// As [`StreamState::load`].
     pub(in crate::es) fn touch(&mut self, stream_id: Uuid, store: &mut dyn EventStore) -> Result<(), Error> {
+        // Out of the cache while the command changes the state: a panic loses the state and corrupts none.
         let loaded = match self.cache.remove(&stream_id) {
             Some(cached) => cached,
             None => StreamState::load(stream_id, store, &self.shape)?,
@@ -106,6 +107,7 @@ impl<A: Aggregate> AnyKind for Kind<A> {
     }
 
     fn put_back(&mut self) {
+        // Also the default state of a stream without events: the next command needs no look-up.
         for (stream_id, loaded) in self.touched.drain(..) {
             self.cache.insert(stream_id, loaded);
         }
@@ -139,6 +141,7 @@ impl Kinds {
     /// When another type claims the same [`Aggregate::STREAM_TYPE`]: the two types would not see each
     /// other's events.
     pub(in crate::es) fn of<A: Aggregate>(&mut self) -> Result<&mut Kind<A>, Error> {
+        // By position and again by type: returning from the search would borrow the list for too long.
         let known = self.all.iter().position(|kind| (&**kind as &dyn Any).is::<Kind<A>>());
         let at = match known {
             Some(at) => at,
@@ -149,6 +152,7 @@ impl Kinds {
     }
 
     fn add<A: Aggregate>(&mut self) -> Result<usize, Error> {
+        // Found only when a command names the second type: a writer does not know the kinds beforehand.
         if self.all.iter().any(|kind| kind.stream_type() == A::STREAM_TYPE) {
             let stream_type = A::STREAM_TYPE;
             return Err(Error::Unusable(format!(
@@ -195,7 +199,7 @@ impl Kinds {
         self.all.iter_mut().for_each(|kind| kind.discard());
     }
 
-    /// Forgets all states: the log may hold other events than those the states came from.
+    /// Forgets all states: the log may hold other events than the states show.
     pub(in crate::es) fn clear(&mut self) {
         self.all.iter_mut().for_each(|kind| kind.clear());
     }

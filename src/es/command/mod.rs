@@ -1,21 +1,21 @@
 //! Commands: from a caller's thread to the event on disk.
 //!
 //! ```text
-//! a caller's thread                    the thread "writer", one for each log
+//! a caller's thread                    the thread "writer" of the log
 //!
-//! executor.rs ──── queue.rs ────────►  writer.rs         a batch: one transaction, one sync
+//! executor.rs ──── queue.rs ────────►  writer.rs         a batch: one transaction and sync
 //!     ▲            context.rs             │
-//!     │            execution.rs        work.rs           one command: loads, decides, stages events
+//!     │            execution.rs        work.rs           a command loads, decides, stages events
 //!     │                                   │
 //!     │                                kind.rs           the states in memory, by kind of aggregate
 //!     │                                stream_state.rs   a state from its snapshot and its events
 //!     └──── Execution ◄───────────────────┘
 //! ```
 //!
-//! Threads: callers block until their command is answered. The writer takes all queued commands as one
-//! batch, makes the batch durable with one sync, and answers afterwards.
+//! Threads: callers block until the answer to their command. The writer takes all queued commands as a
+//! batch, makes the batch durable with a single sync, and answers afterwards.
 //!
-//! Read next: `executor.rs`, what a caller sees; `work.rs`, one command; `writer.rs`, one batch.
+//! Read next: `executor.rs`, the interface for callers; `work.rs`, a running command; `writer.rs`, a batch.
 
 pub(in crate::es) mod context;
 pub(in crate::es) mod execution;

@@ -70,6 +70,7 @@ where
     F: FnOnce(&mut Work<'_>) -> Result<Uuid, ExecuteError<R>> + Send,
 {
     fn run(&mut self, work: &mut Work<'_>) -> Result<Uuid, Ending> {
+        // A call runs once: after a failed commit, the caller decides about another attempt.
         let run = self.run.take().ok_or(Ending::Failed(Error::Panicked))?;
         run(work).map_err(|error| match error {
             // Of all errors, only a failing storage concerns the other commands of the batch.
@@ -155,12 +156,14 @@ impl CommandQueue {
     pub(in crate::es) fn next_batch(&self) -> Option<Vec<Job>> {
         let mut state = self.lock();
         while state.jobs.is_empty() {
+            // Only when no command is left: queued commands are answered before the thread ends.
             if state.writer == WriterState::Stopping {
                 return None;
             }
             state.writer = WriterState::Idle;
             state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+        // The writer stays `Busy`: `push` wakes only an idle writer, which saves a system call a command.
         let count = state.jobs.len().min(MAX_BATCH);
         Some(state.jobs.drain(..count).collect())
     }

@@ -60,6 +60,7 @@ impl<A: Aggregate> StreamState<A> {
             let decoded = decode(event).map_err(|error| {
                 Error::Corrupt(format!("event {} ({}): {error}", event.position, event.event_type))
             })?;
+            // `evolve` takes the state by value, so the aggregate may move fields instead of cloning.
             *state = std::mem::take(state).evolve(&decoded);
             *version = event.version;
             Ok(ControlFlow::Continue(()))
@@ -91,6 +92,7 @@ impl<A: Aggregate> StreamState<A> {
             let state = serde_json::to_string(&self.state)
                 .map_err(|error| Error::Corrupt(format!("a state cannot be written as JSON: {error}")))?;
             let snapshot = Snapshot { version: self.version, shape: shape.to_owned(), state };
+            // In the transaction of the events: a snapshot never shows events that were not recorded.
             store.keep_snapshot(stream_id, &snapshot)?;
             crash_point!("in-snapshot");
             self.snapshot_version = self.version;
@@ -103,6 +105,7 @@ impl<A: Aggregate> StreamState<A> {
 /// names and JSON types of the fields of the default state.
 pub(in crate::es) fn shape_of<A: Aggregate>() -> String {
     let mut shape = format!("v{}", A::SNAPSHOT_VERSION);
+    // A state that is not JSON has the version as its form; storing a snapshot reports the error.
     if let Ok(state) = serde_json::to_value(A::default()) {
         describe(&state, &mut shape);
     }

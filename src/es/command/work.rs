@@ -1,7 +1,7 @@
 //! One command at work: the streams that the command has loaded, and the events that the command stages.
 //!
-//! **Invariant:** a running command reads streams and stages events, and writes nothing. So a command that
-//! is rejected half way through leaves no trace, and does not disturb the other commands of its batch.
+//! **Invariant:** a running command reads streams and stages events, and never writes. So a command rejected
+//! half way through leaves no trace, and does not disturb the other commands of the batch.
 //!
 //! Read next: `writer.rs`, which runs commands and appends the staged events.
 
@@ -56,6 +56,7 @@ impl<'w> Work<'w> {
     pub fn stage<A: Aggregate>(&mut self, stream_id: Uuid, events: Vec<A::Event>) -> Result<(), Error> {
         let loaded = self.loaded::<A>(stream_id)?;
         let mut version = loaded.version;
+        // The rules of the next decision in the same command see the staged events.
         loaded.state = events.iter().fold(std::mem::take(&mut loaded.state), A::evolve);
         loaded.version += events.len() as u64;
         for event in events {
@@ -65,7 +66,7 @@ impl<'w> Work<'w> {
         Ok(())
     }
 
-    /// Loads one aggregate, has the aggregate decide, and stages its events.
+    /// Loads an aggregate, has the aggregate decide, and stages the events.
     ///
     /// # Errors
     /// The aggregate's rejection, or as [`Work::stage`].

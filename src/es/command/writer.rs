@@ -1,10 +1,10 @@
 //! The writer thread: runs a batch of commands in one transaction, syncs, and answers the commands.
 //!
-//! **Invariants:** every answer leaves after the sync, a rejection too: the rejection was decided on a state
-//! that the sync makes durable. A command sees all earlier commands of its batch. When a commit fails, no
-//! command of the batch counts, and the writer forgets everything in memory.
+//! **Invariants:** every answer leaves after the sync, a rejection too: the sync makes the state durable on
+//! which the rejection was decided. A command sees all earlier commands of its batch. When a commit fails, no
+//! command of the batch counts, and the writer forgets all states in memory.
 //!
-//! Read next: `src/es/log/event_log.rs`, where readers find the events.
+//! Read next: `src/es/log/event_log.rs`, the reader's view of the events.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -92,12 +92,13 @@ impl Writer {
             .iter_mut()
             .map(|job| {
                 if Instant::now() >= job.answer_by {
-                    // The caller has given up. The command has not begun, so its outcome is known.
+                    // The caller has given up. The command has not begun, so the outcome is known.
                     return Ok(Ending::Failed(Error::Overloaded));
                 }
                 self.run_command(&mut *job.call, &job.context, &mut head)
             })
             .collect::<Result<Vec<_>, Error>>()?;
+        // Only the commit is timed: commands run in microseconds.
         let begun = Instant::now();
         crash_point!("before-sync");
         self.store.commit()?;
@@ -113,13 +114,14 @@ impl Writer {
         Ok(endings)
     }
 
-    /// Runs one command. An error ends the whole batch; an [`Ending`] concerns one caller.
+    /// Runs a command. An error ends the whole batch; an [`Ending`] concerns the command's caller alone.
     fn run_command(
         &mut self,
         call: &mut dyn Call,
         context: &Context,
         head: &mut Head,
     ) -> Result<Ending, Error> {
+        // Before anything is loaded: a replay costs a look-up. Keys of earlier commands of the batch are seen.
         for IdempotencyKey { key, command } in &context.keys {
             if let Some((first_command, receipt)) = self.store.receipt(key)? {
                 return Ok(if first_command == *command {
@@ -130,6 +132,7 @@ impl Writer {
             }
         }
         let mut work = Work::new(&mut *self.store, &mut self.kinds);
+        // A panic of an aggregate must not end the writer thread.
         let ran = catch_unwind(AssertUnwindSafe(|| call.run(&mut work)));
         let (staged, receipts) = work.into_parts();
         match ran {
@@ -139,8 +142,8 @@ impl Writer {
                 }
                 Ok(Ending::Executed(self.record(stream_id, &staged, context, head)?))
             }
-            // The storage failed under this command, so the storage fails under the others too. A history
-            // that cannot be understood is different: only commands on the one stream fail.
+            // A storage that fails under this command fails under the others too. An unreadable history is
+            // a refusal instead: only commands on the stream fail.
             Ok(Err(Ending::Failed(error))) => Err(error),
             Ok(Err(refused)) => {
                 // Without staged events, the states are as loaded.
@@ -172,6 +175,7 @@ impl Writer {
             self.kinds.put_back();
             return Ok(Execution::Unchanged { stream_id, version, position: head.position });
         }
+        // Events, receipts and snapshots share the transaction of the batch.
         self.append(staged, context, head)?;
         crash_point!("between-events-and-key");
         let receipt = Receipt { stream_id, version, position: head.position };
@@ -205,6 +209,7 @@ impl Writer {
                 hash: head.hash,
             };
             recorded.hash = chain(&head.hash, &recorded);
+            // The head was read in this transaction, so the schema accepts the position.
             self.store.append(&recorded)?;
             self.kinds.evict_from_others(*stream_id, stream_type);
             head.position = recorded.position;
