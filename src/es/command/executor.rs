@@ -19,7 +19,7 @@ use super::context::Context;
 use super::execution::{Commit, Execution};
 use super::queue::{CommandQueue, Job, TypedCall};
 use super::work::Work;
-use super::writer::{Writer, write_batches};
+use super::writer::{BatchWriter, write_batches};
 use crate::es::{Aggregate, Error, EventLog, ExecuteError};
 
 /// How long a caller waits for an answer: 10 seconds. A disk that needs longer for a sync is stuck.
@@ -40,7 +40,7 @@ impl Executor {
         // First of all: a log with a writer refuses here, and no thread is left behind.
         let store = log.writer()?;
         let queue = Arc::new(CommandQueue::for_a_busy_writer());
-        let writer = Writer::new(store, log, Box::new(on_commit));
+        let writer = BatchWriter::new(store, log, Box::new(on_commit));
         let thread = std::thread::Builder::new()
             .name("writer".into())
             .spawn({

@@ -26,7 +26,7 @@ use crate::es::{Aggregate, Error};
 const CACHED_STATES: usize = 32_768;
 
 /// The states of one kind.
-pub(in crate::es) struct Kind<A> {
+pub(in crate::es) struct KindStates<A> {
     // Clients choose the ids of streams: the standard hasher keeps them from choosing collisions.
     cache: LruCache<Uuid, StreamState<A>, RandomState>,
     /// The streams loaded by the running command, staged events included. A command touches one or two
@@ -36,7 +36,7 @@ pub(in crate::es) struct Kind<A> {
     shape: String,
 }
 
-impl<A: Aggregate> Kind<A> {
+impl<A: Aggregate> KindStates<A> {
     fn empty() -> Self {
         let cache = LruCache::with_hasher(CACHED_STATES, RandomState::new());
         Self { cache, touched: Vec::new(), shape: shape_of::<A>() }
@@ -89,7 +89,7 @@ pub(in crate::es) trait AnyKind: Any + Send {
     fn clear(&mut self);
 }
 
-impl<A: Aggregate> AnyKind for Kind<A> {
+impl<A: Aggregate> AnyKind for KindStates<A> {
     fn stream_type(&self) -> &'static str {
         A::STREAM_TYPE
     }
@@ -140,9 +140,9 @@ impl Kinds {
     /// # Errors
     /// When another type claims the same [`Aggregate::STREAM_TYPE`]: the two types would not see each
     /// other's events.
-    pub(in crate::es) fn of<A: Aggregate>(&mut self) -> Result<&mut Kind<A>, Error> {
+    pub(in crate::es) fn of<A: Aggregate>(&mut self) -> Result<&mut KindStates<A>, Error> {
         // By position and again by type: returning from the search would borrow the list for too long.
-        let known = self.all.iter().position(|kind| (&**kind as &dyn Any).is::<Kind<A>>());
+        let known = self.all.iter().position(|kind| (&**kind as &dyn Any).is::<KindStates<A>>());
         let at = match known {
             Some(at) => at,
             None => self.add::<A>()?,
@@ -159,7 +159,7 @@ impl Kinds {
                 "two aggregates have the stream type {stream_type:?}: give each aggregate a type of its own"
             )));
         }
-        self.all.push(Box::new(Kind::<A>::empty()));
+        self.all.push(Box::new(KindStates::<A>::empty()));
         Ok(self.all.len() - 1)
     }
 

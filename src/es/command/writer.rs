@@ -21,7 +21,7 @@ use crate::es::log::store::{EventStore, Head, Receipt};
 use crate::es::{Error, EventLog, RecordedEvent, chain};
 use crate::time::Timestamp;
 
-pub(in crate::es) struct Writer {
+pub(in crate::es) struct BatchWriter {
     store: Box<dyn EventStore>,
     log: Arc<EventLog>,
     /// The position of the log at which the cached states are true.
@@ -39,7 +39,7 @@ enum StoreState {
 }
 
 /// Commits batch after batch, until the queue is stopped and empty.
-pub(in crate::es) fn write_batches(queue: &CommandQueue, mut writer: Writer) {
+pub(in crate::es) fn write_batches(queue: &CommandQueue, mut writer: BatchWriter) {
     while let Some(mut jobs) = queue.next_batch() {
         let endings = writer.commit_batch(&mut jobs);
         queue.note_batch(&endings);
@@ -52,7 +52,7 @@ pub(in crate::es) fn write_batches(queue: &CommandQueue, mut writer: Writer) {
     }
 }
 
-impl Writer {
+impl BatchWriter {
     pub(in crate::es) fn new(
         store: Box<dyn EventStore>,
         log: Arc<EventLog>,
