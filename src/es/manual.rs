@@ -19,8 +19,8 @@
 //! uuid = { version = "1", features = ["v7"] }
 //! ```
 //!
-//! The build compiles SQLite, so the build needs a C compiler. Use [`super::rusqlite`] in projections, and no
-//! `rusqlite` of your own: two copies of SQLite in one process drop each other's file locks.
+//! The build compiles SQLite, so the build needs a C compiler. Use [`super::rusqlite`] in projections: a program
+//! links SQLite once, and Cargo refuses a second version of `rusqlite` beside the first.
 //!
 //! # Cross compiling
 //!

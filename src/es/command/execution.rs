@@ -40,25 +40,25 @@ impl Execution {
 
     /// Returns the stream that the command names.
     pub fn stream_id(&self) -> Uuid {
-        match self {
-            Self::Recorded(receipt) | Self::Replayed(receipt) => receipt.stream_id,
-            Self::Unchanged { stream_id, .. } => *stream_id,
-        }
+        self.place().0
     }
 
     /// Returns the version of the stream after the command.
     pub fn version(&self) -> u64 {
-        match self {
-            Self::Recorded(receipt) | Self::Replayed(receipt) => receipt.version,
-            Self::Unchanged { version, .. } => *version,
-        }
+        self.place().1
     }
 
     /// Returns the position at which a read model shows the effect of the command.
     pub fn position(&self) -> u64 {
-        match self {
-            Self::Recorded(receipt) | Self::Replayed(receipt) => receipt.position,
-            Self::Unchanged { position, .. } => *position,
+        self.place().2
+    }
+
+    fn place(&self) -> (Uuid, u64, u64) {
+        match *self {
+            Self::Recorded(receipt) | Self::Replayed(receipt) => {
+                (receipt.stream_id, receipt.version, receipt.position)
+            }
+            Self::Unchanged { stream_id, version, position } => (stream_id, version, position),
         }
     }
 }
