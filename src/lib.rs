@@ -9,6 +9,7 @@
 //! What is stored is what happened. The state is computed from it, by a fold:
 //!
 //! ```
+//! # #[cfg(feature = "services")] {
 //! use tally::account::{Account, AccountCreated, AccountEvent, Currency, MoneyMoved};
 //! use tally::es::Aggregate;
 //!
@@ -23,6 +24,7 @@
 //! let now = history.iter().fold(Account::default(), Account::evolve);
 //! let before = history[..2].iter().fold(Account::default(), Account::evolve);
 //! assert_ne!(now, before);
+//! # }
 //! ```
 //!
 //! That one line, `history.iter().fold(Account::default(), Account::evolve)`, is all of event sourcing. A
@@ -35,6 +37,8 @@
 //! [`Rejection`](account::Rejection). It is the only place where the bank says no.
 //!
 //! ```
+//! # #[cfg(not(feature = "services"))] fn main() {}
+//! # #[cfg(feature = "services")] fn main() -> Result<(), tally::account::Rejection> {
 //! use tally::account::{Account, AccountCommand, Currency, Movement, Rejection};
 //! use tally::es::Aggregate;
 //!
@@ -50,7 +54,8 @@
 //! }
 //! let refused = account.decide(&AccountCommand::Withdraw(movement(3751)));
 //! assert_eq!(refused, Err(Rejection::InsufficientFunds));
-//! # Ok::<(), Rejection>(())
+//! # Ok(())
+//! # }
 //! ```
 //!
 //! [`evolve`](es::Aggregate::evolve) never refuses: what has happened has happened, and a rule there would
@@ -81,7 +86,9 @@
 // The table above links to the services, which are not there without the feature.
 #![cfg_attr(not(feature = "services"), allow(rustdoc::broken_intra_doc_links))]
 
+#[cfg(feature = "services")]
 pub mod account;
+
 pub mod es;
 
 #[cfg(feature = "services")]
@@ -109,8 +116,11 @@ pub mod watch;
 pub mod host;
 
 pub mod jitter;
-pub mod limits;
 pub mod lock;
+
+#[cfg(feature = "services")]
+pub mod limits;
+
 pub mod time;
 
 /// The Rust of README.md runs as a doctest.

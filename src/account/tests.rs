@@ -1,8 +1,14 @@
-//! What the bank promises of one account, and the stored form of its events.
+//! The bank's promises for an account, and the stored form of the events.
+//!
+//! Read next: `tests/spec/write_side/commands.rs`, the same promises over HTTP.
 
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::audit::check_possible;
 use super::*;
 use crate::es::testing::Given;
-use crate::es::{Event, Hash, RecordedEvent, decode, schema_version};
+use crate::es::{Aggregate, Event, Hash, RecordedEvent, decode, schema_version};
 
 fn money(amount: u64) -> Movement {
     Movement { amount, description: None, transfer_id: None }
@@ -37,7 +43,7 @@ fn closed() -> AccountEvent {
     AccountEvent::AccountClosed(AccountClosed {})
 }
 
-/// The account with that history.
+/// Replays a history.
 fn account(history: &[AccountEvent]) -> Account {
     history.iter().fold(Account::default(), Account::evolve)
 }
@@ -90,12 +96,12 @@ fn only_an_empty_account_can_be_closed() {
 }
 
 #[test]
-fn what_was_decided_is_explained_and_nothing_else() {
+fn an_event_is_possible_when_a_command_would_decide_it_now() {
     let account = holding(100);
-    assert_eq!(account.explain(&withdrawn(100)), Ok(()));
+    assert_eq!(check_possible(&account, &withdrawn(100)), Ok(()));
     let francs = MoneyMoved { currency: "CHF".try_into().unwrap(), ..moved(1) };
     for impossible in [withdrawn(101), withdrawn(0), AccountEvent::MoneyWithdrawn(francs), closed()] {
-        assert!(account.explain(&impossible).is_err(), "{impossible:?}");
+        assert!(check_possible(&account, &impossible).is_err(), "{impossible:?}");
     }
 }
 

@@ -1,8 +1,12 @@
-//! What a program brings: its aggregate, its events, and how old events become current ones.
+//! The traits that a program implements: its aggregate, its events, and the way from old events to current
+//! ones.
 //!
-//! An aggregate is two functions. [`Aggregate::decide`] answers a command with events or a
-//! rejection; [`Aggregate::evolve`] takes an event into the state. Everything else in `es` is
-//! there to call these two with the right history.
+//! An aggregate is two functions. [`Aggregate::decide`] answers a command with events or a rejection;
+//! [`Aggregate::evolve`] applies an event to the state. The rest of `es` calls these two functions with the
+//! right history.
+//!
+//! **Invariant:** [`decode`] reads events of every form that was ever stored, or returns an error. No event
+//! is skipped.
 //!
 //! Read next: `event.rs`, the form in which events are recorded.
 
@@ -19,49 +23,49 @@ use crate::es::RecordedEvent;
 /// Both functions must be pure: no I/O, no clock, no randomness. The same history gives the same
 /// state for ever, on any machine.
 ///
-/// The state serialises because snapshots keep it. Its [`Default`] is the state before the first
+/// The state serialises because snapshots keep the state. The [`Default`] is the state before the first
 /// event.
 pub trait Aggregate: Default + Clone + Serialize + DeserializeOwned + Send + 'static {
-    /// The kind of stream, such as `account`. It is stored with every event.
+    /// The kind of stream, such as `account`. The name is stored with every event.
     const STREAM_TYPE: &'static str;
 
-    /// Raise it when [`Aggregate::evolve`] gives a field of the state another meaning, so that
-    /// older snapshots are not used any more. Added, removed and renamed fields are noticed
-    /// without it.
+    /// Raise the version when [`Aggregate::evolve`] gives a field of the state another meaning: older
+    /// snapshots are ignored then. Added, removed and renamed fields are noticed without a new version.
     const SNAPSHOT_VERSION: u32 = 1;
 
-    /// What can be asked of it, in the imperative.
+    /// The commands, in the imperative.
     type Command;
-    /// What can have happened to it, in the past tense.
+    /// The events, in the past tense.
     type Event: Event;
-    /// Why it may say no. A rejection is an answer, not a failure.
+    /// Why a command may be rejected. A rejection is an answer, not a failure.
     type Rejection;
 
-    /// Decides what a command means in this state: the events to record, none if nothing changes.
+    /// Decides on the events to record for a command in this state; on no events if the command changes
+    /// nothing.
     ///
     /// # Errors
-    /// When a business rule says no. Nothing is recorded then.
+    /// When a business rule rejects the command. No event is recorded then.
     fn decide(&self, command: &Self::Command) -> Result<Vec<Self::Event>, Self::Rejection>;
 
-    /// The state after `event`. It gathers facts and never refuses: the event has happened, and a
-    /// rule here would make old history impossible to load.
+    /// Returns the state after `event`. The function gathers facts and never refuses: the event has
+    /// happened, and a rule here would make old history impossible to load.
     #[must_use]
     fn evolve(self, event: &Self::Event) -> Self;
 }
 
-/// The events of an aggregate, and the JSON they are stored as.
+/// The events of an aggregate, and their stored JSON.
 ///
 /// Stored JSON is a contract for ever. When the form of an event type changes, keep decoding the
 /// current form only, and add an [`Upcaster`] from the form before.
 pub trait Event: Sized {
     /// From each older form to the next, in any order. The current schema version of an event
-    /// type is one more than the highest `from` that is listed for it, and 1 if none is.
+    /// type is one more than the highest `from` listed for the type, and 1 without an upcaster.
     const UPCASTERS: &'static [Upcaster] = &[];
 
-    /// The name that is stored: letters and digits, in the past tense, never changed again.
+    /// Returns the stored name: letters and digits, in the past tense, never changed again.
     fn event_type(&self) -> &'static str;
 
-    /// The event's fields as a JSON object, in the current form.
+    /// Writes the event's fields as a JSON object, in the current form.
     ///
     /// # Errors
     /// When a field cannot be JSON.
@@ -70,33 +74,32 @@ pub trait Event: Sized {
     /// Reads the current form of `event_type`.
     ///
     /// # Errors
-    /// [`DecodeError::UnknownType`] for a name that it does not know, [`DecodeError::Malformed`]
-    /// for other fields than it expects.
+    /// [`DecodeError::UnknownType`] for an unknown name, [`DecodeError::Malformed`] for unexpected fields.
     fn from_json(event_type: &str, data: &str) -> Result<Self, DecodeError>;
 }
 
 /// One step from a stored form of an event to the next.
 #[derive(Clone, Copy, Debug)]
 pub struct Upcaster {
-    /// The event type it is for.
+    /// The event type of the upcaster.
     pub event_type: &'static str,
-    /// The schema version it reads; it writes the next.
+    /// The schema version that the upcaster reads; the upcaster writes the next version.
     pub from: u32,
     /// Changes the event's fields in place.
     pub upcast: fn(&mut Map<String, Value>),
 }
 
-/// The schema version in which events of that type are written today.
+/// Returns the schema version in which events of the type are written today.
 pub fn schema_version<E: Event>(event_type: &str) -> u32 {
     let of_type = E::UPCASTERS.iter().filter(|upcaster| upcaster.event_type == event_type);
     1 + of_type.map(|upcaster| upcaster.from).max().unwrap_or(0)
 }
 
-/// Reads a recorded event, whatever form it was written in.
+/// Reads a recorded event of any form.
 ///
 /// # Errors
-/// When this build does not know the event, or its data are not what its type and schema version
-/// promise. Nothing is to be skipped then: the history is not understood.
+/// When this build does not know the event, or the data do not match type and schema version. A caller must
+/// not skip the event: the history is not understood.
 pub fn decode<E: Event>(event: &RecordedEvent<'_>) -> Result<E, DecodeError> {
     let current = schema_version::<E>(event.event_type);
     if event.schema_version == current {
@@ -119,7 +122,7 @@ pub fn decode<E: Event>(event: &RecordedEvent<'_>) -> Result<E, DecodeError> {
 /// Why a recorded event cannot be read. Deploy a build that knows the event; never edit the log.
 #[derive(Debug)]
 pub enum DecodeError {
-    /// This build knows no event of that type.
+    /// This build does not know the event type.
     UnknownType,
     /// The event was written by a newer build.
     NewerSchema {
@@ -128,12 +131,12 @@ pub enum DecodeError {
         /// The latest that this build knows.
         known: u32,
     },
-    /// There is a hole in [`Event::UPCASTERS`].
+    /// [`Event::UPCASTERS`] has a gap.
     NoUpcaster {
         /// The schema version that no upcaster reads.
         from: u32,
     },
-    /// The fields are not those of the event.
+    /// The fields do not match the event.
     Malformed(serde_json::Error),
 }
 

@@ -1,10 +1,11 @@
-//! The recorded event: what the store keeps, what the feed carries, what projections are given.
+//! The recorded event, as the store keeps the event, the feed carries it and projections get it.
 //!
-//! One struct serves all three, and it borrows: from a database row, or from the bytes of a feed
-//! [`Page`]. The event's `data` and `metadata` stay the JSON text that was stored, to the byte:
-//! the [hash chain](chain) covers them, and what the feed has shown must never change.
+//! One struct serves all three, and borrows from a database row or from the bytes of a feed [`Page`].
 //!
-//! Read next: `store.rs`, which keeps recorded events.
+//! **Invariant:** `data` and `metadata` stay the stored JSON text, to the byte: the [hash chain](chain) covers
+//! the text, and the feed never shows an event in two forms.
+//!
+//! Read next: `log/store.rs`, which keeps recorded events.
 
 use std::fmt;
 
@@ -13,7 +14,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-/// One event as it is recorded in the log. Deserialises from the feed's JSON without copying.
+/// One event of the log. Deserialises from the feed's JSON without copying.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub struct RecordedEvent<'a> {
     /// Place in the whole log, from 1, without gaps, in commit order.
@@ -26,11 +27,11 @@ pub struct RecordedEvent<'a> {
     pub stream_type: &'a str,
     /// Place in its stream, from 1, without gaps.
     pub version: u64,
-    /// What happened, in the past tense, such as `MoneyDeposited`.
+    /// The event type, in the past tense, such as `MoneyDeposited`.
     #[serde(rename = "type")]
     pub event_type: &'a str,
-    /// The form that `data` was written in; older forms are brought up to date when decoded. A feed
-    /// that does not say has the first.
+    /// The form of `data`; [`decode`](crate::es::decode) brings older forms up to date. A feed without the
+    /// field has the first form.
     #[serde(default = "first_form")]
     pub schema_version: u32,
     /// The event's own fields: the stored JSON text, unchanged.
@@ -41,8 +42,8 @@ pub struct RecordedEvent<'a> {
     pub metadata: &'a str,
     /// RFC 3339, UTC, six decimals: `2026-01-31T12:00:00.000000Z`. Sorts as text.
     pub recorded_at: &'a str,
-    /// The hash chain up to and including this event, see [`chain`]. [`Hash::ZERO`] when the feed
-    /// is of a store that keeps no chain.
+    /// The hash chain up to and including this event, see [`chain`]. [`Hash::ZERO`] when the feed's
+    /// store keeps no chain.
     #[serde(default = "no_chain")]
     pub hash: Hash,
 }
@@ -60,10 +61,10 @@ fn raw_json<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<&'a st
 }
 
 impl RecordedEvent<'_> {
-    /// Appends the event as one JSON object to `out`. Names and times never need escaping (they
-    /// are identifiers of this crate and of aggregates); `data` and `metadata` are JSON already.
+    /// Appends the event as one JSON object to `out`. Names and times never need escaping (all are
+    /// identifiers of this crate and of aggregates); `data` and `metadata` are JSON already.
     pub fn write_json(&self, out: &mut Vec<u8>) {
-        // Piece by piece: through `write!` it would be half of what a page of the feed costs.
+        // Piece by piece: `write!` would take half of the time of a whole page of the feed.
         let [event_id, stream_id] = &mut [Uuid::encode_buffer(); 2];
         number(out, r#"{"position":"#, self.position);
         text(out, r#","event_id":""#, self.event_id.as_hyphenated().encode_lower(event_id));
@@ -150,7 +151,7 @@ impl<'de> Deserialize<'de> for Hash {
             return Err(malformed());
         }
         let mut hash = Hash::ZERO;
-        // Looked at once, after the loop: a page has some hundred thousand digits.
+        // Checked once, after the loop: a page has some hundred thousand digits.
         let mut seen = 0;
         for (byte, pair) in hash.0.iter_mut().zip(text.chunks_exact(2)) {
             let [high, low] = [pair[0], pair[1]].map(|digit| DIGIT_VALUES[usize::from(digit)]);
@@ -164,12 +165,12 @@ impl<'de> Deserialize<'de> for Hash {
     }
 }
 
-/// The hash of `event` given the hash of the event before it ([`Hash::ZERO`] before the first):
+/// Returns the hash of `event`, given the hash of the previous event ([`Hash::ZERO`] before the first):
 /// SHA-256 over the previous hash and every field but `hash`, numbers as eight bytes big-endian,
 /// texts behind their length, so that no two different events have the same input.
 ///
-/// Whoever changes, removes or reorders history must change every later hash; whoever has seen
-/// one later hash notices.
+/// A changed, removed or reordered event changes every later hash. A reader that remembers one later hash
+/// notices the change.
 pub fn chain(previous: &Hash, event: &RecordedEvent<'_>) -> Hash {
     let mut digest = Sha256::new();
     digest.update(previous.0);
@@ -185,18 +186,18 @@ pub fn chain(previous: &Hash, event: &RecordedEvent<'_>) -> Hash {
     Hash(digest.finalize().into())
 }
 
-/// One page of the log: the JSON that `GET /events` answers, in process too. The same bytes
-/// travel everywhere, so a projection cannot tell whether its feed is local or remote.
+/// One page of the log: the JSON of `GET /events`, in process too. A projection gets the same bytes from a
+/// local and from a remote feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
     /// `{"log_id": "...", "events": [...], "head": 42}`
     pub json: Vec<u8>,
 }
 
-/// What a [`Page`] says, borrowed from its bytes.
+/// The content of a [`Page`], borrowed from its bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct PageContent<'a> {
-    /// Made once with the database: another id is another history.
+    /// The identity of the log, made once with the database: another id is another history.
     pub log_id: Uuid,
     /// Events in order of position.
     #[serde(borrow)]
@@ -209,7 +210,7 @@ impl Page {
     /// Reads the page.
     ///
     /// # Errors
-    /// When the bytes are no such page: the source is not an event feed, or was cut off.
+    /// When the bytes are not a page: the source is not an event feed, or the page was cut off.
     pub fn content(&self) -> serde_json::Result<PageContent<'_>> {
         serde_json::from_slice(&self.json)
     }

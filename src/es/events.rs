@@ -1,7 +1,7 @@
 //! The `events!` macro: an event enum and its stored names from one list.
 //!
 //! Without the macro, an event type appears three times: in `event_type`, in `to_json` and in
-//! `from_json`, and the three must agree. The macro writes all three from one line.
+//! `from_json`, and the three must agree. The macro writes the three functions from one line.
 //!
 //! Read next: `aggregate.rs`, the trait that the macro implements.
 

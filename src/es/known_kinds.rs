@@ -8,7 +8,7 @@
 
 use serde_json::Value;
 
-use crate::es::command::work::shape_of;
+use crate::es::command::stream_state::shape_of;
 use crate::es::{Aggregate, DecodeError, RecordedEvent, decode};
 
 /// The kinds that a build knows.

@@ -5,17 +5,32 @@
 //! tally = { path = "../tally", default-features = false }
 //! ```
 //!
-//! A program brings an [`Aggregate`] (what can happen, and the rules) and any number of
-//! [`Projection`]s (tables that show what happened). This page grows one such program: the door of a
-//! workshop, with a badge reader.
+//! A program brings an [`Aggregate`] (the events of a thing, and the rules) and any number of [`Projection`]s
+//! (tables that show the events in another shape). This page grows one such program: the door of a workshop,
+//! with a badge reader. The [`manual`] answers further questions, one section each.
 //!
-//! # 1. The aggregate: what can happen, and who says no
+//! ```text
+//! command/       a command becomes events: Executor, writer thread, batches, idempotency keys
+//!     │ appends
+//!     ▼
+//! log/           the events in order, in SQLite: EventLog, EventStore
+//!     │ pages of events
+//!     ▼
+//! projection/    events become tables: Projector, checkpoints, rebuilds
+//!
+//! audit/         verify, backup (skip the folder at first reading)
+//! ```
+//!
+//! Threads: one writer for each log, and one more that flushes the write-ahead log; for each projector one
+//! thread that applies events, and two that fetch pages. Callers block on their own threads.
+//!
+//! # 1. The aggregate: events, state, decisions
 //!
 //! First the events, in the past tense, and the JSON that they are stored as; then the state; then the
 //! two functions that are all of event sourcing. The code is `examples/es/door.rs`:
 //!
 #![doc = concat!("```\n", include_str!("../../examples/es/door.rs"), "```\n")]
-//! Neither a database nor a clock is needed to test rules like these:
+//! Rules like these are tested without a database and without a clock:
 //!
 //! ```
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/es/door.rs"));
@@ -27,100 +42,91 @@
 //! # }
 //! ```
 //!
-//! # 2. Record: a log, and commands on it
+//! # 2. Record: a log, and commands on the log
 //!
-//! An [`EventLog`] is a database with a log in it, shared by all who read. The [`Executor`] is its one
-//! writer: it loads the history of a stream, has the aggregate decide, and answers with a [`Receipt`]
-//! when the events are on disk. Share it between threads; the commands of many callers share a sync.
+//! An [`EventLog`] is a database with a log, shared by all readers. The [`Executor`] is the log's one
+//! writer: the executor loads the history of a stream, has the aggregate decide, and answers with a
+//! [`Receipt`] when the events are on disk. Share the executor between threads; the commands of many callers
+//! share a sync.
 //!
 //! ```
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/es/door.rs"));
+//! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/es/scene.rs"));
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let directory = std::env::temp_dir().join(format!("tally-es-record-{}", std::process::id()));
-//! # std::fs::create_dir_all(&directory)?;
-//! # let path = directory.join("doors.sqlite3");
+//! # let directory = Directory::fresh();
 //! use tally::es::{Context, EventLog, ExecuteError, Executor, SqliteDatabase};
 //!
-//! let log = EventLog::open(SqliteDatabase::open(&path)?)?;
+//! let log = EventLog::open(SqliteDatabase::open(directory.join("doors.sqlite3"))?)?;
 //! let doors = Executor::start(log.clone(), |_commit| ())?;
 //!
 //! let front = uuid::Uuid::now_v7();
 //! let open = || DoorCommand::Open { badge: "ada".into() };
-//! let receipt = *doors.execute::<Door>(front, open(), Context::default())?.receipt();
-//! assert_eq!((receipt.stream_id, receipt.version, receipt.position), (front, 1, 1));
+//! let opened = doors.execute::<Door>(front, open(), Context::default())?;
+//! assert_eq!((opened.stream_id(), opened.version(), opened.position()), (front, 1, 1));
 //!
 //! let refused = doors.execute::<Door>(front, open(), Context::default());
 //! assert_eq!(refused, Err(ExecuteError::Rejected(Rejection::OpenAlready)));
-//! # drop((doors, log));
-//! # std::fs::remove_dir_all(&directory)?;
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! [`Context`] can carry an idempotency key (the same command, sent twice, is carried out once) and
-//! where the command comes from.
+//! A command that decides on no events gets [`Execution::Unchanged`] and no receipt. A [`Context`] carries
+//! idempotency keys (a command that is sent twice is recorded once), and the origin of the command.
 //!
 //! # 3. Several kinds: one log, one transaction
 //!
 //! A log takes any number of kinds of aggregates; a command names its kind. [`Executor::transact`] runs a
-//! decision over several streams, of several kinds, and records all of it or nothing. Here a door opens
-//! only for a badge that is valid (`examples/es/badge.rs`), and the badge's own history notes the use.
+//! decision over several streams, of several kinds, and records all of the events or none. Here a door opens
+//! only for a valid badge (`examples/es/badge.rs`), and the badge's own history notes the use. The
+//! transaction is `examples/es/entry.rs`:
+//!
+// The block compiles with both aggregates, which are not shown again.
+#![doc = concat!(
+    "```\n# include!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/examples/es/door.rs\"));\n",
+    "# include!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/examples/es/badge.rs\"));\n# fn main() {}\n",
+    include_str!("../../examples/es/entry.rs"),
+    "```\n"
+)]
+//! Both kinds in one log:
 //!
 //! ```
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/es/door.rs"));
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/es/badge.rs"));
+//! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/es/entry.rs"));
+//! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/es/scene.rs"));
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let directory = std::env::temp_dir().join(format!("tally-es-kinds-{}", std::process::id()));
-//! # std::fs::create_dir_all(&directory)?;
-//! # let path = directory.join("doors.sqlite3");
-//! # use tally::es::{Context, EventLog, ExecuteError, Executor, SqliteDatabase};
-//! # let log = EventLog::open(SqliteDatabase::open(&path)?)?;
-//! # let workshop = Executor::start(log.clone(), |_| ())?;
-//! #[derive(Debug, PartialEq)]
-//! enum Refused {
-//!     Badge(NotValid),
-//!     Door(Rejection),
-//! }
-//!
+//! # let scene = Scene::open()?;
+//! # let (workshop, log) = (&scene.executor, &scene.log);
 //! let (badge, door) = (uuid::Uuid::now_v7(), uuid::Uuid::now_v7());
 //! workshop.execute::<Badge>(badge, BadgeCommand::Issue { holder: "Ada".into() }, Context::default())?;
 //!
-//! let enter = || {
-//!     workshop.transact(Context::default(), move |work| {
-//!         work.execute::<Badge>(badge, &BadgeCommand::Use).map_err(|error| error.map_rejection(Refused::Badge))?;
-//!         let open = DoorCommand::Open { badge: badge.to_string() };
-//!         work.execute::<Door>(door, &open).map_err(|error| error.map_rejection(Refused::Door))?;
-//!         Ok(door)
-//!     })
-//! };
-//! assert_eq!(enter()?.receipt().position, 3);
-//! assert_eq!(enter(), Err(ExecuteError::Rejected(Refused::Door(Rejection::OpenAlready))));
+//! let entered = enter(workshop, badge, door)?;
+//! assert_eq!(entered.position(), 3);
+//! let refused = enter(workshop, badge, door);
+//! assert_eq!(refused, Err(ExecuteError::Rejected(Refused::Door(Rejection::OpenAlready))));
 //! assert_eq!(log.head().value(), 3, "and the use of the badge is not recorded either");
 //!
 //! workshop.execute::<Badge>(badge, BadgeCommand::Revoke, Context::default())?;
-//! assert_eq!(enter(), Err(ExecuteError::Rejected(Refused::Badge(NotValid))));
-//! # drop((workshop, log));
-//! # std::fs::remove_dir_all(&directory)?;
+//! let refused = enter(workshop, badge, door);
+//! assert_eq!(refused, Err(ExecuteError::Rejected(Refused::Badge(NotValid))));
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! # 4. Replay: the state is the fold of the history
 //!
-//! The executor does this for each command, from the state that it kept or from a snapshot. Nothing keeps
-//! anybody else from doing it.
+//! The executor replays for each command, from a state in memory or from a snapshot. A program may replay a
+//! stream as well.
 //!
 //! ```
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/es/door.rs"));
+//! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/es/scene.rs"));
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let directory = std::env::temp_dir().join(format!("tally-es-replay-{}", std::process::id()));
-//! # std::fs::create_dir_all(&directory)?;
-//! # let path = directory.join("doors.sqlite3");
-//! # use tally::es::{Context, EventLog, Executor, SqliteDatabase};
-//! # let log = EventLog::open(SqliteDatabase::open(&path)?)?;
-//! # let doors = Executor::start(log.clone(), |_| ())?;
+//! # let scene = Scene::open()?;
+//! # let (doors, log) = (&scene.executor, &scene.log);
 //! # let front = uuid::Uuid::now_v7();
-//! # doors.execute::<Door>(front, DoorCommand::Open { badge: "ada".into() }, Context::default())?;
+//! # let open = DoorCommand::Open { badge: "ada".into() };
+//! # doors.execute::<Door>(front, open, tally::es::Context::default())?;
 //! use tally::es::decode;
 //!
 //! let page = log.stream_page(front, 0, 1000)?.expect("the door has a history");
@@ -129,8 +135,6 @@
 //!     door = door.evolve(&decode(&event)?);
 //! }
 //! assert_eq!(door, Door::Open);
-//! # drop((doors, log));
-//! # std::fs::remove_dir_all(&directory)?;
 //! # Ok(())
 //! # }
 //! ```
@@ -140,7 +144,8 @@
 //! # 5. Project: the same history as tables
 //!
 //! Who opens the doors, and how often? The log knows, but slowly. A [`Projection`] keeps the answer in
-//! tables, in a database of its own. It says how an event changes its rows (`examples/es/openings.rs`):
+//! tables, in a database of its own. The projection says how an event changes its rows
+//! (`examples/es/openings.rs`):
 //!
 // The block compiles with the door of step 1, which is not shown again.
 #![doc = concat!(
@@ -153,56 +158,49 @@
 //! ```
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/es/door.rs"));
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/es/openings.rs"));
+//! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/es/scene.rs"));
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let directory = std::env::temp_dir().join(format!("tally-es-project-{}", std::process::id()));
-//! # std::fs::create_dir_all(&directory)?;
-//! # let path = directory.join("doors.sqlite3");
-//! # use tally::es::{Context, EventLog, Executor, SqliteDatabase};
-//! # let log = EventLog::open(SqliteDatabase::open(&path)?)?;
-//! # let doors = Executor::start(log.clone(), |_| ())?;
+//! # let scene = Scene::open()?;
+//! # let (doors, log) = (&scene.executor, &scene.log);
 //! # let open = DoorCommand::Open { badge: "ada".into() };
-//! # let receipt = *doors.execute::<Door>(uuid::Uuid::now_v7(), open, Context::default())?.receipt();
-//! # let path = directory.join("openings.sqlite3");
+//! # let opened = doors.execute::<Door>(uuid::Uuid::now_v7(), open, tally::es::Context::default())?;
+//! # let path = scene.directory.join("openings.sqlite3");
 //! use std::time::Duration;
 //! use tally::es::{Definition, Projector};
 //!
 //! let projector = Projector::open(&path, &[Definition::of::<Openings>()])?;
 //! let running = projector.start(log.clone(), Duration::from_secs(5))?;
 //!
-//! // Read your own writes: wait until the rows have reached the receipt's position.
-//! let position = running.watch("openings").expect("it is one of the projections");
-//! assert!(position.wait_for(receipt.position, Duration::from_secs(60)) >= receipt.position);
+//! // Read your own writes: wait until the rows have reached the position of the command.
+//! let position = running.watch("openings").expect("openings is a projection of the projector");
+//! assert!(position.wait_for(opened.position(), Duration::from_secs(60)) >= opened.position());
 //!
 //! let rows = Connection::open(&path)?;
 //! let times: u64 = rows.query_row("SELECT times FROM openings WHERE badge = 'ada'", [], |row| row.get(0))?;
 //! assert_eq!(times, 1);
-//! # drop((rows, running, doors, log));
-//! # std::fs::remove_dir_all(&directory)?;
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! The feed can be in the same process, as here, or far away: [`Feed`] is one function. A program that
-//! wants no threads calls [`Projector::catch_up`] instead of [`Projector::start`].
+//! The feed is in the same process, as here, or in another: [`Feed`] is one function. A program without
+//! threads calls [`Projector::catch_up`] instead of [`Projector::start`].
 //!
 //! # 6. Rebuild: change your mind about the past
 //!
-//! Read models are disposable. [`RunningProjector::rebuild`] builds the tables anew beside the live ones,
-//! which go on answering, and swaps them in one transaction. A projection whose
-//! [`VERSION`](Projection::VERSION) was raised is replayed at the next start.
+//! Read models are disposable. [`RunningProjector::rebuild`] builds new tables beside the live ones, which
+//! answer meanwhile, and swaps the tables in one transaction. A projection with a raised
+//! [`VERSION`](Projection::VERSION) is replayed at the next start.
 //!
 //! ```
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/es/door.rs"));
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/es/openings.rs"));
+//! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/es/scene.rs"));
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let directory = std::env::temp_dir().join(format!("tally-es-rebuild-{}", std::process::id()));
-//! # std::fs::create_dir_all(&directory)?;
-//! # let path = directory.join("doors.sqlite3");
-//! # use tally::es::{Context, EventLog, Executor, SqliteDatabase};
-//! # let log = EventLog::open(SqliteDatabase::open(&path)?)?;
-//! # let doors = Executor::start(log.clone(), |_| ())?;
-//! # doors.execute::<Door>(uuid::Uuid::now_v7(), DoorCommand::Open { badge: "ada".into() }, Context::default())?;
-//! # let path = directory.join("openings.sqlite3");
+//! # let scene = Scene::open()?;
+//! # let (doors, log) = (&scene.executor, &scene.log);
+//! # let open = DoorCommand::Open { badge: "ada".into() };
+//! # doors.execute::<Door>(uuid::Uuid::now_v7(), open, tally::es::Context::default())?;
+//! # let path = scene.directory.join("openings.sqlite3");
 //! # use std::time::Duration;
 //! # use tally::es::{Definition, Projector};
 //! # let projector = Projector::open(&path, &[Definition::of::<Openings>()])?;
@@ -213,37 +211,32 @@
 //! let running = projector.start(log.clone(), Duration::from_secs(5))?;
 //! running.rebuild("openings")?;
 //! while !matches!(told.recv()?, Notice::Rebuilt { .. }) {}
-//! # drop((running, doors, log));
-//! # std::fs::remove_dir_all(&directory)?;
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! # What is promised
+//! # Promises
 //!
-//! - An event is appended at the end or not at all, and never changed: [`SCHEMA`] refuses anything else,
+//! - An event is appended at the end or not at all, and never changed: [`SCHEMA`] refuses any other write,
 //!   from any client.
-//! - Positions count from 1 without gaps, in commit order: who remembers the last one misses nothing.
+//! - Positions count from 1 without gaps, in commit order: a reader that remembers its last position misses
+//!   no event.
 //! - A receipt is given when its events are on disk, and never before.
-//! - Rows and checkpoint move in one transaction: an event is taken once, and never skipped.
-//! - Loading a stream costs the same however long it is.
+//! - Rows and checkpoint move in one transaction: an event is applied once, and never skipped.
+//! - Loading a stream costs the same however long the stream is.
 //!
-//! ARCHITECTURE.md names the test that holds each.
+//! ARCHITECTURE.md names the test of each promise.
 //!
 //! Not here, on purpose: async, HTTP, a message broker, sagas, a log with several writers. A log on
 //! another database implements [`Database`], [`EventStore`] and [`EventReader`], and passes the suite in
 //! `tests/spec/event_store.rs`.
 //!
-//! Read next: `aggregate.rs`, `event.rs`, `store.rs`, `sqlite.rs`, `executor.rs`, `log.rs`, `projection.rs`,
-//! `projector.rs`.
+//! Read next: `aggregate.rs`, `event.rs`; then the folders `command`, `log`, `projection`, each from its
+//! `mod.rs`.
 
-/// Ends the process here if the environment asks for it; see `crash_point.rs`.
-macro_rules! crash_point {
-    ($name:literal) => {
-        #[cfg(feature = "crash-points")]
-        $crate::es::crash_point::reach($name);
-    };
-}
+// First: the other modules use its macro.
+#[macro_use]
+mod crash_point;
 
 mod aggregate;
 mod error;
@@ -255,10 +248,9 @@ mod command;
 mod log;
 mod projection;
 
-#[cfg(feature = "crash-points")]
-mod crash_point;
 mod database_file;
 mod known_kinds;
+pub mod manual;
 pub mod testing;
 
 pub use aggregate::{Aggregate, DecodeError, Event, Upcaster, decode, schema_version};

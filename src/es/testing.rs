@@ -1,7 +1,6 @@
 //! Tests of aggregates and projections in the words "given, when, then".
 //!
-//! Nothing here needs a database file, a clock or a thread. An aggregate is tested by its events
-//! alone:
+//! No test here needs a database file, a clock or a thread. An aggregate is tested by its events alone:
 //!
 //! ```
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/es/door.rs"));
@@ -36,7 +35,9 @@
 //! ```
 //!
 //! **Invariant:** every event passes through the JSON that is stored, on its way in: a test fails
-//! when an event cannot be read as it is written.
+//! when an event cannot be read back from its own JSON.
+//!
+//! Read next: `src/account/tests.rs`, the tests of a whole aggregate.
 
 use std::fmt::Debug;
 
@@ -54,7 +55,7 @@ impl<A: Aggregate> Given<A> {
     /// Replays the history and has the aggregate decide the command.
     ///
     /// # Panics
-    /// When an event cannot be read as it is written.
+    /// When an event cannot be read back from its JSON.
     #[track_caller]
     pub fn when(self, command: A::Command) -> When<A> {
         let events = GivenEvents::new().of::<A>(Uuid::nil(), self.0);
@@ -63,9 +64,9 @@ impl<A: Aggregate> Given<A> {
     }
 }
 
-/// What an aggregate decided. Continue with one of the `then` functions.
+/// The decision of an aggregate. Continue with one of the `then` functions.
 #[derive(Debug)]
-#[must_use = "nothing is compared before one of the `then` functions is called"]
+#[must_use = "call one of the `then` functions to compare the decision"]
 pub struct When<A: Aggregate> {
     decided: Result<Vec<A::Event>, A::Rejection>,
 }
@@ -105,13 +106,13 @@ where
     }
 }
 
-/// Events of one log, in order, for a projection to take.
+/// Events of one log, in order, for a projection.
 #[derive(Debug, Default)]
 pub struct GivenEvents {
     events: Vec<Stored>,
 }
 
-/// An event as the log stores it.
+/// A stored event.
 #[derive(Debug)]
 struct Stored {
     stream_id: Uuid,
@@ -152,7 +153,7 @@ impl GivenEvents {
         self
     }
 
-    /// Has a projection take all events, into tables in memory.
+    /// Applies all events to a projection, in tables in memory.
     ///
     /// # Panics
     /// When the projection cannot apply an event.
@@ -210,12 +211,12 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// The database, for queries of the test's own.
+    /// Returns the database, for queries of the test's own.
     pub fn db(&self) -> &Connection {
         &self.db
     }
 
-    /// Compares the rows of a query with `expected`: each value as SQLite writes it as text, `NULL` for
+    /// Compares the rows of a query with `expected`: each value as SQLite writes the value as text, `NULL` for
     /// null.
     ///
     /// # Panics
@@ -257,7 +258,7 @@ fn assert_alike<T: Debug + PartialEq>(what: &str, expected: &[T], found: &[T]) {
     assert!(expected == found, "other {what} than expected (-) came (+):\n{}", difference(expected, found));
 }
 
-/// The lines of both sides in order: common ones indented, `-` before expected, `+` before found.
+/// Returns the lines of both sides in order: common lines indented, `-` before expected, `+` before found.
 fn difference<T: Debug>(expected: &[T], found: &[T]) -> String {
     let lines = |items: &[T]| -> Vec<String> {
         let text: String = items.iter().fold(String::new(), |text, item| text + &format!("{item:#?}\n"));
@@ -267,7 +268,7 @@ fn difference<T: Debug>(expected: &[T], found: &[T]) -> String {
     let mut text = String::new();
     let (mut left, mut right) = (&expected[..], &found[..]);
     while let (Some(line), Some(other)) = (left.first(), right.first()) {
-        // The nearest line that both sides have; what lies before it differs.
+        // All lines before the nearest common line differ.
         let (skip_left, skip_right) = nearest_common(left, right);
         if (skip_left, skip_right) == (0, 0) {
             push(&mut text, ' ', line);
@@ -284,7 +285,7 @@ fn difference<T: Debug>(expected: &[T], found: &[T]) -> String {
     text
 }
 
-/// How many lines to skip on each side to come to a common line; all of both where there is none.
+/// Returns how many lines to skip on each side to reach a common line; all lines without a common line.
 fn nearest_common(left: &[String], right: &[String]) -> (usize, usize) {
     let pairs = left
         .iter()
@@ -311,5 +312,15 @@ mod tests {
             "  \"a\"\n- \"b\"\n+ \"x\"\n  \"c\"\n+ \"d\"\n"
         );
         assert_eq!(difference(&["a"], &[]), "- \"a\"\n");
+    }
+
+    #[test]
+    #[should_panic(expected = "(+):\n  \"ada | 2\"\n- \"bob | 1\"\n+ \"bob | NULL\"\n")]
+    fn rows_that_differ_stand_beside_the_expected_rows() {
+        let rows = Rows { db: Connection::open_in_memory().unwrap() };
+        rows.db()
+            .execute_batch("CREATE TABLE t (a, b); INSERT INTO t VALUES ('ada', 2), ('bob', NULL)")
+            .unwrap();
+        rows.then_rows("SELECT a, b FROM t", &[&["ada", "2"], &["bob", "1"]]);
     }
 }

@@ -1,5 +1,8 @@
-//! A log in memory for tests: it numbers, stamps and chains events as the store does, and can be
-//! damaged on purpose.
+//! Fixtures for the tests of the crate: a log in memory, feeds of the log, and temporary files.
+//!
+//! The log numbers, stamps and chains events as the store does, and a test can damage the log on purpose.
+//!
+//! Read next: `testing.rs`, the tools for the tests of embedders.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -10,7 +13,7 @@ use uuid::Uuid;
 use crate::es::{Feed, FeedError, Hash, MAX_PAGE, Page, RecordedEvent, chain};
 use crate::watch::Watch;
 
-/// An event that owns its texts.
+/// A recorded event that owns its texts.
 #[derive(Clone, Debug)]
 pub(crate) struct Owned {
     pub(crate) position: u64,
@@ -100,7 +103,7 @@ impl Log {
     }
 }
 
-/// A feed over a [`Log`] that the test goes on writing to. It counts the pages it was asked for.
+/// A feed over a [`Log`] to which the test appends. The feed notes each requested position.
 #[derive(Clone, Debug)]
 pub(crate) struct LogFeed {
     pub(crate) log: Arc<Mutex<Log>>,
@@ -121,7 +124,7 @@ impl LogFeed {
     }
 }
 
-/// A feed whose full pages are made beforehand, to measure who reads them.
+/// A feed whose full pages are made beforehand, for measuring readers alone.
 #[cfg_attr(not(feature = "services"), allow(dead_code))] // The read side measures with it.
 #[derive(Clone, Debug)]
 pub(crate) struct PreparedFeed {
@@ -158,8 +161,8 @@ impl Feed for LogFeed {
     }
 }
 
-/// A file name in the temporary directory that is removed with the value, as are SQLite's files
-/// beside it.
+/// A file name in the temporary directory. Dropping the value removes the file, and SQLite's files beside
+/// the file.
 #[derive(Debug)]
 pub(crate) struct TempPath(std::path::PathBuf);
 

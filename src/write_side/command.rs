@@ -119,7 +119,7 @@ impl Command {
             }
         };
         precondition.check(account_id, &command, work)?;
-        work.execute::<Account>(account_id, &command)?;
+        work.decide::<Account>(account_id, &command)?;
         Ok(account_id)
     }
 }
@@ -140,8 +140,8 @@ fn transfer(
     let target = work.load::<Account>(to)?.0;
     let (withdrawn, deposited) =
         decide_transfer(&source, target, movement).map_err(ExecuteError::Rejected)?;
-    work.append::<Account>(from, withdrawn)?;
-    work.append::<Account>(to, deposited)?;
+    work.stage::<Account>(from, withdrawn)?;
+    work.stage::<Account>(to, deposited)?;
     Ok(from)
 }
 

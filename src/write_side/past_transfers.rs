@@ -53,12 +53,16 @@ pub fn name_past_transfers(bank: &Executor, log: &Arc<EventLog>) -> Result<(), E
         run(bank, Context::default(), move |work| name_all(named, work))?;
     }
     let done = IdempotencyKey { key: DONE.to_owned(), command: [0; 32] };
-    run(bank, Context { keys: vec![done], ..Context::default() }, |_| Ok(Uuid::nil()))
+    let receipt = Receipt { stream_id: Uuid::nil(), version: 0, position: head };
+    run(bank, Context::default(), move |work| {
+        work.keep_receipt(done, receipt);
+        Ok(Uuid::nil())
+    })
 }
 
 fn is_done(bank: &Executor) -> Result<bool, Error> {
     let asked = bank.transact(Context::default(), |work| {
-        if work.knows_key(DONE)? { Ok(Uuid::nil()) } else { Err(ExecuteError::Rejected(())) }
+        if work.has_receipt(DONE)? { Ok(Uuid::nil()) } else { Err(ExecuteError::Rejected(())) }
     });
     match asked {
         Ok(_) => Ok(true),
@@ -70,8 +74,8 @@ fn is_done(bank: &Executor) -> Result<bool, Error> {
 fn name_all(named: Vec<(IdempotencyKey, Receipt)>, work: &mut Work<'_>) -> Result<Uuid, ExecuteError<()>> {
     for (key, receipt) in named {
         // A process that ended in the middle has named some of them; and 0.1.0 let an id be used twice.
-        if !work.knows_key(&key.key)? {
-            work.name_past(key, receipt);
+        if !work.has_receipt(&key.key)? {
+            work.keep_receipt(key, receipt);
         }
     }
     Ok(Uuid::nil())

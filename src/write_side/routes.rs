@@ -12,7 +12,7 @@ use super::context::context_of;
 use super::precondition::Precondition;
 use super::problems::{self, UNHEALTHY};
 use super::standing::Standing;
-use crate::es::{Error, EventLog, Execution, Executor, MAX_PAGE_EVENTS, Page};
+use crate::es::{Error, EventLog, Execution, Executor, MAX_PAGE_EVENTS, Page, Receipt};
 use crate::gate::{Gate, Pass};
 use crate::http::{self, Fields, LongPolls, Method, Params, Problem, Query, Request, Response, Route};
 use crate::limits::MAX_EXACT_INTEGER;
@@ -135,17 +135,19 @@ fn execute(service: &WriteSide, request: &Request, command: Command, status: u16
         .bank
         .transact(context, move |work| command.run(&precondition, work))
         .map_err(problems::of_execution)?;
-    Ok(Answer { status, execution, stream_id: execution.receipt().stream_id })
+    Ok(Answer { status, execution, stream_id: execution.stream_id() })
 }
 
 impl Answer {
     fn into_http(self) -> Response {
-        let receipt = self.execution.receipt();
-        let response = Response::json(self.status, receipt)
-            .with_header("ETag", format!("\"{}\"", receipt.version))
-            .with_header("Event-Position", receipt.position.to_string());
+        let (stream_id, version) = (self.stream_id, self.execution.version());
+        let position = self.execution.position();
+        let response = Response::json(self.status, &Receipt { stream_id, version, position })
+            .with_header("ETag", format!("\"{version}\""))
+            .with_header("Event-Position", position.to_string());
         match self.execution {
-            Execution::Recorded(_) => response,
+            // Every command of the bank gives events; an unchanged account would be at the same version.
+            Execution::Recorded(_) | Execution::Unchanged { .. } => response,
             Execution::Replayed(_) => response.with_header("Idempotency-Replayed", "true"),
         }
     }

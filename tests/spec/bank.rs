@@ -133,7 +133,7 @@ pub(crate) fn fill(directory: &Directory, events: u64) -> Uuid {
         let deposits = move |work: &mut tally::es::Work<'_>| {
             let deposit =
                 AccountCommand::Deposit(Movement { amount: 1, description: None, transfer_id: None });
-            (0..count).try_for_each(|_| work.execute::<Account>(id, &deposit))?;
+            (0..count).try_for_each(|_| work.decide::<Account>(id, &deposit))?;
             Ok(id)
         };
         bank.transact(Context::default(), deposits).unwrap();

@@ -57,7 +57,7 @@ impl Fixture {
 }
 
 fn position(execution: &Result<Execution, ExecuteError<Refused>>) -> u64 {
-    execution.as_ref().unwrap().receipt().position
+    execution.as_ref().unwrap().position()
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn a_receipt_says_where_the_command_was_recorded() {
     let fixture = Fixture::fresh();
     fixture.count(Uuid::from_u128(2), Count::Up(1)).unwrap();
     let execution = fixture.count(STREAM, Count::Up(3)).unwrap();
-    let receipt = execution.receipt();
+    let receipt = execution.receipt().unwrap();
     assert_eq!((receipt.stream_id, receipt.version, receipt.position), (STREAM, 3, 4));
     let page = fixture.log.page(0, 100, Duration::ZERO).unwrap();
     let content = page.content().unwrap();
@@ -111,7 +111,7 @@ fn commands_that_wait_together_share_a_commit() {
                 .transact(Context::default(), move |work| {
                     running_in_command.wait();
                     queued_in_command.wait();
-                    work.execute::<Counter>(STREAM, &Count::Up(1))?;
+                    work.decide::<Counter>(STREAM, &Count::Up(1))?;
                     Ok(STREAM)
                 })
                 .unwrap()
@@ -163,12 +163,12 @@ fn a_command_on_two_streams_is_recorded_whole_or_not_at_all() {
     let other = Uuid::from_u128(2);
     let both = |second: Count| {
         fixture.executor.transact(Context::default(), move |work| {
-            work.execute::<Counter>(STREAM, &Count::Up(1))?;
-            work.execute::<Counter>(other, &second)?;
+            work.decide::<Counter>(STREAM, &Count::Up(1))?;
+            work.decide::<Counter>(other, &second)?;
             Ok(STREAM)
         })
     };
-    let receipt = *both(Count::Up(1)).unwrap().receipt();
+    let receipt = *both(Count::Up(1)).unwrap().receipt().unwrap();
     assert_eq!((receipt.stream_id, receipt.version, receipt.position), (STREAM, 1, 2));
     assert!(both(Count::Refuse).is_err());
     assert!(both(Count::Panic).is_err());
@@ -211,6 +211,27 @@ fn a_refused_command_leaves_its_key_free() {
 }
 
 #[test]
+fn a_command_without_events_has_no_receipt_and_leaves_its_key_free() {
+    let fixture = Fixture::fresh();
+    let up = |times, key| {
+        let keys = vec![IdempotencyKey::of("key", &key).unwrap()];
+        let context = Context { keys, metadata: Metadata::default() };
+        fixture.executor.execute::<Counter>(STREAM, Count::Up(times), context).unwrap()
+    };
+    fixture.count(Uuid::from_u128(2), Count::Up(1)).unwrap();
+    let unchanged = up(0, "nothing");
+    assert_eq!(unchanged, Execution::Unchanged { stream_id: STREAM, version: 0, position: 1 });
+    assert_eq!(unchanged.receipt(), None);
+    assert!(matches!(up(3, "something"), Execution::Recorded(_)), "the key is free");
+    assert!(matches!(up(3, "something"), Execution::Replayed(_)), "and now the key is taken");
+    let unchanged = fixture.count(STREAM, Count::Up(0)).unwrap();
+    assert_eq!(unchanged, Execution::Unchanged { stream_id: STREAM, version: 3, position: 4 });
+    let receipts: u64 =
+        fixture.database().query_row("SELECT count(*) FROM receipts", [], |row| row.get(0)).unwrap();
+    assert_eq!((receipts, fixture.log.head().value()), (1, 4));
+}
+
+#[test]
 fn many_clients_with_one_key_record_one_command() {
     let fixture = Fixture::fresh();
     let recorded: Vec<Execution> = std::thread::scope(|scope| {
@@ -218,7 +239,7 @@ fn many_clients_with_one_key_record_one_command() {
         clients.into_iter().map(|client| client.join().unwrap()).collect()
     });
     assert_eq!(recorded.iter().filter(|execution| matches!(execution, Execution::Recorded(_))).count(), 1);
-    assert!(recorded.iter().all(|execution| execution.receipt().position == 1));
+    assert!(recorded.iter().all(|execution| execution.position() == 1));
 }
 
 #[test]

@@ -8,6 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
+use tally::account::known_kinds;
 
 use crate::history::History;
 use crate::support::{Binary, Client, Directory, Launch, System};
@@ -47,18 +48,46 @@ fn a_log_of_every_schema_version_opens_verifies_and_says_what_it_said() {
         let verify = Launch::of(Binary::Write, &directory).argument("--verify");
         let verified = verify.run();
         assert_eq!(verified.status.code(), Some(0), "{verified:?}");
+        let report = tally::es::verify(&directory.join("write_db.sqlite3"), &known_kinds()).unwrap();
+        assert_eq!(report.snapshots, 1, "a snapshot of that time has the form that this build reads");
         let write = System::write(&directory, crate::bank::NO_REGISTRY).start();
         let said = std::fs::read(golden(&format!("write_db.v{version}.feed.json"))).unwrap();
         let said: Value = serde_json::from_slice(&said).unwrap();
         assert_eq!(feed(&write.client()), said);
-        // Keys of that time are known, and history goes on.
-        let key = [("Idempotency-Key", "golden")];
-        let opened = write.client().post_with("/accounts", &key, &json!({"owner": "Ada Lovelace"}));
-        assert_eq!(opened.expect(201).header("Idempotency-Replayed"), Some("true"));
+        every_old_key_gives_its_receipt(&write.client(), &said, &directory);
         an_old_transfer_keeps_its_id(&write.client(), &said);
+        // And history goes on.
         deposit(&write.client(), &said);
         assert_eq!(write.stop().status.code(), Some(0));
         assert_eq!(verify.run().status.code(), Some(0));
+    }
+}
+
+/// The commands of [`make_history`] that came with a key, sent again: a fingerprint of that time is the
+/// fingerprint of today, and gives the receipt of that time.
+fn every_old_key_gives_its_receipt(client: &Client, feed: &Value, directory: &Directory) {
+    let stream = |index: usize| feed["events"][index]["stream_id"].clone();
+    let rent = json!({"from": stream(0), "to": stream(1), "amount": 700, "description": "rent"});
+    let commands = [
+        ("golden", "/accounts", json!({"owner": "Ada Lovelace"})),
+        ("bob", "/accounts", json!({"owner": "Bob \"☕\" Müller", "currency": "EUR"})),
+        ("eve", "/accounts", json!({"owner": "Eve", "currency": "CHF"})),
+        ("rent", "/transfers", rent),
+    ];
+    let database = rusqlite::Connection::open(directory.join("write_db.sqlite3")).unwrap();
+    for (key, path, mut body) in commands {
+        let again = client.post_with(path, &[("Idempotency-Key", key)], &body);
+        assert_eq!(again.header("Idempotency-Replayed"), Some("true"), "{key}");
+        let receipt = "SELECT stream_id, version, position FROM receipts WHERE idempotency_key = ?1";
+        let kept = database.query_row(receipt, [key], |row| {
+            let (stream_id, version, position): (String, u64, u64) = row.try_into()?;
+            Ok(json!({"stream_id": stream_id, "version": version, "position": position}))
+        });
+        assert_eq!(again.json(), kept.unwrap(), "{key}");
+        let changed = if path == "/accounts" { "owner" } else { "description" };
+        body[changed] = "Mallory".into();
+        let reused = client.post_with(path, &[("Idempotency-Key", key)], &body).expect(422);
+        assert_eq!(reused.problem(), "idempotency-key-reused", "{key}");
     }
 }
 

@@ -103,23 +103,23 @@ impl Fixture {
 
     fn up(&self, stream_id: Uuid, times: u64) -> Result<u64, ExecuteError<Refused>> {
         let executed = self.executor.execute::<Counter>(stream_id, Count::Up(times), Context::default());
-        executed.map(|execution| execution.receipt().version)
+        executed.map(|execution| execution.version())
     }
 
     fn fill(&self, stream_id: Uuid, litres: u64) -> Result<u64, ExecuteError<Overflows>> {
         let executed = self.executor.execute::<Tank>(stream_id, litres, Context::default());
-        executed.map(|execution| execution.receipt().version)
+        executed.map(|execution| execution.version())
     }
 
     /// Counts one up for each litre, in one transaction.
     fn fill_and_count(&self, litres: u64) -> Result<u64, ExecuteError<No>> {
         let executed = self.executor.transact(Context::default(), move |work| {
-            let counted = work.execute::<Counter>(COUNTER, &Count::Up(litres));
+            let counted = work.decide::<Counter>(COUNTER, &Count::Up(litres));
             counted.map_err(|error| error.map_rejection(No::Counter))?;
-            work.execute::<Tank>(TANK, &litres).map_err(|error| error.map_rejection(No::Tank))?;
+            work.decide::<Tank>(TANK, &litres).map_err(|error| error.map_rejection(No::Tank))?;
             Ok(TANK)
         });
-        executed.map(|execution| execution.receipt().version)
+        executed.map(|execution| execution.version())
     }
 
     fn kinds_in_the_log(&self) -> Vec<String> {
@@ -198,8 +198,8 @@ fn a_kind_that_has_seen_a_stream_empty_learns_that_another_kind_began_it() {
 fn one_command_cannot_use_a_stream_as_two_kinds() {
     let fixture = Fixture::on(Directory::fresh());
     let both = fixture.executor.transact::<()>(Context::default(), |work| {
-        work.append::<Counter>(COUNTER, vec![Counted { to: 1 }])?;
-        work.append::<Tank>(COUNTER, vec![TankEvent::Filled(Filled { litres: 1 })])?;
+        work.stage::<Counter>(COUNTER, vec![Counted { to: 1 }])?;
+        work.stage::<Tank>(COUNTER, vec![TankEvent::Filled(Filled { litres: 1 })])?;
         Ok(COUNTER)
     });
     let Err(ExecuteError::Failed(Error::Corrupt(what))) = both else { panic!("{both:?}") };

@@ -1,133 +1,54 @@
-//! Command execution: one writer thread, many commands in each commit.
+//! The executor: hands commands to the writer thread, and waits for the answers.
 //!
-//! A caller hands its command over and waits. The writer takes all commands that are waiting, runs
-//! them one after another in one transaction, syncs once, and only then answers. The more callers
-//! there are, the more of them share a sync (group commit); a single caller waits for nobody.
+//! The writer runs all queued commands in one transaction, syncs once, and only then answers. The more
+//! callers wait, the more commands share a sync (group commit); a single caller never waits for others.
 //!
-//! Read next: `queue.rs`, where commands wait, and `writer.rs`, which carries them out.
+//! **Invariant:** every queued command is answered once, or its caller learns that the outcome is
+//! unknown.
+//!
+//! Read next: `queue.rs`, the waiting commands, and `writer.rs`, which runs them.
 
-use std::collections::VecDeque;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::es::command::queue::{Job, Queue, Shared, TypedCall, WriterState};
-use crate::es::command::work::Work;
-use crate::es::command::writer::{Writer, write};
-use crate::es::log::store::{Fingerprint, Receipt};
+use super::context::Context;
+use super::execution::{Commit, Execution};
+use super::queue::{CommandQueue, Job, TypedCall};
+use super::work::Work;
+use super::writer::{BatchWriter, write_batches};
 use crate::es::{Aggregate, Error, EventLog, ExecuteError};
 
-/// Most commands that wait for the writer. At the slowest (one sync of 10 ms a batch) they are
-/// served within a second; more would only wait longer.
-pub const QUEUE_CAPACITY: usize = 4096;
-
-/// How long a caller waits for its answer. A disk that takes longer is stuck.
+/// How long a caller waits for an answer: 10 seconds. A disk that needs longer for a sync is stuck.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What accompanies a command.
-#[derive(Clone, Debug, Default)]
-pub struct Context {
-    /// With a key, the same command is carried out once, however often it is sent. A command may have
-    /// several names, such as the client's key and an id of its own: the first name that is known decides.
-    pub keys: Vec<IdempotencyKey>,
-    /// Kept with every event of the command.
-    pub metadata: Metadata,
-}
-
-/// An idempotency key and the command that it stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IdempotencyKey {
-    /// The caller's key.
-    pub key: String,
-    /// SHA-256 of the command in a canonical form.
-    pub command: Fingerprint,
-}
-
-impl IdempotencyKey {
-    /// The key for that command, which is recognised by the JSON that serde writes for it.
-    ///
-    /// # Errors
-    /// When the command cannot be written as JSON.
-    pub fn of(key: impl Into<String>, command: &impl Serialize) -> serde_json::Result<Self> {
-        let canonical = serde_json::to_vec(command)?;
-        Ok(Self { key: key.into(), command: Sha256::digest(canonical).into() })
-    }
-}
-
-/// Where an event comes from.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Metadata {
-    /// The conversation that the command belongs to.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub correlation_id: Option<String>,
-    /// What caused the event: the command's own identity.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub causation_id: Option<String>,
-    /// The W3C trace context in which the command came.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub traceparent: Option<String>,
-}
-
-/// A command was carried out: now, or before under the same idempotency key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Execution {
-    /// Its events were recorded now.
-    Recorded(Receipt),
-    /// It had been carried out before; this is the first receipt again.
-    Replayed(Receipt),
-}
-
-impl Execution {
-    /// The receipt, whenever it was given.
-    pub fn receipt(&self) -> &Receipt {
-        match self {
-            Self::Recorded(receipt) | Self::Replayed(receipt) => receipt,
-        }
-    }
-}
-
-/// One commit, for those who count them.
-#[derive(Clone, Copy, Debug)]
-pub struct Commit {
-    /// Commands that were answered with it, refused ones included.
-    pub commands: usize,
-    /// Events that it made durable.
-    pub events: u64,
-    /// How long the storage took to make them durable.
-    pub sync: Duration,
-}
-
-/// Executes commands on aggregates of any kinds. Share it in an [`Arc`]; callers block.
+/// Executes commands on aggregates of any kinds. Share the executor in an [`Arc`]; callers block.
 pub struct Executor {
-    shared: Arc<Shared>,
+    queue: Arc<CommandQueue>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Executor {
-    /// Starts the writer thread of `log`; `on_commit` is told of each commit.
+    /// Starts the writer thread of `log`. The writer calls `on_commit` after each commit.
     ///
     /// # Errors
     /// When the log has a writer already, or the storage fails.
     pub fn start(log: Arc<EventLog>, on_commit: impl Fn(&Commit) + Send + 'static) -> Result<Self, Error> {
+        // First of all: a log with a writer refuses here, and no thread is left behind.
         let store = log.writer()?;
-        let shared = Arc::new(Shared {
-            queue: Mutex::new(Queue { jobs: VecDeque::new(), writer: WriterState::Busy, last_failure: None }),
-            work: Condvar::new(),
-        });
-        let writer = Writer::new(store, log, Box::new(on_commit));
+        let queue = Arc::new(CommandQueue::for_a_busy_writer());
+        let writer = BatchWriter::new(store, log, Box::new(on_commit));
         let thread = std::thread::Builder::new()
             .name("writer".into())
             .spawn({
-                let shared = Arc::clone(&shared);
-                move || write(&shared, writer)
+                let queue = Arc::clone(&queue);
+                move || write_batches(&queue, writer)
             })
             .map_err(|error| Error::Storage(format!("the writer thread cannot start: {error}")))?;
-        Ok(Self { shared, writer: Mutex::new(Some(thread)) })
+        Ok(Self { queue, writer: Mutex::new(Some(thread)) })
     }
 
     /// Executes a command on one aggregate.
@@ -145,17 +66,17 @@ impl Executor {
         A::Rejection: Send + 'static,
     {
         self.transact(context, move |work| {
-            work.execute::<A>(stream_id, &command)?;
+            work.decide::<A>(stream_id, &command)?;
             Ok(stream_id)
         })
     }
 
-    /// Runs `run` on the writer thread: it loads streams, has them decide and stages what they decided,
-    /// on as many streams of as many kinds as it needs; all of it is recorded, or nothing. It returns
-    /// the stream that the receipt is to name. It runs alone, so it must be quick and must not block.
+    /// Runs `run` on the writer thread: `run` loads streams of any kinds, has aggregates decide, and
+    /// stages their events. All staged events are recorded, or none. `run` returns the stream that the
+    /// receipt names. No other command runs meanwhile, so `run` must be quick and must not block.
     ///
-    /// `R` is the transaction's own word for a refusal. [`ExecuteError::map_rejection`] turns the
-    /// rejections of several kinds of aggregates into one `R`.
+    /// `R` is the rejection of the transaction. [`ExecuteError::map_rejection`] turns the rejections of
+    /// several kinds of aggregates into one `R`.
     ///
     /// # Errors
     /// See [`ExecuteError`].
@@ -164,61 +85,46 @@ impl Executor {
         context: Context,
         run: impl FnOnce(&mut Work<'_>) -> Result<Uuid, ExecuteError<R>> + Send + 'static,
     ) -> Result<Execution, ExecuteError<R>> {
+        // Room for the answer: the writer never waits for a caller.
         let (answer, receiver) = sync_channel(1);
         let answer_by = Instant::now() + ANSWER_TIMEOUT;
-        let call = Box::new(TypedCall { run: Some(run), refusal: None, answer });
-        self.hand_over(Job { call, context, answer_by })?;
+        self.queue.push(Job { call: Box::new(TypedCall::new(run, answer)), context, answer_by })?;
         match receiver.recv_timeout(ANSWER_TIMEOUT) {
             Ok(outcome) => outcome,
+            // The writer may be in the middle of the sync, so the command may still be recorded.
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                 Err(Error::OutcomeUnknown.into())
             }
         }
     }
 
-    fn hand_over(&self, job: Job) -> Result<(), Error> {
-        let mut queue = self.shared.queue();
-        match queue.writer {
-            WriterState::Stopping => return Err(Error::Stopped),
-            _ if queue.jobs.len() >= QUEUE_CAPACITY => return Err(Error::Overloaded),
-            WriterState::Idle | WriterState::Busy => queue.jobs.push_back(job),
-        }
-        let was = std::mem::replace(&mut queue.writer, WriterState::Busy);
-        // Woken with the lock still held, it would only wait for that.
-        drop(queue);
-        if was == WriterState::Idle {
-            self.shared.work.notify_one();
-        }
-        Ok(())
-    }
-
-    /// Commands that wait for the writer now.
+    /// Returns how many commands wait for the writer now.
     pub fn waiting(&self) -> usize {
-        self.shared.queue().jobs.len()
+        self.queue.waiting()
     }
 
-    /// Whether commands can be recorded. Where the last commit failed, the storage is tried again,
-    /// with a write of its own; so the answer is true now, also when no command comes.
+    /// Checks that commands can be recorded. After a failed commit, the check tries the storage again with
+    /// a write of its own: the result holds now, also when no command comes.
     ///
     /// # Errors
-    /// Why they cannot.
+    /// Why commands cannot be recorded.
     pub fn check(&self) -> Result<(), Error> {
-        if self.shared.queue().last_failure.is_none() {
+        if !self.queue.has_failed() {
             return Ok(());
         }
-        // A batch without events: the writer recovers first, or it fails.
+        // A batch without events: the writer recovers first, or the batch fails.
         match self.transact::<()>(Context::default(), |_| Ok(Uuid::nil())) {
             Err(ExecuteError::Failed(error)) => Err(error),
             Ok(_) | Err(_) => Ok(()),
         }
     }
 
-    /// Takes no more commands, finishes those that wait, and ends the writer thread.
+    /// Rejects further commands, finishes the queued ones, and ends the writer thread.
     pub fn stop(&self) {
-        self.shared.queue().writer = WriterState::Stopping;
-        self.shared.work.notify_one();
+        self.queue.stop();
+        // Taken out of the lock before the join: a second `stop` returns at once.
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // It catches the panics of commands; one of its own has been reported on stderr.
+        // The writer catches the panics of commands. A panic of the writer itself stands on stderr.
         drop(writer.map(JoinHandle::join));
     }
 }

@@ -1,22 +1,33 @@
 //! Commands: from a caller's thread to the event on disk.
 //!
 //! ```text
-//! caller's thread ── executor.rs ── queue.rs ──► the thread "es-writer" ── writer.rs
-//!       ▲                                           │  work.rs   loads a state, decides, stages events
-//!       └────────────── receipt ◄───────────────────┘  cache.rs  states by kind (kind.rs)
+//! a caller's thread                    the thread "writer" of the log
+//!
+//! executor.rs ──── queue.rs ────────►  writer.rs         a batch: one transaction and sync
+//!     ▲            context.rs             │
+//!     │            execution.rs        work.rs           a command loads, decides, stages events
+//!     │                                   │
+//!     │                                kind.rs           the states in memory, by kind of aggregate
+//!     │                                stream_state.rs   a state from its snapshot and its events
+//!     └──── Execution ◄───────────────────┘
 //! ```
 //!
-//! Threads: the callers', which wait for their receipt, and one writer for each log. The writer takes
-//! what is queued as one batch, and one sync makes all of it durable.
+//! Threads: callers block until the answer to their command. The writer takes all queued commands as a
+//! batch, makes the batch durable with a single sync, and answers afterwards.
 //!
-//! Read next: `executor.rs`, what a caller sees; `work.rs`, one command; `writer.rs`, one batch.
+//! Read next: `executor.rs`, the interface for callers; `work.rs`, a running command; `writer.rs`, a batch.
 
-pub(in crate::es) mod cache;
+pub(in crate::es) mod context;
+pub(in crate::es) mod execution;
 pub(in crate::es) mod executor;
 pub(in crate::es) mod kind;
 pub(in crate::es) mod queue;
+pub(in crate::es) mod stream_state;
 pub(in crate::es) mod work;
 pub(in crate::es) mod writer;
 
-pub use executor::{Commit, Context, Execution, Executor, IdempotencyKey, Metadata, QUEUE_CAPACITY};
+pub use context::{Context, IdempotencyKey, Metadata};
+pub use execution::{Commit, Execution};
+pub use executor::Executor;
+pub use queue::QUEUE_CAPACITY;
 pub use work::Work;

@@ -1,10 +1,10 @@
-//! The writer thread: it takes the commands that wait, runs them in one transaction, and answers them.
+//! The writer thread: runs a batch of commands in one transaction, syncs, and answers the commands.
 //!
-//! **Invariants:** no answer leaves before the sync, not even a refusal: it was decided on a state
-//! that the sync makes true. A command sees all earlier ones of its batch. When the commit
-//! fails, nobody's command counts, and everything in memory is forgotten.
+//! **Invariants:** every answer leaves after the sync, a rejection too: the sync makes the state durable on
+//! which the rejection was decided. A command sees all earlier commands of its batch. When a commit fails, no
+//! command of the batch counts, and the writer forgets all states in memory.
 //!
-//! Read next: `log.rs`, where the events come out again.
+//! Read next: `src/es/log/event_log.rs`, the reader's view of the events.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -12,39 +12,39 @@ use std::time::Instant;
 
 use uuid::Uuid;
 
-use crate::es::command::executor::{Commit, Context, Execution, IdempotencyKey};
-use crate::es::command::kind::Kinds;
-use crate::es::command::queue::{Call, Ending, Job, Shared, next_batch};
-use crate::es::command::work::{Staged, Work};
+use super::context::{Context, IdempotencyKey};
+use super::execution::{Commit, Execution};
+use super::kind::Kinds;
+use super::queue::{Call, CommandQueue, Ending, Job};
+use super::work::{Staged, Work};
 use crate::es::log::store::{EventStore, Head, Receipt};
 use crate::es::{Error, EventLog, RecordedEvent, chain};
 use crate::time::Timestamp;
 
-pub(in crate::es) struct Writer {
+pub(in crate::es) struct BatchWriter {
     store: Box<dyn EventStore>,
     log: Arc<EventLog>,
-    /// The position of the log for which the cached states are true.
+    /// The position of the log at which the cached states are true.
     cached_at: u64,
     kinds: Kinds,
-    connection: Connection,
+    store_state: StoreState,
     on_commit: Box<dyn Fn(&Commit) + Send>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Connection {
-    Trusted,
+enum StoreState {
+    Sound,
+    /// The last transaction failed: [`EventStore::recover`] comes before the next.
     Failed,
 }
 
-/// The writer thread: batch after batch, until it is stopped and nothing waits any more.
-pub(in crate::es) fn write(shared: &Shared, mut writer: Writer) {
-    while let Some(mut jobs) = next_batch(shared) {
-        let outcomes = writer.commit_all(&mut jobs);
-        shared.queue().last_failure = outcomes.as_ref().err().cloned();
-        match outcomes {
-            Ok(outcomes) => {
-                jobs.into_iter().zip(outcomes).for_each(|(job, outcome)| job.call.answer(outcome));
-            }
+/// Commits batch after batch, until the queue is stopped and empty.
+pub(in crate::es) fn write_batches(queue: &CommandQueue, mut writer: BatchWriter) {
+    while let Some(mut jobs) = queue.next_batch() {
+        let endings = writer.commit_batch(&mut jobs);
+        queue.note_batch(&endings);
+        match endings {
+            Ok(endings) => jobs.into_iter().zip(endings).for_each(|(job, ending)| job.call.answer(ending)),
             Err(error) => {
                 jobs.into_iter().for_each(|job| job.call.answer(Ending::Failed(error.clone())));
             }
@@ -52,70 +52,76 @@ pub(in crate::es) fn write(shared: &Shared, mut writer: Writer) {
     }
 }
 
-impl Writer {
+impl BatchWriter {
     pub(in crate::es) fn new(
         store: Box<dyn EventStore>,
         log: Arc<EventLog>,
         on_commit: Box<dyn Fn(&Commit) + Send>,
     ) -> Self {
-        let (kinds, connection) = (Kinds::default(), Connection::Trusted);
-        Self { store, log, cached_at: 0, kinds, connection, on_commit }
+        let (kinds, store_state) = (Kinds::default(), StoreState::Sound);
+        Self { store, log, cached_at: 0, kinds, store_state, on_commit }
     }
 
-    /// Runs a batch in one transaction and makes it durable.
-    fn commit_all(&mut self, jobs: &mut [Job]) -> Result<Vec<Ending>, Error> {
-        let outcomes = self.recover_if_failed().and_then(|()| self.transaction(jobs));
-        if outcomes.is_err() {
+    /// Runs a batch in one transaction and makes the batch durable.
+    fn commit_batch(&mut self, jobs: &mut [Job]) -> Result<Vec<Ending>, Error> {
+        let endings = self.recover_if_failed().and_then(|()| self.run_and_commit(jobs));
+        if endings.is_err() {
+            // The states include events that were not recorded.
             self.kinds.clear();
-            self.connection = Connection::Failed;
+            self.store_state = StoreState::Failed;
         }
-        outcomes
+        endings
     }
 
     fn recover_if_failed(&mut self) -> Result<(), Error> {
-        if self.connection == Connection::Failed {
+        if self.store_state == StoreState::Failed {
             self.store.recover()?;
-            self.connection = Connection::Trusted;
+            self.store_state = StoreState::Sound;
         }
         Ok(())
     }
 
-    fn transaction(&mut self, jobs: &mut [Job]) -> Result<Vec<Ending>, Error> {
+    fn run_and_commit(&mut self, jobs: &mut [Job]) -> Result<Vec<Ending>, Error> {
         let mut head = self.store.begin()?;
         let before = head.position;
         if head.position != self.cached_at {
-            // Somebody else has written: another tool, or another writer of a shared store.
+            // Another program has written: a tool, or another writer of a shared store.
             self.kinds.clear();
         }
-        let outcomes = jobs
+        let endings = jobs
             .iter_mut()
             .map(|job| {
                 if Instant::now() >= job.answer_by {
-                    // Its caller has gone; what nobody waits for is not begun.
+                    // The caller has given up. The command has not begun, so the outcome is known.
                     return Ok(Ending::Failed(Error::Overloaded));
                 }
-                self.run(&mut *job.call, &job.context, &mut head)
+                self.run_command(&mut *job.call, &job.context, &mut head)
             })
             .collect::<Result<Vec<_>, Error>>()?;
+        // Only the commit is timed: commands run in microseconds.
         let begun = Instant::now();
         crash_point!("before-sync");
         self.store.commit()?;
         crash_point!("after-sync-before-receipt");
+        // Readers wake before callers get their answers: a client never reads behind its own receipt.
         self.log.head().raise(head.position);
         if head.position > before {
             self.log.note_time(&head.recorded_at);
         }
-        (self.on_commit)(&Commit {
-            commands: outcomes.len(),
-            events: head.position - before,
-            sync: begun.elapsed(),
-        });
+        let (commands, events) = (endings.len(), head.position - before);
+        (self.on_commit)(&Commit { commands, events, sync: begun.elapsed() });
         self.cached_at = head.position;
-        Ok(outcomes)
+        Ok(endings)
     }
 
-    /// Runs one command. An error ends the whole batch; an [`Ending`] is its caller's alone.
-    fn run(&mut self, call: &mut dyn Call, context: &Context, head: &mut Head) -> Result<Ending, Error> {
+    /// Runs a command. An error ends the whole batch; an [`Ending`] concerns the command's caller alone.
+    fn run_command(
+        &mut self,
+        call: &mut dyn Call,
+        context: &Context,
+        head: &mut Head,
+    ) -> Result<Ending, Error> {
+        // Before anything is loaded: a replay costs a look-up. Keys of earlier commands of the batch are seen.
         for IdempotencyKey { key, command } in &context.keys {
             if let Some((first_command, receipt)) = self.store.receipt(key)? {
                 return Ok(if first_command == *command {
@@ -126,21 +132,21 @@ impl Writer {
             }
         }
         let mut work = Work::new(&mut *self.store, &mut self.kinds);
+        // A panic of an aggregate must not end the writer thread.
         let ran = catch_unwind(AssertUnwindSafe(|| call.run(&mut work)));
-        let (staged, named) = work.into_parts();
+        let (staged, receipts) = work.into_parts();
         match ran {
             Ok(Ok(stream_id)) => {
-                for (IdempotencyKey { key, command }, receipt) in &named {
-                    self.store.keep_receipt(key, command, receipt)?;
+                for (key, receipt) in &receipts {
+                    self.store.keep_receipt(&key.key, &key.command, receipt)?;
                 }
-                let receipt = self.record(stream_id, &staged, context, head)?;
-                Ok(Ending::Executed(Execution::Recorded(receipt)))
+                Ok(Ending::Executed(self.record(stream_id, &staged, context, head)?))
             }
-            // The storage failed under this command, so it fails under its neighbours too; a history
-            // that cannot be understood is one stream's own trouble.
+            // A storage that fails under this command fails under the others too. An unreadable history is
+            // a refusal instead: only commands on the stream fail.
             Ok(Err(Ending::Failed(error))) => Err(error),
             Ok(Err(refused)) => {
-                // Without staged events, the states are as they were loaded.
+                // Without staged events, the states are as loaded.
                 if staged.is_empty() {
                     self.kinds.put_back();
                 } else {
@@ -149,7 +155,7 @@ impl Writer {
                 Ok(refused)
             }
             Err(_panic) => {
-                // What the command had loaded may be half changed: it is not put back into the cache.
+                // The panic may have left a state half changed.
                 self.kinds.discard();
                 Ok(Ending::Failed(Error::Panicked))
             }
@@ -162,22 +168,28 @@ impl Writer {
         staged: &[Staged],
         context: &Context,
         head: &mut Head,
-    ) -> Result<Receipt, Error> {
+    ) -> Result<Execution, Error> {
+        let version = self.kinds.touched_version(stream_id);
+        if staged.is_empty() {
+            // No receipt, so the keys stay free, as after a rejection.
+            self.kinds.put_back();
+            return Ok(Execution::Unchanged { stream_id, version, position: head.position });
+        }
+        // Events, receipts and snapshots share the transaction of the batch.
         self.append(staged, context, head)?;
         crash_point!("between-events-and-key");
-        let version = self.kinds.touched_version(stream_id);
         let receipt = Receipt { stream_id, version, position: head.position };
         for IdempotencyKey { key, command } in &context.keys {
             self.store.keep_receipt(key, command, &receipt)?;
         }
         self.kinds.keep(&mut *self.store)?;
-        Ok(receipt)
+        Ok(Execution::Recorded(receipt))
     }
 
     fn append(&mut self, staged: &[Staged], context: &Context, head: &mut Head) -> Result<(), Error> {
         let metadata = serde_json::to_string(&context.metadata)
             .map_err(|error| Error::Corrupt(format!("metadata cannot be written as JSON: {error}")))?;
-        // A clock that was set back must not take the log back with it.
+        // After the clock was set back, events keep the time of the last event.
         let now = Timestamp::now().to_string();
         if now > head.recorded_at {
             head.recorded_at = now;
@@ -197,6 +209,7 @@ impl Writer {
                 hash: head.hash,
             };
             recorded.hash = chain(&head.hash, &recorded);
+            // The head was read in this transaction, so the schema accepts the position.
             self.store.append(&recorded)?;
             self.kinds.evict_from_others(*stream_id, stream_type);
             head.position = recorded.position;
