@@ -167,3 +167,98 @@ fn description(fields: &mut Fields) -> Result<Option<String>, Problem> {
     }
     Ok(description)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::Request;
+
+    const ADA: &str = "01936d5e-8f2a-7000-8000-000000000001";
+    const BOB: &str = "01936d5e-8f2a-7000-8000-000000000002";
+
+    fn fields(body: &str) -> Fields {
+        Fields::of(&Request::post("/", body)).unwrap()
+    }
+
+    /// Checks the canonical form of a command, and the first four bytes of its SHA-256.
+    #[track_caller]
+    fn assert_canonical(command: Result<Command, Problem>, json: &str, fingerprint: [u8; 4]) {
+        let command = command.unwrap();
+        assert_eq!(serde_json::to_string(&command).unwrap(), json);
+        assert_eq!(IdempotencyKey::of("key", &command).unwrap().command[..4], fingerprint);
+    }
+
+    // Version 0.1.0 has stored receipts under these fingerprints: none may ever change.
+
+    #[test]
+    fn the_fingerprint_of_an_opening_is_that_of_version_0_1_0() {
+        assert_canonical(
+            Command::open(fields(r#"{"owner":"Ada"}"#)),
+            r#"{"Open":{"account_id":null,"owner":"Ada","currency":"EUR"}}"#,
+            [0xec, 0xff, 0xf2, 0xc7],
+        );
+        let body = format!(r#"{{"currency":"USD","account_id":"{ADA}","owner":"Ada \"L\" Löv"}}"#);
+        assert_canonical(
+            Command::open(fields(&body)),
+            &format!(r#"{{"Open":{{"account_id":"{ADA}","owner":"Ada \"L\" Löv","currency":"USD"}}}}"#),
+            [0x03, 0x47, 0xd8, 0x36],
+        );
+    }
+
+    #[test]
+    fn the_fingerprint_of_a_movement_is_that_of_version_0_1_0() {
+        let id: Uuid = ADA.parse().unwrap();
+        assert_canonical(
+            Command::deposit(id, fields(r#"{"amount":1250}"#)),
+            &format!(r#"{{"Deposit":{{"account_id":"{ADA}","amount":1250,"description":null}}}}"#),
+            [0x73, 0x23, 0x10, 0xa1],
+        );
+        assert_canonical(
+            Command::deposit(id, fields(r#"{"description":"salary","amount":1250}"#)),
+            &format!(r#"{{"Deposit":{{"account_id":"{ADA}","amount":1250,"description":"salary"}}}}"#),
+            [0x21, 0x1d, 0xd3, 0x82],
+        );
+        assert_canonical(
+            Command::withdraw(id, fields(r#"{"amount":9007199254740991}"#)),
+            &format!(
+                r#"{{"Withdraw":{{"account_id":"{ADA}","amount":9007199254740991,"description":null}}}}"#
+            ),
+            [0x4e, 0xd5, 0x3a, 0x91],
+        );
+        assert_canonical(
+            Command::withdraw(id, fields(r#"{"amount":1,"description":""}"#)),
+            &format!(r#"{{"Withdraw":{{"account_id":"{ADA}","amount":1,"description":""}}}}"#),
+            [0x1d, 0xbf, 0xbc, 0x30],
+        );
+    }
+
+    #[test]
+    fn the_fingerprint_of_a_closing_is_that_of_version_0_1_0() {
+        assert_canonical(
+            Command::close(ADA.parse().unwrap(), fields("{}")),
+            &format!(r#"{{"Close":{{"account_id":"{ADA}"}}}}"#),
+            [0xff, 0x96, 0xce, 0x2a],
+        );
+    }
+
+    #[test]
+    fn the_fingerprint_of_a_transfer_is_that_of_version_0_1_0() {
+        assert_canonical(
+            Command::transfer(fields(&format!(r#"{{"amount":7,"from":"{ADA}","to":"{BOB}"}}"#))),
+            &format!(
+                r#"{{"Transfer":{{"from":"{ADA}","to":"{BOB}","amount":7,"description":null,"transfer_id":null}}}}"#
+            ),
+            [0x7a, 0x75, 0x36, 0x87],
+        );
+        let id = "01936d5e-8f2a-7000-8000-000000000003";
+        let (upper, rent) = (BOB.to_uppercase(), r#""description":"rent""#);
+        let body = format!(r#"{{"to":"{ADA}","from":"{upper}",{rent},"amount":7,"transfer_id":"{id}"}}"#);
+        assert_canonical(
+            Command::transfer(fields(&body)),
+            &format!(
+                r#"{{"Transfer":{{"from":"{BOB}","to":"{ADA}","amount":7,{rent},"transfer_id":"{id}"}}}}"#
+            ),
+            [0xbf, 0x88, 0xb2, 0xe8],
+        );
+    }
+}
