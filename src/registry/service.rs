@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::leases::{Leases, Limits};
 use crate::gate::{Gate, Pass};
-use crate::http::{LongPolls, Problem, Query, Request, problems};
+use crate::http::{LongPolls, Problem, Query, problems};
 use crate::limits::MAX_EXACT_INTEGER;
 use crate::time::Timestamp;
 use crate::watch::Watch;
@@ -176,8 +176,7 @@ impl Registry {
     ///
     /// An index that is not the present one is answered at once: something changed after it, or it is
     /// from another registry or an earlier life of this one, and everything may have changed.
-    pub(super) fn wait_as_asked(&self, request: &Request) -> Result<(), Problem> {
-        let query = Query::of(request, &["index", "wait"])?;
+    pub(super) fn wait_as_asked(&self, query: &Query) -> Result<(), Problem> {
         let seen = query.whole_number("index", 0..=MAX_EXACT_INTEGER)?.unwrap_or(0);
         let wait = query.wait()?.unwrap_or(Duration::ZERO);
         if wait.is_zero() || self.with_leases(|leases, now| leases.index(now)) != seen {
@@ -207,6 +206,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::http::Request;
 
     #[test]
     fn the_index_of_a_new_life_begins_above_all_of_the_life_before_and_stays_exact() {

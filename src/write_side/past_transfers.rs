@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::command::Command;
+use super::commands::Transfer;
 use crate::account::{AccountEvent, MoneyMoved};
 use crate::es::{
     Context, Error, EventLog, ExecuteError, Executor, IdempotencyKey, MAX_PAGE_EVENTS, Receipt,
@@ -109,8 +109,8 @@ fn transfer(
             let Some(Withdrawn { receipt, moved }) = half else { return Ok(None) };
             let MoneyMoved { amount, description, transfer_id, .. } = moved;
             let (from, to) = (receipt.stream_id, event.stream_id);
-            let command = Command::Transfer { from, to, amount, description, transfer_id };
-            let key = command.own_key().map_err(|error| unreadable(error.to_string()))?;
+            let transfer = Transfer { from, to, amount, description, transfer_id };
+            let key = transfer.key().map_err(|error| unreadable(error.to_string()))?;
             Ok(key.map(|key| (key, Receipt { position: event.position, ..receipt })))
         }
         AccountEvent::AccountCreated(_) | AccountEvent::AccountClosed(_) => Ok(None),

@@ -1,7 +1,7 @@
 //! What the write side can answer instead of a receipt, and the one place where errors of the
 //! domain and of the machine become HTTP.
 
-use super::command::TRANSFER_KEY;
+use super::headers::TRANSFER_KEY;
 use crate::account::Rejection;
 use crate::es::{Error, ExecuteError};
 use crate::http::{Problem, problem_types, problems};

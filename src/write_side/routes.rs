@@ -4,17 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use uuid::Uuid;
 
 use super::cloud_events::{self, BATCH};
-use super::command::Command;
-use super::context::context_of;
-use super::precondition::Precondition;
+use super::commands::{self, Command};
+use super::headers::{Headers, at};
 use super::problems::{self, UNHEALTHY};
 use super::standing::Standing;
+use crate::account::AccountCommand;
 use crate::es::{Error, EventLog, Execution, Executor, MAX_PAGE_EVENTS, Page};
 use crate::gate::{Gate, Pass};
-use crate::http::{self, Fields, LongPolls, Method, Params, Problem, Query, Request, Response, Route};
+use crate::http::{self, LongPolls, Params, Problem, Query, Request, Response, Route};
 use crate::limits::MAX_EXACT_INTEGER;
 
 const DEFAULT_LIMIT: u32 = 1000;
@@ -51,6 +50,10 @@ impl WriteSide {
         self.pages.enter(PATIENCE).ok_or_else(busy)
     }
 
+    fn execute(&self, request: &Request, command: Command) -> Result<Execution, Problem> {
+        commands::execute(&self.bank, command, Headers::of(request)?)
+    }
+
     /// Commands that wait for the writer now.
     pub fn waiting_commands(&self) -> usize {
         self.bank.waiting()
@@ -70,93 +73,61 @@ impl WriteSide {
 
 /// The route table.
 pub const ROUTES: &[Route<WriteSide>] = &[
-    Route { method: Method::Post, pattern: "/accounts", handler: open },
-    Route { method: Method::Post, pattern: "/accounts/{id}/deposit", handler: deposit },
-    Route { method: Method::Post, pattern: "/accounts/{id}/withdraw", handler: withdraw },
-    Route { method: Method::Post, pattern: "/accounts/{id}/close", handler: close },
-    Route { method: Method::Post, pattern: "/transfers", handler: transfer },
-    Route { method: Method::Get, pattern: "/events", handler: events },
-    Route { method: Method::Get, pattern: "/streams/{id}/events", handler: stream_events },
-    Route { method: Method::Get, pattern: "/health", handler: health },
-    Route { method: Method::Get, pattern: "/ready", handler: ready },
+    Route::post("/accounts", open),
+    Route::post("/accounts/{id}/deposit", deposit),
+    Route::post("/accounts/{id}/withdraw", withdraw),
+    Route::post("/accounts/{id}/close", close),
+    Route::post("/transfers", transfer),
+    Route::get("/events", events).with_query(&["after", "limit", "wait"]),
+    Route::get("/streams/{id}/events", stream_events).with_query(&["after", "limit"]),
+    Route::get("/health", health),
+    Route::get("/ready", ready),
 ];
 
 // -------------------------------------------------------------------------------- commands
 
 fn open(service: &WriteSide, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
-    let command = Command::open(fields(request)?)?;
-    let response = execute(service, request, command, 201)?;
-    let location = format!("/accounts/{}", response.stream_id);
-    Ok(response.into_http().with_header("Location", location))
+    let execution = service.execute(request, commands::open(request)?)?;
+    let location = format!("/accounts/{}", execution.receipt().stream_id);
+    Ok(receipt(201, &execution).with_header("Location", location))
 }
 
 fn deposit(service: &WriteSide, request: &Request, params: &Params<'_>) -> Result<Response, Problem> {
-    let command = Command::deposit(params.uuid(0)?, fields(request)?)?;
-    Ok(execute(service, request, command, 200)?.into_http())
+    let command = commands::movement(params.uuid(0)?, request, AccountCommand::Deposit)?;
+    Ok(receipt(200, &service.execute(request, command)?))
 }
 
 fn withdraw(service: &WriteSide, request: &Request, params: &Params<'_>) -> Result<Response, Problem> {
-    let command = Command::withdraw(params.uuid(0)?, fields(request)?)?;
-    Ok(execute(service, request, command, 200)?.into_http())
+    let command = commands::movement(params.uuid(0)?, request, AccountCommand::Withdraw)?;
+    Ok(receipt(200, &service.execute(request, command)?))
 }
 
 fn close(service: &WriteSide, request: &Request, params: &Params<'_>) -> Result<Response, Problem> {
-    let account_id = params.uuid(0)?;
-    no_query(request)?;
-    let command = Command::close(account_id, Fields::of_optional(request)?)?;
-    Ok(execute(service, request, command, 200)?.into_http())
+    let command = commands::close(params.uuid(0)?, request)?;
+    Ok(receipt(200, &service.execute(request, command)?))
 }
 
 fn transfer(service: &WriteSide, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
-    let command = Command::transfer(fields(request)?)?;
-    Ok(execute(service, request, command, 200)?.into_http())
+    Ok(receipt(200, &service.execute(request, commands::transfer(request)?)?))
 }
 
-fn no_query(request: &Request) -> Result<(), Problem> {
-    Query::of(request, &[]).map(drop)
-}
-
-fn fields(request: &Request) -> Result<Fields, Problem> {
-    no_query(request)?;
-    Fields::of(request)
-}
-
-/// A receipt on its way to the client. It says where the facts were recorded, and nothing of them.
-struct Answer {
-    status: u16,
-    execution: Execution,
-    stream_id: Uuid,
-}
-
-fn execute(service: &WriteSide, request: &Request, command: Command, status: u16) -> Result<Answer, Problem> {
-    let (context, command) = context_of(request, command)?;
-    let precondition = Precondition::of(request)?;
-    let execution = service
-        .bank
-        .transact(context, move |work| command.run(&precondition, work))
-        .map_err(problems::of_execution)?;
-    Ok(Answer { status, execution, stream_id: execution.receipt().stream_id })
-}
-
-impl Answer {
-    fn into_http(self) -> Response {
-        let receipt = self.execution.receipt();
-        let response = Response::json(self.status, receipt)
-            .with_header("ETag", format!("\"{}\"", receipt.version))
-            .with_header("Event-Position", receipt.position.to_string());
-        match self.execution {
-            Execution::Recorded(_) => response,
-            Execution::Replayed(_) => response.with_header("Idempotency-Replayed", "true"),
-        }
+/// Returns the receipt of a command: the place of the recorded facts, and no field of them.
+fn receipt(status: u16, execution: &Execution) -> Response {
+    let receipt = execution.receipt();
+    let response = Response::json(status, receipt).with_header("ETag", format!("\"{}\"", receipt.version));
+    let response = at(receipt.position, response);
+    match execution {
+        Execution::Recorded(_) => response,
+        Execution::Replayed(_) => response.with_header("Idempotency-Replayed", "true"),
     }
 }
 
 // ------------------------------------------------------------------------------- the feed
 
-fn events(service: &WriteSide, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
-    let query = Query::of(request, &["after", "limit", "wait"])?;
+fn events(service: &WriteSide, request: &Request, params: &Params<'_>) -> Result<Response, Problem> {
+    let query = params.query();
     let after = query.whole_number("after", 0..=MAX_EXACT_INTEGER)?.unwrap_or(0);
-    let (limit, wait) = (limit(&query)?, query.wait()?.unwrap_or(Duration::ZERO));
+    let (limit, wait) = (limit(query)?, query.wait()?.unwrap_or(Duration::ZERO));
     // Only a request that really has to wait takes one of the places for waiting.
     let must_wait = !wait.is_zero() && service.log.head().value() <= after;
     let permit = must_wait.then(|| service.long_polls.enter()).transpose()?;
@@ -171,9 +142,9 @@ fn events(service: &WriteSide, request: &Request, _: &Params<'_>) -> Result<Resp
 
 fn stream_events(service: &WriteSide, request: &Request, params: &Params<'_>) -> Result<Response, Problem> {
     let stream_id = params.uuid(0)?;
-    let query = Query::of(request, &["after", "limit"])?;
+    let query = params.query();
     let after = query.whole_number("after", 0..=MAX_EXACT_INTEGER)?.unwrap_or(0);
-    let limit = limit(&query)?;
+    let limit = limit(query)?;
     let _turn = service.turn()?;
     let page = service.log.stream_page(stream_id, after, limit);
     match page.map_err(|error| problems::of_error(&error))? {
@@ -194,15 +165,14 @@ fn page_response(request: &Request, page: Page) -> Result<Response, Problem> {
     } else {
         let (batch, head) = cloud_events::batch(&page)
             .map_err(|error| problems::of_error(&Error::Corrupt(error.to_string())))?;
-        Response::new(200, BATCH, batch).with_header("Event-Position", head.to_string())
+        at(head, Response::new(200, BATCH, batch))
     };
     Ok(response.with_header("Vary", "Accept"))
 }
 
 // ------------------------------------------------------------------------------ operations
 
-fn health(service: &WriteSide, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
-    no_query(request)?;
+fn health(service: &WriteSide, _: &Request, _: &Params<'_>) -> Result<Response, Problem> {
     if let Err(error) = service.log.check().and_then(|()| service.bank.check()) {
         let problem = Problem::new(&UNHEALTHY, format!("commands cannot be recorded: {error}"));
         return Err(problem.with_header("Retry-After", problems::RETRY_AFTER));
@@ -223,8 +193,7 @@ fn health(service: &WriteSide, request: &Request, _: &Params<'_>) -> Result<Resp
 }
 
 /// The write side is ready when commands can be recorded.
-fn ready(service: &WriteSide, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
-    no_query(request)?;
+fn ready(service: &WriteSide, _: &Request, _: &Params<'_>) -> Result<Response, Problem> {
     let refuse = |error: Error| {
         let problem =
             Problem::new(&http::problems::NOT_READY, format!("commands cannot be recorded: {error}"));

@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use crate::es::tests::{Log, LogFeed, TempPath};
 use crate::http::{Request, Response, Router};
-use crate::read_side::{ROUTES, ReadSide, cursor, projections, queries};
+use crate::read_side::models::accounts::Filter;
+use crate::read_side::{ROUTES, ReadSide, cursor, projections};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const ADA: u128 = 1;
@@ -470,7 +471,7 @@ fn every_list_is_a_range_of_an_index() {
         (Some("Ada"), Some("open"), "accounts_by_owner_and_status_"),
     ] {
         let plan = bank.router.state().database.read(|db| {
-            let sql = format!("EXPLAIN QUERY PLAN {}", queries::Filter { owner, status }.sql());
+            let sql = format!("EXPLAIN QUERY PLAN {}", Filter { owner, status }.sql());
             let mut query = db.prepare(&sql)?;
             let steps = query.query_map(rusqlite::params![0, 10, owner, status], |row| row.get(3))?;
             steps.collect::<rusqlite::Result<Vec<String>>>()

@@ -1,27 +1,27 @@
-//! What must hold from one event of an account to the next, whoever projects it.
+//! The end of an account's history: its version and balance after the last event.
 //!
-//! The write side keeps these rules; a read model that met a history without them would go on
-//! with wrong balances, so it stops instead.
+//! The write side keeps the rules that are checked here. A read model that met a history without them would
+//! show wrong balances from then on, so the model stalls at the event instead.
 
-use crate::account::MAX_AMOUNT;
+use crate::account::{AccountCreated, MAX_AMOUNT};
 use crate::es::{ProjectionError, RecordedEvent};
 
 /// Version and balance of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Step {
+pub(super) struct AccountTail {
     pub(super) version: u64,
     pub(super) balance: u64,
 }
 
-impl Step {
-    /// The account that `event` opens.
+impl AccountTail {
+    /// Returns the tail of the account that `event` opens.
     pub(super) fn first(event: &RecordedEvent<'_>) -> Result<Self, ProjectionError> {
-        let mut step = Self { version: 0, balance: 0 };
-        step.advance(event)?;
-        Ok(step)
+        let mut tail = Self { version: 0, balance: 0 };
+        tail.advance(event)?;
+        Ok(tail)
     }
 
-    /// Goes on to the version of `event`, which must be the next.
+    /// Advances to the version of `event`, which must be the next version.
     pub(super) fn advance(&mut self, event: &RecordedEvent<'_>) -> Result<(), ProjectionError> {
         if event.version != self.version + 1 {
             return Err(impossible(format!(
@@ -46,16 +46,30 @@ impl Step {
     }
 }
 
+/// The first event of an account, until its row is inserted. Later events change other columns only.
+#[derive(Debug)]
+pub(super) struct Opening {
+    pub(super) created: AccountCreated,
+    pub(super) recorded_at: String,
+}
+
+impl Opening {
+    pub(super) fn of(event: &RecordedEvent<'_>, created: AccountCreated) -> Self {
+        Self { created, recorded_at: event.recorded_at.to_owned() }
+    }
+}
+
+/// Returns the error of an event that cannot follow the rows.
 pub(super) fn impossible(reason: impl Into<String>) -> ProjectionError {
     ProjectionError::Impossible(reason.into())
 }
 
-/// An event of an account that was never opened.
+/// Returns the error of an event whose account was never opened.
 pub(super) fn no_account() -> ProjectionError {
     impossible("its account was never opened")
 }
 
-/// A second opening of an account.
+/// Returns the error of a second opening of an account.
 pub(super) fn opened_twice() -> ProjectionError {
     impossible("its account was opened before")
 }

@@ -1,0 +1,188 @@
+//! The read model `summary`: the bank as a whole, by currency.
+//!
+//! This is the plainest of the three: each event reads the row of its currency, adds to it, and writes it back.
+//!
+//! `deposited` and `withdrawn` are the sums of all deposits and withdrawals. A transfer is one of each, as its
+//! events are, so both sums count a transfer; `held` is their difference.
+//!
+//! Sums over many accounts can exceed an SQLite INTEGER (1024 full accounts do), so they are added up in 128
+//! bits and stored as text.
+//!
+//! Read next: `accounts.rs`, a model with a cache.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::Serialize;
+
+use super::account_tail::{impossible, no_account};
+use super::reading::position_of;
+use crate::account::AccountEvent;
+use crate::es::{Names, Projection, ProjectionError, RecordedEvent, decode};
+use crate::read_side::at::At;
+
+// ---------------------------------------------------------------------------- tables and changes
+
+/// The projection, see the module.
+#[derive(Debug)]
+pub(super) struct Summary {
+    select: String,
+    upsert: String,
+    add_account: String,
+    find_account: String,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Totals {
+    accounts: u64,
+    open_accounts: u64,
+    deposited: i128,
+    withdrawn: i128,
+}
+
+impl Projection for Summary {
+    const NAME: &'static str = "summary";
+    // 2: transfers count. Rows that were made before are made again.
+    const VERSION: u32 = 2;
+    const TABLES: &'static [&'static str] = &["summary", "summary_accounts"];
+
+    fn over(names: &Names) -> Self {
+        let (summary, accounts) = (names.table("summary"), names.table("summary_accounts"));
+        Self {
+            select: format!(
+                "SELECT accounts, open_accounts, deposited, withdrawn FROM {summary} WHERE currency = ?1"
+            ),
+            upsert: format!(
+                "INSERT INTO {summary} (currency, accounts, open_accounts, deposited, withdrawn, held)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT (currency) DO UPDATE SET accounts = ?2, open_accounts = ?3, deposited = ?4,
+                 withdrawn = ?5, held = ?6"
+            ),
+            add_account: format!("INSERT INTO {accounts} (account_id, currency) VALUES (?1, ?2)"),
+            find_account: format!("SELECT currency FROM {accounts} WHERE account_id = ?1"),
+        }
+    }
+
+    fn create(db: &Connection, names: &Names) -> rusqlite::Result<()> {
+        let (summary, accounts) = (names.table("summary"), names.table("summary_accounts"));
+        db.execute_batch(&format!(
+            "CREATE TABLE {summary} (
+                 currency TEXT PRIMARY KEY,
+                 accounts INTEGER NOT NULL,
+                 open_accounts INTEGER NOT NULL,
+                 deposited TEXT NOT NULL,
+                 withdrawn TEXT NOT NULL,
+                 held TEXT NOT NULL
+             ) STRICT, WITHOUT ROWID;
+             -- A closing does not name its currency, and the rows of another projection may be at another event.
+             CREATE TABLE {accounts} (
+                 account_id BLOB PRIMARY KEY,
+                 currency TEXT NOT NULL
+             ) STRICT, WITHOUT ROWID;"
+        ))
+    }
+
+    fn apply(&mut self, db: &Connection, event: &RecordedEvent<'_>) -> Result<(), ProjectionError> {
+        let account_id = event.stream_id.as_bytes();
+        match decode(event)? {
+            AccountEvent::AccountCreated(created) => {
+                let currency = created.currency.as_str();
+                db.prepare_cached(&self.add_account)?.execute(params![account_id, currency])?;
+                self.change(db, currency, |totals| {
+                    totals.accounts += 1;
+                    totals.open_accounts += 1;
+                    Ok(())
+                })
+            }
+            AccountEvent::MoneyDeposited(moved) => self.change(db, moved.currency.as_str(), |totals| {
+                totals.deposited += i128::from(moved.amount);
+                Ok(())
+            }),
+            AccountEvent::MoneyWithdrawn(moved) => self.change(db, moved.currency.as_str(), |totals| {
+                totals.withdrawn += i128::from(moved.amount);
+                Ok(())
+            }),
+            AccountEvent::AccountClosed(_) => {
+                let mut find = db.prepare_cached(&self.find_account)?;
+                let found = find.query_row([account_id], |row| row.get(0)).optional()?;
+                let currency: String = found.ok_or_else(no_account)?;
+                self.change(db, &currency, |totals| {
+                    let open = totals.open_accounts.checked_sub(1);
+                    totals.open_accounts = open.ok_or_else(|| impossible("no account is open"))?;
+                    Ok(())
+                })
+            }
+        }
+    }
+}
+
+impl Summary {
+    fn change(
+        &self,
+        db: &Connection,
+        currency: &str,
+        change: impl FnOnce(&mut Totals) -> Result<(), ProjectionError>,
+    ) -> Result<(), ProjectionError> {
+        let mut totals = load(db, &self.select, currency)?.unwrap_or_default();
+        change(&mut totals)?;
+        let Totals { accounts, open_accounts, deposited, withdrawn } = totals;
+        let [paid_in, paid_out, held] =
+            [deposited, withdrawn, deposited - withdrawn].map(|sum| sum.to_string());
+        db.prepare_cached(&self.upsert)?.execute(params![
+            currency,
+            accounts,
+            open_accounts,
+            paid_in,
+            paid_out,
+            held
+        ])?;
+        Ok(())
+    }
+}
+
+fn load(db: &Connection, select: &str, currency: &str) -> Result<Option<Totals>, ProjectionError> {
+    let row = |row: &Row<'_>| {
+        let sum = |column| {
+            row.get_ref(column)?.as_str().map(|text| text.parse::<i128>().ok()).map_err(rusqlite::Error::from)
+        };
+        Ok((row.get(0)?, row.get(1)?, sum(2)?, sum(3)?))
+    };
+    match db.prepare_cached(select)?.query_row([currency], row).optional()? {
+        None => Ok(None),
+        Some((accounts, open_accounts, Some(deposited), Some(withdrawn))) => {
+            Ok(Some(Totals { accounts, open_accounts, deposited, withdrawn }))
+        }
+        Some(_) => Err(impossible(format!("the sums of {currency} are no numbers; rebuild the projection"))),
+    }
+}
+
+// -------------------------------------------------------------------------------------- query
+
+/// One currency of the summary, field by field as the API answers.
+#[derive(Debug, Serialize)]
+pub(in crate::read_side) struct CurrencyView {
+    currency: String,
+    accounts: u64,
+    open_accounts: u64,
+    // Decimal text: the sums outgrow the numbers that JSON readers keep exact.
+    deposited: String,
+    withdrawn: String,
+    held: String,
+}
+
+/// Returns the bank as a whole, by currency.
+pub(in crate::read_side) fn summary(db: &Connection) -> rusqlite::Result<At<Vec<CurrencyView>>> {
+    let position = position_of(db, Summary::NAME)?;
+    let mut query = db.prepare_cached(
+        "SELECT currency, accounts, open_accounts, deposited, withdrawn, held FROM summary ORDER BY currency",
+    )?;
+    let rows = query.query_map([], |row| {
+        Ok(CurrencyView {
+            currency: row.get(0)?,
+            accounts: row.get(1)?,
+            open_accounts: row.get(2)?,
+            deposited: row.get(3)?,
+            withdrawn: row.get(4)?,
+            held: row.get(5)?,
+        })
+    })?;
+    Ok(At { position, value: rows.collect::<rusqlite::Result<_>>()? })
+}
