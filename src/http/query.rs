@@ -1,7 +1,7 @@
-//! Query parameters, checked by name. An unknown, repeated or malformed parameter is refused: a service
-//! that ignored `?at_versoin=3` would answer another question.
+//! Query parameters, checked by name. An unknown, repeated or malformed parameter is refused: a service without
+//! this check would answer `?at_versoin=3` with the present state.
 //!
-//! The names that a route knows stand in its row of the route table, so the router reads the query.
+//! The known names of a route stand in the route table, and the router reads the query.
 //!
 //! Read next: `json.rs`, the same for bodies.
 
@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use super::{Problem, Request};
 
-/// The longest wait that a client may ask for, in seconds: below the idle timeouts of common proxies.
+/// The longest `wait` of a client, in seconds: below the idle timeouts of common proxies.
 pub const MAX_WAIT_SECONDS: f64 = 30.0;
 
-/// The parameters of one request.
+/// The parameters of a request.
 #[derive(Debug)]
 pub struct Query {
     parameters: Vec<(String, String)>,
@@ -23,7 +23,7 @@ impl Query {
     /// Reads the query of `request`, which may have the parameters `known`.
     ///
     /// # Errors
-    /// 400 `invalid-query` for a parameter that is not `known`, given twice, or not UTF-8.
+    /// 400 `invalid-query` for a parameter not in `known`, given twice, or not UTF-8.
     pub(super) fn of(request: &Request, known: &[&str]) -> Result<Self, Problem> {
         let mut parameters: Vec<(String, String)> = Vec::new();
         for pair in request.query().split('&').filter(|pair| !pair.is_empty()) {

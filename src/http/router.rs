@@ -1,11 +1,11 @@
-//! Routing: one table per service, from method and path pattern to a function.
+//! Routing: a table per service, from method and path pattern to a function.
 //!
-//! A row of the table also lists the query parameters of its route. The router matches a path once, against
-//! the service's own routes and the routes that all services share, and refuses a request with a parameter
-//! that its row does not list, before a handler sees the request.
+//! A row of the table also lists the query parameters of the route. The router matches a path once, against
+//! the service's own routes and the routes of all services, and refuses an unlisted parameter before the
+//! handler runs.
 //!
-//! **Invariant:** each request gets one response. A problem becomes its response here, and so does the
-//! refusal of a path, a method, a parameter or a body.
+//! **Invariant:** each request gets a response. Problems of handlers become responses here, as do refusals of
+//! a path, a method, a parameter or a body.
 //!
 //! Read next: `query.rs` and `json.rs`, the input of a handler.
 
@@ -19,7 +19,7 @@ use super::cors::{self, AllowedOrigins};
 use super::json::{Fields, parse_uuid};
 use super::{Method, Problem, Query, Request, Response, problems};
 
-/// The values that a request has for its route: of the `{...}` segments, in order, and of the query.
+/// The input of a route: the values of the `{...}` segments, in order, and the query.
 #[derive(Debug)]
 pub struct Params<'a> {
     segments: Vec<&'a str>,
@@ -45,29 +45,29 @@ impl<'a> Params<'a> {
         })
     }
 
-    /// Returns the query. It has parameters of [`Route::query`] only.
+    /// Returns the query, with parameters of [`Route::query`] only.
     pub fn query(&self) -> &Query {
         &self.query
     }
 }
 
-/// The methods that some route takes: the answer to `OPTIONS *`, which asks about the server as a whole.
+/// The methods of all routes: the answer to `OPTIONS *`, which asks about the server as a whole.
 const SERVER_WIDE: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS";
 
-/// A function that answers the requests for a route.
+/// The function of a route.
 pub type Handler<S> = fn(&S, &Request, &Params<'_>) -> Result<Response, Problem>;
 
-/// A function that completes an answer, such as with a header.
+/// Completes an answer, for example with a header.
 pub type Completion<S> = fn(&S, Result<Response, Problem>) -> Result<Response, Problem>;
 
-/// One row of the table: `S` is the service's state.
+/// A row of the table: `S` is the service's state.
 #[derive(Debug)]
 pub struct Route<S: 'static> {
     /// The method; a GET route answers HEAD too.
     pub method: Method,
     /// Segments, each a word or `{name}`: `/accounts/{id}/deposit`.
     pub pattern: &'static str,
-    /// The query parameters that the route knows.
+    /// The known query parameters.
     pub query: &'static [&'static str],
     handler: Handler<S>,
     completion: Option<Completion<S>>,
@@ -105,7 +105,7 @@ impl<S> Route<S> {
         self
     }
 
-    /// Completes each answer of the route with `completion`, also a refusal of its query or its body.
+    /// Completes each answer of the route with `completion`, also a refusal of the query or the body.
     #[must_use]
     pub const fn completed_by(mut self, completion: Completion<S>) -> Self {
         self.completion = Some(completion);
@@ -129,17 +129,17 @@ impl<S> Route<S> {
     }
 }
 
-/// Counts and times the requests that a [`Router`] answers. Both calls must be quick.
+/// Counts and times the requests of a [`Router`]. Both calls must be quick.
 pub trait Observer: fmt::Debug + Send + Sync {
     /// A request begins.
     fn begun(&self);
 
-    /// A request ended: the row of the route table that answered (`None` when no row has the method and
-    /// path), the status (500 when the handler panicked), and the time that the answer took.
+    /// A request ended: the row of the route table (`None` for an unknown method or path), the status (500
+    /// when the handler panicked), and the time of the answer.
     fn ended(&self, route: Option<usize>, status: u16, elapsed: Duration);
 }
 
-/// A request that is being answered. It ends on drop, so that a panic is counted too.
+/// A running request. The request ends on drop: a panic is counted too.
 struct Observed<'a> {
     observer: Option<&'a dyn Observer>,
     route: Option<usize>,
@@ -172,16 +172,16 @@ impl<S> fmt::Debug for Row<S> {
     }
 }
 
-/// The rows that have the path of a request.
+/// The rows for the path of a request.
 struct Found<'r, 'p, S> {
-    /// The row that has the method too, and the values of its `{...}` segments.
+    /// The row for path and method, and the values of the `{...}` segments.
     row: Option<(&'r Row<S>, Vec<&'p str>)>,
     /// The methods of the rows before.
     allowed: Vec<&'static str>,
     is_own: bool,
 }
 
-/// A service: its state and its routes.
+/// A service: state and routes.
 #[derive(Debug)]
 pub struct Router<S: 'static> {
     state: S,
@@ -191,8 +191,9 @@ pub struct Router<S: 'static> {
 }
 
 impl<S> Router<S> {
-    /// Returns the service with that state and those routes. Of two patterns that match, the first counts.
+    /// Returns the service with this state and these routes. Of two matching patterns, the first counts.
     pub fn new(state: S, routes: &'static [Route<S>]) -> Self {
+        // Closures hide the type of the state, so one table holds the routes of two states.
         let row = |(index, route): (usize, &'static Route<S>)| Row {
             method: &route.method,
             pattern: route.pattern,
@@ -228,7 +229,7 @@ impl<S> Router<S> {
     }
 
     /// Lets web pages from these origins (`https://bank.example`; `*` for all) use the service,
-    /// beside those from the machine itself (`localhost`, `127.0.0.1`, `[::1]`, any port).
+    /// beside pages from the machine itself (`localhost`, `127.0.0.1`, `[::1]`, any port).
     #[must_use]
     pub fn allow_origins(mut self, origins: Vec<String>) -> Self {
         self.origins = AllowedOrigins::new(origins);
@@ -240,7 +241,7 @@ impl<S> Router<S> {
         &self.state
     }
 
-    /// Answers a request; every problem becomes its response.
+    /// Answers a request; every problem becomes a response.
     pub fn handle(&self, request: &Request) -> Response {
         let found = self.find(request);
         let observer = self.observer.as_deref().filter(|_| found.is_own);
@@ -248,6 +249,7 @@ impl<S> Router<S> {
         let mut observed = Observed { observer, route: None, status: 500, begun: Instant::now() };
         let origin = self.origins.origin(request);
         let answer = cors::admit(&origin, request).and_then(|()| {
+            // Set before the handler runs: a panic counts for its route. A refused origin counts for none.
             observed.route = found.row.as_ref().and_then(|(row, _)| row.own);
             self.answer(request, found)
         });
@@ -258,6 +260,7 @@ impl<S> Router<S> {
     }
 
     fn find<'p>(&self, request: &'p Request) -> Found<'_, 'p, S> {
+        // A HEAD request runs the GET handler; the engine leaves out the body.
         let method = if request.method == Method::Head { &Method::Get } else { &request.method };
         let mut found = Found { row: None, allowed: Vec::new(), is_own: true };
         for row in &self.rows {

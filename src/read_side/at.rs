@@ -1,15 +1,17 @@
-//! A value with the position of the log that the value stands for, and the header that reports the position.
+//! A value with a position of the log, and the header `Event-Position`.
 //!
-//! **Invariant:** `Event-Position` is written by one function of the read side, [`label`].
+//! **Invariant:** on the read side, [`label`] alone writes `Event-Position`.
+//!
+//! Read next: `freshness.rs`, which waits for a position.
 
 use std::borrow::Cow;
 
 use crate::http::{Problem, Response};
 
-/// The header that reports how fresh an answer is.
+/// The header for the freshness of an answer.
 pub(super) const EVENT_POSITION: &str = "Event-Position";
 
-/// A value, and the position that it stands for: the rows contain all events up to the position.
+/// A value from rows that contain all events up to the position.
 #[derive(Debug)]
 pub(super) struct At<T> {
     pub(super) position: u64,
@@ -30,7 +32,7 @@ impl<T> At<T> {
 }
 
 impl At<Problem> {
-    /// Returns the problem with its position.
+    /// Returns the problem with the header.
     pub(super) fn problem(mut self) -> Problem {
         label(&mut self.value.headers, self.position);
         self.value

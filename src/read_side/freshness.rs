@@ -1,5 +1,5 @@
-//! How fresh the rows of an answer are: the wait for a position, the position of an answer without rows, and
-//! the version that the client has already.
+//! The freshness of answers: the wait for a position, the position of an answer without rows, and the version
+//! in the client's cache.
 //!
 //! Read next: `src/es/projection/status.rs`, which the waits watch.
 
@@ -27,7 +27,7 @@ pub(super) fn complete(service: &ReadSide, answer: Result<Response, Problem>) ->
     }
 }
 
-/// Returns the position that all projections have reached.
+/// Returns the position of the slowest projection.
 pub(super) fn slowest(statuses: &[ProjectionStatus]) -> u64 {
     statuses.iter().map(|status| status.position).min().unwrap_or(0)
 }
@@ -35,13 +35,14 @@ pub(super) fn slowest(statuses: &[ProjectionStatus]) -> u64 {
 /// Waits as [`await_position`] does, and until the rows of `projections` are complete.
 ///
 /// # Errors
-/// As [`await_position`], and 503 `read-model-behind` while a projection fills its rows for the first time.
+/// As [`await_position`], and 503 `read-model-behind` while a projection fills new tables.
 pub(super) fn await_rows(service: &ReadSide, query: &Query, projections: &[&str]) -> Result<(), Problem> {
     let begun = Instant::now();
     await_position(service, query, projections)?;
     let filling = || projections.iter().find(|projection| service.projector.is_filling(projection));
     if query.text("min_position").is_some() {
         let deadline = begun + query.wait()?.unwrap_or(DEFAULT_WAIT);
+        // Filling ends without a signal of its own, so the loop looks after each new position.
         while let Some(watch) = filling().and_then(|projection| service.projector.watch(projection))
             && Instant::now() < deadline
             && !watch.is_closed()
@@ -56,8 +57,8 @@ pub(super) fn await_rows(service: &ReadSide, query: &Query, projections: &[&str]
     filling().map_or(Ok(()), |projection| Err(problem_of_filling(service, projection)))
 }
 
-/// Returns the refusal of a query on rows that are incomplete. With an answer instead, a read service that
-/// lost its database would deny accounts that exist, and show old balances.
+/// Returns the refusal of a query on incomplete rows. Without the refusal, a read service with an empty
+/// database would deny accounts that exist, and show old balances.
 fn problem_of_filling(service: &ReadSide, projection: &str) -> Problem {
     let reached = service.projector.watch(projection).map_or(0, |watch| watch.value());
     let detail = format!(
@@ -67,24 +68,25 @@ fn problem_of_filling(service: &ReadSide, projection: &str) -> Problem {
     behind(reached, detail)
 }
 
-/// Waits until `projections` have reached the position that `min_position` asks for.
+/// Waits until `projections` have reached the position `min_position` of the query.
 ///
 /// # Errors
 /// 400 for a malformed parameter, 503 `read-model-behind` when the time is up first, 503 `overloaded` when
 /// too many requests wait.
 pub(super) fn await_position(service: &ReadSide, query: &Query, projections: &[&str]) -> Result<(), Problem> {
     service.projector.hurry();
-    // Read before `min_position`, whose absence ends this function: a malformed `wait` is never ignored.
+    // Read before the early return below: a malformed `wait` is never ignored.
     let wait = query.wait()?;
     let Some(wanted) = query.whole_number("min_position", 0..=MAX_EXACT_INTEGER)? else {
         return Ok(());
     };
     let deadline = Instant::now() + wait.unwrap_or(DEFAULT_WAIT);
+    // One deadline for all: the time of the first wait is gone for the second.
     for watch in projections.iter().filter_map(|projection| service.projector.watch(projection)) {
         if watch.value() >= wanted {
             continue;
         }
-        // After the check above: a request that need not wait takes no permit.
+        // A request for a position in the past takes no permit.
         let permit = service.long_polls.enter()?;
         let left = deadline.saturating_duration_since(Instant::now());
         let reached = service.projector.hurry_while(|| watch.wait_for(wanted, left));
@@ -111,6 +113,7 @@ pub(super) fn has_version(request: &Request, version: u64) -> Result<bool, Probl
     let version = version.to_string();
     Ok(match request.entity_tags("If-None-Match")? {
         None => false,
+        // `*` matches any version, and the account exists.
         Some(EntityTags::Any) => true,
         Some(EntityTags::Tags(tags)) => tags.iter().any(|tag| tag.opaque == version),
     })

@@ -6,19 +6,19 @@
 //!    upstream.rs, page_size.rs                routes.rs, operations.rs
 //!        | es::Feed                            |        \
 //!    es::Projector                        freshness.rs   at.rs, cursor.rs
-//!        | one page, one transaction           |
+//!        | a page, a transaction               |
 //!    models/ --------- SQLite file --------- database.rs, place.rs
 //! ```
 //!
-//! `service.rs` starts and stops the parts. This is wiring: it joins HTTP, the account events and the
-//! projector.
+//! `service.rs` starts and stops the parts. The module is wiring: HTTP, the account events and the projector
+//! meet here.
 //!
 //! **Invariant:** the read side never imports the write side, nor the write side the read side. They meet
-//! over HTTP and in the event format alone; that rule is CQRS.
+//! over HTTP and in the event format alone. This rule is CQRS.
 //!
-//! Threads: a query runs on the thread of its HTTP connection, and borrows a reading connection from
-//! `database.rs`. The projector has a thread that fetches pages and a thread that applies them, and is the
-//! only writer of the file. `upstream.rs` looks up the write side on a thread of its own.
+//! Threads: a query runs on the thread of the HTTP connection, and borrows a reading connection from
+//! `database.rs`. The projector fetches pages on one thread and applies them on another, the only writer of
+//! the file. `upstream.rs` looks up the write side on a separate thread.
 //!
 //! Read next: `models/mod.rs`, the read models; then `routes.rs`.
 

@@ -71,6 +71,7 @@ pub(super) fn rebuild(
     request: &Request,
     params: &Params<'_>,
 ) -> Result<Response, Problem> {
+    // POST may have a body; this route knows no fields.
     Fields::of_optional(request)?.finish()?;
     let name = params.text(0);
     service.projector.rebuild(name).map_err(|refused| problem_of(refused, name))?;
@@ -110,6 +111,7 @@ pub(super) fn ready(service: &ReadSide, _: &Request, _: &Params<'_>) -> Result<R
 /// Answers whether the rows can be read and each projection moves. A lost write side is reported and is not
 /// a failure, because queries still work; a projection that an event has stopped needs a person.
 pub(super) fn health(service: &ReadSide, _: &Request, _: &Params<'_>) -> Result<Response, Problem> {
+    // Checks the file at once; a query checks the file only now and then.
     service.check_file().map_err(|what| unhealthy(&what))?;
     let statuses = service.projector.status();
     if let Some(status) = statuses.iter().find(|status| status.state == ProjectionState::Stalled) {
@@ -117,7 +119,7 @@ pub(super) fn health(service: &ReadSide, _: &Request, _: &Params<'_>) -> Result<
         let problem = unhealthy(&format!("projection {} is stalled: {error}", status.name));
         return Err(problem.with("projection", status.name));
     }
-    // Read from the database, not from the status: the query shows that rows can be read.
+    // From the database, not from the status: a successful query proves readable rows.
     let position = service.database.read(position_of_all)?;
     let states: serde_json::Map<String, Value> =
         statuses.iter().map(|status| (status.name.to_owned(), status.state.as_str().into())).collect();
@@ -129,6 +131,7 @@ pub(super) fn health(service: &ReadSide, _: &Request, _: &Params<'_>) -> Result<
             "ready": service.readiness().is_ok(),
             "position": position,
             "projections": states,
+            // Reported, and no reason for a 503: a prober must not restart a service that answers.
             "write_side": contact(&service.upstream.contact()),
         }),
     ))

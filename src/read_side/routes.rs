@@ -1,7 +1,7 @@
 //! The routes of the read side, and the queries.
 //!
-//! **Invariant:** a query changes nothing. Its answer reports in `Event-Position` the position that the rows
-//! of the answer have reached, also with a 304 or an error.
+//! **Invariant:** a query changes no state. Each answer to a query has `Event-Position`, the position of the
+//! rows, also a 304 and an error.
 //!
 //! Read next: `freshness.rs` and `models/mod.rs`; `operations.rs` for the routes of an operator.
 
@@ -54,11 +54,12 @@ pub const ROUTES: &[Route<ReadSide>] = &[
     Route::get("/health", health),
 ];
 
-// -------------------------------------------------------------------------------- one account
+// -------------------------------------------------------------------------------- an account
 
 fn account(service: &ReadSide, request: &Request, params: &Params<'_>) -> Result<Response, Problem> {
     let (account_id, query) = (params.uuid(0)?, params.query());
     let found = match moment(query)? {
+        // The present is in another model than the past: a single row instead of a walk.
         None => {
             await_rows(service, query, &["accounts"])?;
             service.database.read(|db| accounts::account(db, account_id))
@@ -116,6 +117,7 @@ fn transactions(service: &ReadSide, _: &Request, params: &Params<'_>) -> Result<
     page.answer(|page| match page {
         StatementPage::Page(json) => Ok(Response::new(200, "application/json", json)),
         StatementPage::NoAccount => Err(no_account(account_id)),
+        // The checksum was right, so the cursor comes from another log, or from a guess.
         StatementPage::UnknownCursor => Err(bad_cursor()),
     })
 }
@@ -126,6 +128,7 @@ fn accounts(service: &ReadSide, _: &Request, params: &Params<'_>) -> Result<Resp
     if !filter.is_valid() {
         return Err(Problem::invalid_query("status", "must be open or closed"));
     }
+    // All parameters are read before the wait: a malformed query fails at once.
     let after = read_cursor(query, &filter.scope())?.unwrap_or(0);
     let limit = limit(query)?;
     await_rows(service, query, &["accounts"])?;

@@ -8,10 +8,10 @@
 //!
 //! The rules of the bank are in `src/account/`; a command only asks an account to decide.
 //!
-//! **Invariant:** the canonical form of a command never changes. Receipts are stored under its fingerprint,
-//! and a repeated command is recognised by it for ever.
+//! **Invariant:** the canonical form of a command never changes. Receipts are stored under the fingerprint of
+//! the form, so a repeated command is recognised for ever.
 //!
-//! Read next: `src/es/command/mod.rs`, where the writer thread runs a command.
+//! Read next: `src/es/command/mod.rs`, the writer thread.
 
 use serde::Serialize;
 use uuid::Uuid;
@@ -30,12 +30,12 @@ const MAX_DESCRIPTION: usize = 500;
 /// A command of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Command {
-    /// A command to one account. An opening may leave the account's id to the service.
+    /// A command to an account. An opening may leave the account's id to the service.
     Account(Option<Uuid>, AccountCommand),
     Transfer(Transfer),
 }
 
-/// Money from one account to another.
+/// A movement of money between two accounts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Transfer {
     pub(super) from: Uuid,
@@ -50,7 +50,7 @@ pub(super) struct Transfer {
 /// Reads the body of `POST /accounts`.
 ///
 /// # Errors
-/// 400 that names the field, as for each function below; 415 without `Content-Type: application/json`.
+/// 400 with the name of the field, as for each function below; 415 without `Content-Type: application/json`.
 pub(super) fn open(request: &Request) -> Result<Command, Problem> {
     let mut fields = Fields::of(request)?;
     let owner = owner(&mut fields)?;
@@ -96,6 +96,7 @@ pub(super) fn transfer(request: &Request) -> Result<Command, Problem> {
 
 fn owner(fields: &mut Fields) -> Result<String, Problem> {
     let owner = required("owner", fields.text("owner")?)?;
+    // Characters, not bytes: the limit is the same in all scripts.
     let lawful = (1..=MAX_OWNER).contains(&owner.chars().count()) && !owner.contains(char::is_control);
     if !lawful {
         let range = format!("must have 1 to {MAX_OWNER} characters and no control characters");
@@ -119,7 +120,7 @@ fn description(fields: &mut Fields) -> Result<Option<String>, Problem> {
 
 // -------------------------------------------------------------------------------- idempotency
 
-/// The canonical form of a command. Names and order of the fields are those of version 0.1.0.
+/// The canonical form of a command, with the names and the order of version 0.1.0.
 #[derive(Serialize)]
 enum Canonical<'a> {
     Open { account_id: Option<Uuid>, owner: &'a str, currency: Currency },
@@ -160,32 +161,35 @@ impl Transfer {
 
 // ---------------------------------------------------------------------------------- execution
 
-/// Runs a command with its headers: once for each key, or not at all.
+/// Runs a command, once for each idempotency key, and returns the receipt.
 ///
 /// # Errors
-/// The account's rejection, a version that `If-Match` excludes, or a failure, as a problem.
+/// A rejection by the account, a version excluded by `If-Match`, or a failure, as a problem.
 pub(super) fn execute(
     bank: &Executor,
     mut command: Command,
     Headers { key, metadata, precondition }: Headers,
 ) -> Result<Execution, Problem> {
-    // The client's key stands for the command as sent, without the transfer id that the service adds.
+    // The client's key stands for the command as sent, so before the service adds a transfer id.
     let of_client = key.map(|key| IdempotencyKey::of(key, &command.canonical())).transpose();
     let of_transfer = match &mut command {
         Command::Account(..) => Ok(None),
         Command::Transfer(transfer) => {
+            // An id in any case: both events name it, and so does the key.
             transfer.transfer_id.get_or_insert_with(Uuid::now_v7);
             transfer.key()
         }
     };
+    // The client's key first: the first known key decides which receipt is replayed.
     let keys = of_client.and_then(|key| Ok(key.into_iter().chain(of_transfer?).collect()));
     let not_json =
         |error: serde_json::Error| Problem::new(&http::problems::INTERNAL_ERROR, error.to_string());
     let context = Context { keys: keys.map_err(not_json)?, metadata };
-    // The closure runs on the writer thread, in the transaction that appends: no other command comes
-    // between the check of the version and the append.
+    // The closure runs on the writer thread, in the transaction of the append: no other command comes between
+    // the check of the version and the append.
     bank.transact(context, move |work| match command {
         Command::Account(account_id, command) => {
+            // Here, not on the connection's thread: a replayed command does not reach this line.
             let account_id = account_id.unwrap_or_else(Uuid::now_v7);
             check(&precondition, account_id, &command, work)?;
             work.execute::<Account>(account_id, &command)?;
@@ -196,7 +200,7 @@ pub(super) fn execute(
     .map_err(problems::of_execution)
 }
 
-/// Stages both halves of a transfer. Events that are staged before an error are never recorded.
+/// Stages both halves of a transfer. After an error, no staged event is recorded.
 fn stage(
     transfer: Transfer,
     precondition: &Precondition,
@@ -204,10 +208,12 @@ fn stage(
 ) -> Result<Uuid, ExecuteError<Rejection>> {
     let Transfer { from, to, amount, description, transfer_id } = transfer;
     let movement = Movement { amount, description, transfer_id };
+    // Before any account is loaded: a transfer to itself is refused for an unknown account too.
     if from == to {
         return Err(ExecuteError::Rejected(Rejection::SameAccount));
     }
     check(precondition, from, &AccountCommand::Withdraw(movement.clone()), work)?;
+    // Cloned, because `work` lends a single state at a time.
     let source = work.load::<Account>(from)?.0.clone();
     let target = work.load::<Account>(to)?.0;
     let (withdrawn, deposited) =
@@ -218,7 +224,7 @@ fn stage(
 }
 
 /// Checks the account's version against the precondition. RFC 9110, 13.2.1 ignores preconditions when the
-/// answer without them would be an error; so an absent account, or an account to open that exists, is
+/// answer without them would be an error: an absent account, or an opening of an account that exists, is
 /// reported first.
 fn check(
     precondition: &Precondition,
@@ -230,6 +236,7 @@ fn check(
     if precondition.is_met_by(version) {
         return Ok(());
     }
+    // The decision is thrown away. Only a command that is refused anyway pays for it.
     match account.decide(command) {
         Err(first @ (Rejection::AccountNotFound | Rejection::AccountExists)) => {
             Err(ExecuteError::Rejected(first))
@@ -250,7 +257,7 @@ mod tests {
         Request::post("/", json)
     }
 
-    /// Checks the canonical form of a command, and the first four bytes of its SHA-256.
+    /// Checks the canonical form of a command, and the first four bytes of the form's SHA-256.
     #[track_caller]
     fn assert_canonical(command: Result<Command, Problem>, json: &str, fingerprint: [u8; 4]) {
         let command = command.unwrap();
@@ -258,7 +265,7 @@ mod tests {
         assert_eq!(IdempotencyKey::of("key", &command.canonical()).unwrap().command[..4], fingerprint);
     }
 
-    // Version 0.1.0 has stored receipts under these fingerprints: none may ever change.
+    // Version 0.1.0 has stored receipts under these fingerprints, so a changed fingerprint is a lost receipt.
 
     #[test]
     fn the_fingerprint_of_an_opening_is_that_of_version_0_1_0() {

@@ -1,9 +1,9 @@
-//! The headers of a command: idempotency key, trace context, and the versions that the command depends on.
+//! The headers of a command: idempotency key, trace context, and precondition.
 //!
-//! **Invariant:** a malformed header is refused, never ignored, because the command would then mean something
-//! else. Only `traceparent` is ignored when malformed, as its standard demands.
+//! **Invariant:** a malformed header is refused, never ignored: without the header, the command would have
+//! another meaning. Only a malformed `traceparent` is ignored, as the W3C standard demands.
 //!
-//! Read next: `commands.rs`, which runs a command with its headers.
+//! Read next: `commands.rs`, which runs a command with these headers.
 
 use crate::es::Metadata;
 use crate::http::{EntityTags, Problem, Request, Response};
@@ -13,11 +13,10 @@ const MAX_KEY: usize = 255;
 /// The longest `X-Correlation-Id`, in bytes.
 const MAX_CORRELATION_ID: usize = 200;
 
-/// Begins the key under which a transfer's id is kept. A client's key has no space, so no client can use
-/// such a key.
+/// The prefix of the keys of transfers. The keys of clients have no spaces, so clients cannot use these keys.
 pub(super) const TRANSFER_KEY: &str = "transfer ";
 
-/// The headers that accompany a command.
+/// The headers of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Headers {
     /// `Idempotency-Key`.
@@ -31,13 +30,15 @@ impl Headers {
     /// Reads the headers of a command.
     ///
     /// # Errors
-    /// 400 `invalid-header` that names the malformed header.
+    /// 400 `invalid-header` with the name of the malformed header.
     pub(super) fn of(request: &Request) -> Result<Self, Problem> {
         let key = visible(request, "Idempotency-Key", MAX_KEY)?;
         let traceparent = request.header("traceparent").filter(|value| trace_id(value).is_some());
+        // The client's own id wins over the id of the trace.
         let correlation_id = visible(request, "X-Correlation-Id", MAX_CORRELATION_ID)?
             .or_else(|| traceparent.and_then(trace_id).map(str::to_owned));
         let traceparent = traceparent.map(str::to_owned);
+        // The key identifies the command, the cause of its events.
         let metadata = Metadata { correlation_id, causation_id: key.clone(), traceparent };
         Ok(Self { key, metadata, precondition: Precondition::of(request)? })
     }
@@ -50,6 +51,7 @@ fn visible(request: &Request, name: &str, longest: usize) -> Result<Option<Strin
         return Ok(None);
     };
     let lawful = (1..=longest).contains(&value.len()) && value.bytes().all(|byte| byte.is_ascii_graphic());
+    // Of two values, the service cannot know which the client means.
     if !lawful || values.next().is_some() {
         let what = format!("must be given once, as 1 to {longest} visible ASCII characters");
         return Err(Problem::invalid_header(name, what));
@@ -69,35 +71,37 @@ fn trace_id(traceparent: &str) -> Option<&str> {
     (version != "ff" && trace_id.bytes().any(|byte| byte != b'0')).then_some(trace_id)
 }
 
-/// `If-Match` and `If-None-Match`: the versions of the account that the command depends on (optimistic
-/// concurrency, RFC 9110, 13.1).
+/// `If-Match` and `If-None-Match`: a condition on the version of the account (optimistic concurrency,
+/// RFC 9110, 13.1).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Precondition {
-    /// The account must be at one of these versions.
+    /// The versions with which the command runs.
     matching: Option<Versions>,
-    /// The account must not be at one of these versions.
+    /// The versions with which the command is refused.
     none_matching: Option<Versions>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Versions {
-    /// Every version of an account that exists.
+    /// Every version, but not the absence of the account.
     All,
     Listed(Vec<u64>),
 }
 
 impl Versions {
-    /// Reads a header of entity tags. Entity tags of the write side are versions, so any other tag is a
-    /// mistake of the client.
+    /// Reads a header of entity tags. The write side uses versions as entity tags: any other tag is a mistake
+    /// of the client.
     fn of(request: &Request, name: &str) -> Result<Option<Self>, Problem> {
         let tags = match request.entity_tags(name)? {
             None => return Ok(None),
             Some(EntityTags::Any) => return Ok(Some(Self::All)),
             Some(EntityTags::Tags(tags)) => tags,
         };
+        // `parse` alone accepts a sign.
         let version = |opaque: &str| {
             opaque.parse::<u64>().ok().filter(|_| opaque.bytes().all(|byte| byte.is_ascii_digit()))
         };
+        // `If-Match` compares strongly: a weak tag could never match (RFC 9110, 13.1.1).
         let versions = tags.iter().map(|tag| version(tag.opaque).filter(|_| !tag.weak));
         versions.collect::<Option<_>>().map(|versions| Some(Self::Listed(versions))).ok_or_else(|| {
             Problem::invalid_header(name, "must be * or versions in double quotes, such as \"3\"")
@@ -126,7 +130,7 @@ impl Precondition {
     }
 }
 
-/// Adds `Event-Position` to an answer of the write side: the position that the answer stands for.
+/// Adds `Event-Position` to an answer: the position of a receipt, or the head of the log.
 pub(super) fn at(position: u64, response: Response) -> Response {
     response.with_header("Event-Position", position.to_string())
 }

@@ -12,16 +12,16 @@
 //!            account::Account
 //! ```
 //!
-//! This is wiring: it joins HTTP, the account domain and the event store, and has no rules of its own.
+//! This module is wiring: it joins HTTP, the account domain and the event store, and adds no rules.
 //! `problems.rs` turns their errors into HTTP. `standing.rs` decides whether the service registers, and
 //! `past_transfers.rs` runs once on a log of version 0.1.0.
 //!
 //! **Invariant:** the write side never imports the read side, nor the read side the write side. They meet
-//! over HTTP and in the event format alone; that rule is CQRS.
+//! over HTTP and in the event format alone. This rule is CQRS.
 //!
-//! Threads: a request runs on its connection's thread, up to `commands::execute`. The closure of a command
-//! runs on the one writer thread of [`Executor`](crate::es::Executor), and the connection's thread waits.
-//! `standing.rs` is called by the thread that registers the service.
+//! Threads: a request runs on the thread of the connection, up to `commands::execute`. The closure of a
+//! command runs on the writer thread of [`Executor`](crate::es::Executor), while the connection's thread
+//! waits. The registration thread calls `standing.rs`.
 //!
 //! Read next: `routes.rs`, `commands.rs`, `headers.rs`.
 

@@ -1,5 +1,6 @@
-//! What the write side can answer instead of a receipt, and the one place where errors of the
-//! domain and of the machine become HTTP.
+//! The problems of the write side. Errors of the domain and of the machine become HTTP in this file alone.
+//!
+//! Read next: `src/http/problem.rs`, the problems of all services.
 
 use super::headers::TRANSFER_KEY;
 use crate::account::Rejection;
@@ -39,7 +40,7 @@ problem_types! {
         "The detail says why. Send commands to another instance, or try again later.";
 }
 
-/// How long a client waits before it tries again, in seconds: a few commits.
+/// Seconds until a client retries: a few commits.
 pub(super) const RETRY_AFTER: &str = "1";
 
 pub(super) fn of_rejection(rejection: Rejection) -> Problem {

@@ -1,4 +1,9 @@
-//! The routes of the write side.
+//! The routes of the write side: commands, the event feed, health and readiness.
+//!
+//! **Invariant:** a command answers with a receipt, which names the place of the recorded facts and no field of
+//! them. Data comes from the feed alone.
+//!
+//! Read next: `commands.rs`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,12 +18,12 @@ use super::standing::Standing;
 use crate::account::AccountCommand;
 use crate::es::{Error, EventLog, Execution, Executor, MAX_PAGE_EVENTS, Page};
 use crate::gate::{Gate, Pass};
-use crate::http::{self, LongPolls, Params, Problem, Query, Request, Response, Route};
+use crate::http::{self, LongPolls, Params, Problem, ProblemType, Query, Request, Response, Route};
 use crate::limits::MAX_EXACT_INTEGER;
 
 const DEFAULT_LIMIT: u32 = 1000;
 
-/// How long a request waits for its turn to build a page. Thousands of pages are built in that time.
+/// The longest wait of a request for a turn to build a page: thousands of pages are built meanwhile.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The state of the service.
@@ -29,17 +34,17 @@ pub struct WriteSide {
     long_polls: LongPolls,
     /// Bounds how many pages are built at once, also in the form of CloudEvents.
     pages: Gate,
-    /// None for a service that never registers.
+    /// `None` for a service without a registration.
     standing: Option<Arc<Standing>>,
 }
 
 impl WriteSide {
-    /// The service on that log.
+    /// Returns the service on the log `log`.
     pub fn new(bank: Executor, log: Arc<EventLog>, long_polls: LongPolls) -> Self {
         Self { bank, log, long_polls, pages: Gate::for_computing(), standing: None }
     }
 
-    /// The same service, which shows on `/health` whether it is registered as the writer of its log.
+    /// Adds the standing, which `/health` shows: whether the service is registered as the writer of the log.
     pub fn with_standing(self, standing: Arc<Standing>) -> Self {
         Self { standing: Some(standing), ..self }
     }
@@ -54,18 +59,28 @@ impl WriteSide {
         commands::execute(&self.bank, command, Headers::of(request)?)
     }
 
-    /// Commands that wait for the writer now.
+    /// Checks whether commands can be recorded; a failure is a problem of that kind.
+    fn check(&self, kind: &'static ProblemType) -> Result<(), Problem> {
+        // The log first: a file that was moved away explains failed commits.
+        self.log.check().and_then(|()| self.bank.check()).map_err(|error| {
+            Problem::new(kind, format!("commands cannot be recorded: {error}"))
+                .with_header("Retry-After", problems::RETRY_AFTER)
+        })
+    }
+
+    /// Returns the number of commands in the writer's queue.
     pub fn waiting_commands(&self) -> usize {
         self.bank.waiting()
     }
 
-    /// Readers of the feed that wait for an event now.
+    /// Returns the number of long polls of the feed.
     pub fn waiting_readers(&self) -> usize {
         self.long_polls.waiting()
     }
 
-    /// Ends all waits and takes no more commands; those that were taken are finished.
+    /// Ends all long polls, rejects new commands, and finishes the queued commands.
     pub fn close(&self) {
+        // The long polls first: the writer's last commits may take a while.
         self.log.head().close();
         self.bank.stop();
     }
@@ -111,7 +126,7 @@ fn transfer(service: &WriteSide, request: &Request, _: &Params<'_>) -> Result<Re
     Ok(receipt(200, &service.execute(request, commands::transfer(request)?)?))
 }
 
-/// Returns the receipt of a command: the place of the recorded facts, and no field of them.
+/// Returns the receipt of a command as a response.
 fn receipt(status: u16, execution: &Execution) -> Response {
     let receipt = execution.receipt();
     let response = Response::json(status, receipt).with_header("ETag", format!("\"{}\"", receipt.version));
@@ -128,14 +143,16 @@ fn events(service: &WriteSide, request: &Request, params: &Params<'_>) -> Result
     let query = params.query();
     let after = query.whole_number("after", 0..=MAX_EXACT_INTEGER)?.unwrap_or(0);
     let (limit, wait) = (limit(query)?, query.wait()?.unwrap_or(Duration::ZERO));
-    // Only a request that really has to wait takes one of the places for waiting.
+    // A request for events that exist already takes no permit, so long polls cannot hold up other readers.
     let must_wait = !wait.is_zero() && service.log.head().value() <= after;
     let permit = must_wait.then(|| service.long_polls.enter()).transpose()?;
     if must_wait {
         service.log.head().wait_for(after.saturating_add(1), wait);
     }
+    // Before the turn: a request with its event no longer waits for one.
     drop(permit);
     let _turn = service.turn()?;
+    // The wait of zero: this thread has waited above, where the permit counts the wait.
     let page = service.log.page(after, limit, Duration::ZERO).map_err(|error| problems::of_error(&error))?;
     page_response(request, page)
 }
@@ -148,6 +165,7 @@ fn stream_events(service: &WriteSide, request: &Request, params: &Params<'_>) ->
     let _turn = service.turn()?;
     let page = service.log.stream_page(stream_id, after, limit);
     match page.map_err(|error| problems::of_error(&error))? {
+        // Not an empty page: a stream without events does not exist.
         None => Err(Problem::new(&http::problems::NOT_FOUND, format!("there is no stream {stream_id}"))),
         Some(page) => page_response(request, page),
     }
@@ -158,7 +176,7 @@ fn limit(query: &Query) -> Result<u32, Problem> {
     Ok(limit.and_then(|limit| u32::try_from(limit).ok()).unwrap_or(DEFAULT_LIMIT))
 }
 
-/// The page in the form that the client prefers.
+/// Returns the page in the client's preferred form: JSON or CloudEvents.
 fn page_response(request: &Request, page: Page) -> Result<Response, Problem> {
     let response = if request.preferred(&["application/json", BATCH]) == 0 {
         Response::new(200, "application/json", page.json)
@@ -167,21 +185,20 @@ fn page_response(request: &Request, page: Page) -> Result<Response, Problem> {
             .map_err(|error| problems::of_error(&Error::Corrupt(error.to_string())))?;
         at(head, Response::new(200, BATCH, batch))
     };
+    // For caches: the same address has two forms.
     Ok(response.with_header("Vary", "Accept"))
 }
 
 // ------------------------------------------------------------------------------ operations
 
 fn health(service: &WriteSide, _: &Request, _: &Params<'_>) -> Result<Response, Problem> {
-    if let Err(error) = service.log.check().and_then(|()| service.bank.check()) {
-        let problem = Problem::new(&UNHEALTHY, format!("commands cannot be recorded: {error}"));
-        return Err(problem.with_header("Retry-After", problems::RETRY_AFTER));
-    }
+    service.check(&UNHEALTHY)?;
     Ok(Response::json(
         200,
         &json!({
             "status": "ok",
             "service": "write",
+            // The same check decides readiness.
             "ready": true,
             "log_id": service.log.log_id(),
             "head": service.log.head().value(),
@@ -192,13 +209,8 @@ fn health(service: &WriteSide, _: &Request, _: &Params<'_>) -> Result<Response, 
     ))
 }
 
-/// The write side is ready when commands can be recorded.
+/// Answers whether commands can be recorded.
 fn ready(service: &WriteSide, _: &Request, _: &Params<'_>) -> Result<Response, Problem> {
-    let refuse = |error: Error| {
-        let problem =
-            Problem::new(&http::problems::NOT_READY, format!("commands cannot be recorded: {error}"));
-        problem.with_header("Retry-After", problems::RETRY_AFTER)
-    };
-    service.log.check().and_then(|()| service.bank.check()).map_err(refuse)?;
+    service.check(&http::problems::NOT_READY)?;
     Ok(Response::json(200, &json!({ "status": "ready", "service": "write" })))
 }

@@ -1,7 +1,9 @@
-//! The end of an account's history: its version and balance after the last event.
+//! The end of an account's history: version and balance after the last event.
 //!
-//! The write side keeps the rules that are checked here. A read model that met a history without them would
-//! show wrong balances from then on, so the model stalls at the event instead.
+//! **Invariant:** versions have no gaps, and balances stay in range. The write side keeps these rules. An event
+//! against the rules is a damaged history: the read model stalls there, and shows no wrong balance.
+//!
+//! Read next: `accounts.rs`.
 
 use crate::account::{AccountCreated, MAX_AMOUNT};
 use crate::es::{ProjectionError, RecordedEvent};
@@ -14,7 +16,7 @@ pub(super) struct AccountTail {
 }
 
 impl AccountTail {
-    /// Returns the tail of the account that `event` opens.
+    /// Returns the tail after `event`, the first event of an account.
     pub(super) fn first(event: &RecordedEvent<'_>) -> Result<Self, ProjectionError> {
         let mut tail = Self { version: 0, balance: 0 };
         tail.advance(event)?;
@@ -46,7 +48,7 @@ impl AccountTail {
     }
 }
 
-/// The first event of an account, until its row is inserted. Later events change other columns only.
+/// The first event of an account. Later events never change the columns of the opening.
 #[derive(Debug)]
 pub(super) struct Opening {
     pub(super) created: AccountCreated,
@@ -59,17 +61,17 @@ impl Opening {
     }
 }
 
-/// Returns the error of an event that cannot follow the rows.
+/// Returns the error for an event against the rules.
 pub(super) fn impossible(reason: impl Into<String>) -> ProjectionError {
     ProjectionError::Impossible(reason.into())
 }
 
-/// Returns the error of an event whose account was never opened.
+/// Returns the error for an event of an unknown account.
 pub(super) fn no_account() -> ProjectionError {
     impossible("its account was never opened")
 }
 
-/// Returns the error of a second opening of an account.
+/// Returns the error for a second opening of an account.
 pub(super) fn opened_twice() -> ProjectionError {
     impossible("its account was opened before")
 }

@@ -1,10 +1,10 @@
-//! The read model `accounts`: each account as it is now, and the lists of accounts.
+//! The read model `accounts`: the present state of each account, and the lists of accounts.
 //!
-//! The row's key is the position of the event that opened the account. The key is small, gives the order of
-//! the lists, and is the same after every rebuild.
+//! The row's key is the position of the account's first event. The key is small, gives the order of the
+//! lists, and is the same after every rebuild.
 //!
-//! This model keeps recent rows in a cache, which makes a rebuild several times faster than one statement for
-//! each event. `summary.rs` shows a smaller model.
+//! The model keeps recent rows in a cache, and writes each changed row once a transaction, not once an event.
+//! `summary.rs` is a smaller model.
 //!
 //! Read next: `row_cache.rs`, then `statements.rs`.
 
@@ -36,7 +36,7 @@ pub(super) struct Accounts {
     cache: RowCache<Account>,
 }
 
-/// The columns of a row that later events change.
+/// The columns that later events change.
 #[derive(Debug)]
 struct Account {
     opened: u64,
@@ -64,8 +64,8 @@ impl Projection for Accounts {
             update: format!(
                 "UPDATE {table} SET balance = ?2, version = ?3, updated_at = ?4 WHERE opened = ?1"
             ),
-            // Apart from `update`: SQLite writes two indexes anew for a statement that names `status`, even
-            // when the value stays the same.
+            // Not a part of `update`: SQLite rewrites two indexes for each statement with `status`, even for an
+            // equal value.
             close: format!(
                 "UPDATE {table} SET balance = ?2, version = ?3, updated_at = ?4, status = '{CLOSED}' WHERE opened = ?1"
             ),
@@ -75,7 +75,7 @@ impl Projection for Accounts {
 
     fn create(db: &Connection, names: &Names) -> rusqlite::Result<()> {
         let table = names.table("accounts");
-        // Each index ends with the key of the table, so that each list is one range of one index.
+        // Each index ends with the key of the table: each list is a range of an index.
         db.execute_batch(&format!(
             "CREATE TABLE {table} (
                  opened INTEGER PRIMARY KEY,
@@ -120,7 +120,7 @@ impl Projection for Accounts {
                 let update = if row.is_closed { &mut close } else { &mut update };
                 return update.execute(params![row.opened, balance, version, row.updated_at]);
             };
-            // An account may be closed in the transaction that opens it.
+            // Opening and closing may come in the same transaction.
             let status = if row.is_closed { CLOSED } else { OPEN };
             insert.execute(params![
                 row.opened,
@@ -145,6 +145,7 @@ impl Accounts {
         event: &RecordedEvent<'_>,
         opening: Opening,
     ) -> Result<(), ProjectionError> {
+        // The INSERT would fail too, but only at the flush, without the position of the event.
         if self.cache.has(event.stream_id, || load(db, &self.select, event.stream_id))? {
             return Err(opened_twice());
         }
@@ -197,7 +198,7 @@ pub(super) struct AccountView<'a> {
     pub(super) updated_at: &'a str,
 }
 
-/// One account as JSON, and its version.
+/// An account as JSON, and the version for the `ETag`.
 #[derive(Debug)]
 pub(in crate::read_side) struct AccountJson {
     pub(in crate::read_side) version: u64,
@@ -213,7 +214,7 @@ impl AccountJson {
     }
 }
 
-/// Returns the account with that id, in one statement: a bank runs this query more often than all others.
+/// Returns the account, in a single statement: a bank runs this query more often than all others.
 pub(in crate::read_side) fn account(
     db: &Connection,
     account_id: Uuid,
@@ -223,6 +224,7 @@ pub(in crate::read_side) fn account(
          FROM checkpoints c LEFT JOIN accounts a ON a.account_id = ?1 WHERE c.name = 'accounts'",
     )?;
     query.query_row([account_id.as_bytes()], |row| {
+        // The LEFT JOIN gives a row of NULLs for an unknown account, with the position of that answer.
         let found = row.get_ref(1)? != ValueRef::Null;
         let json = found.then(|| AccountJson::of(&account_view(row, account_id)?)).transpose()?;
         Ok(At { position: row.get(0)?, value: json })
@@ -243,7 +245,7 @@ fn account_view<'r>(row: &'r Row<'_>, account_id: Uuid) -> rusqlite::Result<Acco
     })
 }
 
-/// The accounts that a list shows.
+/// The filters of a list of accounts.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::read_side) struct Filter<'a> {
     pub(in crate::read_side) owner: Option<&'a str>,
@@ -256,14 +258,14 @@ impl<'a> Filter<'a> {
         self.status.is_none_or(|status| [OPEN, CLOSED].contains(&status))
     }
 
-    /// Returns the name of the list for its cursors: an absent filter differs from an empty filter.
+    /// Returns the scope of the list's cursors: an absent filter differs from an empty filter.
     pub(in crate::read_side) fn scope(&self) -> [&'a str; 5] {
         let given = |filter: Option<&str>| if filter.is_some() { "=" } else { "" };
         let (owner, status) = (self.owner, self.status);
         ["accounts", given(owner), owner.unwrap_or(""), given(status), status.unwrap_or("")]
     }
 
-    /// Returns a statement for the combination of filters, so that each list is a range of an index.
+    /// Returns the statement for this combination of filters. Each statement reads a range of an index.
     pub(in crate::read_side) fn sql(&self) -> &'static str {
         macro_rules! list {
             ($filter:literal) => {
@@ -275,7 +277,7 @@ impl<'a> Filter<'a> {
                 )
             };
         }
-        // Each statement names all four parameters, so that all are bound alike.
+        // Each statement names all four parameters: the caller binds them alike.
         match (self.owner, self.status) {
             (None, None) => list!("AND (?3, ?4) IS (NULL, NULL)"),
             (Some(_), None) => list!("AND owner = ?3 AND ?4 IS NULL"),
@@ -296,7 +298,7 @@ pub(in crate::read_side) fn accounts(
     let mut list = List::new("{\"accounts\":[".to_owned());
     let mut last = 0;
     let mut query = db.prepare_cached(filter.sql())?;
-    // One row beyond the limit shows whether a next page exists.
+    // A row beyond the limit shows that a next page exists.
     let mut rows = query.query(params![after, limit + 1, filter.owner, filter.status])?;
     let mut next_cursor = None;
     while let Some(row) = rows.next()? {

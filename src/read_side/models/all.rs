@@ -15,7 +15,7 @@ pub fn projections() -> [Definition; 3] {
     [Definition::of::<Accounts>(), Definition::of::<Transactions>(), Definition::of::<Summary>()]
 }
 
-/// Returns the position that all read models have reached.
+/// Returns the position of the slowest read model.
 pub(in crate::read_side) fn position_of_all(db: &Connection) -> rusqlite::Result<u64> {
     db.prepare_cached(
         "SELECT min(position) FROM checkpoints WHERE name IN ('accounts', 'transactions', 'summary')",

@@ -1,4 +1,4 @@
-//! The three read models: for each, its tables, how an event changes them, and the queries on them.
+//! The three read models: each file has a model's tables, the changes by events, and the queries.
 //!
 //! ```text
 //!          an event                                a query
@@ -8,14 +8,14 @@
 //!     account_tail.rs  row_cache.rs            reading.rs
 //! ```
 //!
-//! Each model is a projection of its own: it is rebuilt alone, and reads no other model's tables. `all.rs`
-//! lists the three.
+//! Each model is a separate projection, rebuilt alone, and never reads another model's tables. `all.rs` lists
+//! the three.
 //!
-//! **Invariant:** rows and the position that they stand for are read in one statement, or in one snapshot
-//! (`Database::read_snapshot`), so the `Event-Position` of an answer is exact.
+//! **Invariant:** a query reads rows and their position in the same statement, or in the same snapshot
+//! (`Database::read_snapshot`): the `Event-Position` of an answer is exact.
 //!
-//! Threads: the projector's thread applies events, with a connection that writes. A query runs on the thread
-//! of its HTTP connection, with a connection that only reads. The two share the database file, and no memory.
+//! Threads: the projector's thread applies events, with the writing connection. A query runs on the thread of
+//! the HTTP connection, with a reading connection. The two share the database file, and no memory.
 //!
 //! Read next: `summary.rs`, the smallest; `accounts.rs`; then `statements.rs` and
 //! `time_travel.rs`.

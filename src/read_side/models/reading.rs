@@ -1,14 +1,15 @@
-//! Tools that the queries share: a position, a column as text, a list in JSON.
+//! Tools of all queries: a position, a column as text, a list in JSON.
+//!
+//! Read next: `accounts.rs`, which uses all of them.
 
 use rusqlite::{Connection, Row};
 use serde::Serialize;
 
-/// A page ends with the item that makes the page as large as this, in bytes, whatever limit the client sent:
-/// twice the size of a thousand usual items. The allocator keeps a few times the largest answer for each of
-/// its arenas, so this limit also bounds the memory that many clients leave behind.
+/// The size in bytes at which a page ends, below the client's limit too: twice the size of a thousand usual
+/// items. The allocator keeps a few times the largest answer in each arena, and this limit bounds the sum.
 const MAX_PAGE_BYTES: usize = 512 << 10;
 
-/// Returns the position that a read model has reached.
+/// Returns the position of a read model.
 pub(super) fn position_of(db: &Connection, projection: &str) -> rusqlite::Result<u64> {
     db.prepare_cached("SELECT position FROM checkpoints WHERE name = ?1")?
         .query_row([projection], |row| row.get(0))

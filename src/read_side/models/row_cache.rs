@@ -1,8 +1,10 @@
-//! A cache of the rows that recent events changed: an account that a transaction changes a hundred times is
-//! read once and written once.
+//! A cache of recently changed rows: a transaction with a hundred events of an account reads the row once and
+//! writes the row once.
 //!
-//! **Invariant:** between two transactions, each row of the cache equals its row in the database. When a
-//! transaction fails, the projector drops the cache together with its projection.
+//! **Invariant:** between two transactions, cached and stored rows are equal. When a transaction fails, the
+//! projector drops the projection and the cache.
+//!
+//! Read next: `accounts.rs`, the first user.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -11,10 +13,10 @@ use uuid::Uuid;
 
 use super::account_tail::Opening;
 
-/// Rows kept from one transaction to the next: some 3 MiB.
+/// Rows kept between two transactions: some 3 MiB.
 const MAX_ROWS: usize = 16_384;
 
-/// The rows of one table, by account.
+/// The rows of a table, by account.
 #[derive(Debug)]
 pub(super) struct RowCache<Row> {
     rows: HashMap<Uuid, Cached<Row>>,
@@ -52,6 +54,7 @@ impl<Row> RowCache<Row> {
         let Some(cached) = Self::load(&mut self.rows, account_id, load)? else {
             return Ok(None);
         };
+        // Listed once a transaction, however many events change the row.
         if !std::mem::replace(&mut cached.is_changed, true) {
             self.changed.push(account_id);
         }
@@ -83,7 +86,7 @@ impl<Row> RowCache<Row> {
         &mut self,
         mut write: impl FnMut(&Uuid, &Row, Option<Opening>) -> rusqlite::Result<usize>,
     ) -> rusqlite::Result<()> {
-        // Ids made from the time are neighbours in the table, so sorted writes touch fewer pages.
+        // UUIDs of version 7 sort by time: sorted writes touch fewer pages of the table.
         self.changed.sort_unstable();
         for account_id in self.changed.drain(..) {
             if let Some(cached) = self.rows.get_mut(&account_id) {

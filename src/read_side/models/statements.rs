@@ -1,13 +1,14 @@
 //! The read model `transactions`: each account's history, with the balance after each event, for statements
 //! and time travel.
 //!
-//! Every event adds a row, so the tables are made for appending. A row of `transactions` is keyed by its
-//! position and names the account's row before: a statement follows that chain backwards from the account's
-//! latest row. An index on (account, version) instead would change all over for every page of events.
+//! Every event adds a row, and rows are only appended. The key of a row of `transactions` is the position of
+//! the event, and each row names the account's row before: a statement follows the chain backwards from the
+//! account's latest row. With an index on (account, version) instead, a page of events would change pages all
+//! over the index.
 //!
-//! A walk far back must cost as little as a short walk. So every [`STRIDE`]th row of an account is a
-//! milestone, and only milestones are indexed, by version and by time: any version is fewer than [`STRIDE`]
-//! steps behind the milestone after it, however long the history is.
+//! A walk far back must cost as little as a short walk. Therefore every [`STRIDE`]th row of an account is a
+//! milestone, and only milestones are indexed, by version and by time. From the next milestone, every version
+//! is fewer than [`STRIDE`] steps away, in a history of any length.
 //!
 //! Read next: `time_travel.rs`, which reads the milestones.
 
@@ -23,8 +24,8 @@ use crate::es::{Names, Projection, ProjectionError, RecordedEvent, decode};
 use crate::read_side::at::At;
 use crate::read_side::cursor;
 
-/// Versions of an account from one milestone to the next. A larger stride makes the index smaller and the
-/// walk longer: at 32 the walk takes some ten microseconds.
+/// Versions of an account between two milestones. A larger stride makes the index smaller and the walk longer:
+/// at 32 the walk takes some ten microseconds.
 pub(super) const STRIDE: u64 = 32;
 
 // ---------------------------------------------------------------------------- tables and changes
@@ -40,7 +41,7 @@ pub(super) struct Transactions {
     cache: RowCache<Chain>,
 }
 
-/// The columns of an account's row that later events change.
+/// The columns of `statements` that later events change.
 #[derive(Debug)]
 struct Chain {
     account: u64,
@@ -160,7 +161,7 @@ impl Projection for Transactions {
     }
 }
 
-/// The place of a new transaction in its account's chain.
+/// The place of a new transaction in the account's chain.
 struct Link {
     account: u64,
     previous: u64,
@@ -174,6 +175,7 @@ impl Transactions {
         event: &RecordedEvent<'_>,
         created: AccountCreated,
     ) -> Result<(), ProjectionError> {
+        // The INSERT would fail too, but only at the flush, without the position of the event.
         if self.cache.has(event.stream_id, || load(db, &self.select, event.stream_id))? {
             return Err(opened_twice());
         }
@@ -183,7 +185,7 @@ impl Transactions {
         self.append(db, event, &Link { account, previous: 0, tail }, "opened", None)
     }
 
-    /// Advances the account's chain by one event.
+    /// Advances the account's chain by an event.
     fn advance(
         &mut self,
         db: &Connection,
@@ -218,6 +220,7 @@ impl Transactions {
             moved.and_then(|moved| moved.transfer_id.as_ref()).map(|id| id.as_bytes()),
             event.recorded_at,
         ])?;
+        // In the same transaction as the row, so a milestone never lacks its row.
         if event.version.is_multiple_of(STRIDE) {
             db.prepare_cached(&self.add_milestone)?.execute(params![
                 link.account,
@@ -301,6 +304,7 @@ pub(in crate::read_side) fn transactions(
     )?;
     let mut next = from.unwrap_or(statement.latest);
     while next != 0 && !list.is_full(limit) {
+        // The account is part of the key, so a cursor cannot lead into another account's chain.
         let previous =
             query.query_row([next, statement.account], |row| push_transaction(&mut list, next, row));
         match previous.optional()? {
@@ -313,12 +317,12 @@ pub(in crate::read_side) fn transactions(
     Ok(At { position, value: StatementPage::Page(list.finish(next_cursor.as_deref())) })
 }
 
-/// Returns the name of the list for its cursors.
+/// Returns the scope of the list's cursors.
 pub(in crate::read_side) fn scope(account_id: &str) -> [&str; 2] {
     ["transactions", account_id]
 }
 
-/// One line of a statement, field by field as the API answers.
+/// A line of a statement, field by field as the API answers.
 #[derive(Debug, Serialize)]
 struct TransactionView<'a> {
     position: u64,

@@ -1,14 +1,17 @@
 //! The read model `summary`: the bank as a whole, by currency.
 //!
-//! This is the plainest of the three: each event reads the row of its currency, adds to it, and writes it back.
+//! `deposited` and `withdrawn` are the sums of all deposits and withdrawals, and `held` is the difference. A
+//! transfer consists of a withdrawal and a deposit, and counts in both sums.
 //!
-//! `deposited` and `withdrawn` are the sums of all deposits and withdrawals. A transfer is one of each, as its
-//! events are, so both sums count a transfer; `held` is their difference.
+//! Sums over many accounts can exceed an SQLite INTEGER (1024 full accounts do): they are computed in 128 bits
+//! and stored as text.
 //!
-//! Sums over many accounts can exceed an SQLite INTEGER (1024 full accounts do), so they are added up in 128
-//! bits and stored as text.
+//! The totals of a transaction are added up in memory, and written once at its end: with a statement for each
+//! event, a rebuild of all three models takes 45 % more processor time.
 //!
 //! Read next: `accounts.rs`, a model with a cache.
+
+use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
@@ -28,6 +31,8 @@ pub(super) struct Summary {
     upsert: String,
     add_account: String,
     find_account: String,
+    /// The totals changed by the present transaction, by currency.
+    changed: BTreeMap<String, Totals>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,7 +45,7 @@ struct Totals {
 
 impl Projection for Summary {
     const NAME: &'static str = "summary";
-    // 2: transfers count. Rows that were made before are made again.
+    // 2: transfers count. Rows of version 1 are rebuilt.
     const VERSION: u32 = 2;
     const TABLES: &'static [&'static str] = &["summary", "summary_accounts"];
 
@@ -58,6 +63,7 @@ impl Projection for Summary {
             ),
             add_account: format!("INSERT INTO {accounts} (account_id, currency) VALUES (?1, ?2)"),
             find_account: format!("SELECT currency FROM {accounts} WHERE account_id = ?1"),
+            changed: BTreeMap::new(),
         }
     }
 
@@ -86,55 +92,50 @@ impl Projection for Summary {
             AccountEvent::AccountCreated(created) => {
                 let currency = created.currency.as_str();
                 db.prepare_cached(&self.add_account)?.execute(params![account_id, currency])?;
-                self.change(db, currency, |totals| {
-                    totals.accounts += 1;
-                    totals.open_accounts += 1;
-                    Ok(())
-                })
+                let totals = self.totals(db, currency)?;
+                totals.accounts += 1;
+                totals.open_accounts += 1;
             }
-            AccountEvent::MoneyDeposited(moved) => self.change(db, moved.currency.as_str(), |totals| {
-                totals.deposited += i128::from(moved.amount);
-                Ok(())
-            }),
-            AccountEvent::MoneyWithdrawn(moved) => self.change(db, moved.currency.as_str(), |totals| {
-                totals.withdrawn += i128::from(moved.amount);
-                Ok(())
-            }),
+            AccountEvent::MoneyDeposited(moved) => {
+                self.totals(db, moved.currency.as_str())?.deposited += i128::from(moved.amount);
+            }
+            AccountEvent::MoneyWithdrawn(moved) => {
+                self.totals(db, moved.currency.as_str())?.withdrawn += i128::from(moved.amount);
+            }
             AccountEvent::AccountClosed(_) => {
                 let mut find = db.prepare_cached(&self.find_account)?;
                 let found = find.query_row([account_id], |row| row.get(0)).optional()?;
                 let currency: String = found.ok_or_else(no_account)?;
-                self.change(db, &currency, |totals| {
-                    let open = totals.open_accounts.checked_sub(1);
-                    totals.open_accounts = open.ok_or_else(|| impossible("no account is open"))?;
-                    Ok(())
-                })
+                let totals = self.totals(db, &currency)?;
+                let open = totals.open_accounts.checked_sub(1);
+                totals.open_accounts = open.ok_or_else(|| impossible("no account is open"))?;
             }
         }
+        Ok(())
+    }
+
+    fn flush(&mut self, db: &Connection) -> Result<(), ProjectionError> {
+        let mut upsert = db.prepare_cached(&self.upsert)?;
+        // Taken, not kept: between two transactions, the database alone has the totals.
+        for (currency, totals) in std::mem::take(&mut self.changed) {
+            let Totals { accounts, open_accounts, deposited, withdrawn } = totals;
+            let [paid_in, paid_out, held] =
+                [deposited, withdrawn, deposited - withdrawn].map(|sum| sum.to_string());
+            upsert.execute(params![currency, accounts, open_accounts, paid_in, paid_out, held])?;
+        }
+        Ok(())
     }
 }
 
 impl Summary {
-    fn change(
-        &self,
-        db: &Connection,
-        currency: &str,
-        change: impl FnOnce(&mut Totals) -> Result<(), ProjectionError>,
-    ) -> Result<(), ProjectionError> {
-        let mut totals = load(db, &self.select, currency)?.unwrap_or_default();
-        change(&mut totals)?;
-        let Totals { accounts, open_accounts, deposited, withdrawn } = totals;
-        let [paid_in, paid_out, held] =
-            [deposited, withdrawn, deposited - withdrawn].map(|sum| sum.to_string());
-        db.prepare_cached(&self.upsert)?.execute(params![
-            currency,
-            accounts,
-            open_accounts,
-            paid_in,
-            paid_out,
-            held
-        ])?;
-        Ok(())
+    /// Returns the totals of a currency for a change.
+    fn totals(&mut self, db: &Connection, currency: &str) -> Result<&mut Totals, ProjectionError> {
+        // Not `entry`, which would copy the name of the currency for every event.
+        if !self.changed.contains_key(currency) {
+            let stored = load(db, &self.select, currency)?.unwrap_or_default();
+            self.changed.insert(currency.to_owned(), stored);
+        }
+        self.changed.get_mut(currency).ok_or_else(|| impossible("no such currency"))
     }
 }
 
@@ -156,13 +157,13 @@ fn load(db: &Connection, select: &str, currency: &str) -> Result<Option<Totals>,
 
 // -------------------------------------------------------------------------------------- query
 
-/// One currency of the summary, field by field as the API answers.
+/// A currency of the summary, field by field as the API answers.
 #[derive(Debug, Serialize)]
 pub(in crate::read_side) struct CurrencyView {
     currency: String,
     accounts: u64,
     open_accounts: u64,
-    // Decimal text: the sums outgrow the numbers that JSON readers keep exact.
+    // Decimal text: the sums outgrow the exact numbers of JSON readers.
     deposited: String,
     withdrawn: String,
     held: String,

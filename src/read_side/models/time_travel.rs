@@ -1,7 +1,7 @@
 //! Time travel: an account as of an earlier version or time, from the rows of `statements.rs`.
 //!
-//! The query finds the milestone at or after the moment, and walks the account's chain back from there, fewer
-//! than [`STRIDE`] steps.
+//! The query finds the milestone at or after the moment, and walks back along the account's chain, fewer than
+//! [`STRIDE`] steps.
 //!
 //! Read next: `src/read_side/routes.rs`, which runs the queries.
 
@@ -15,14 +15,13 @@ use crate::read_side::at::At;
 /// A moment in the history of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::read_side) enum Moment {
-    /// After the account's event of that version, from 1.
+    /// After the account's event of this version, from 1.
     Version(u64),
-    /// After the account's last event at or before that time, in the form of `recorded_at`, which sorts as
-    /// text.
+    /// After the account's last event up to this time, in the form of `recorded_at`, which sorts as text.
     Time(String),
 }
 
-/// Returns the account as of a moment, or `None` before its opening.
+/// Returns the account as of a moment, or `None` before the opening.
 pub(in crate::read_side) fn account_then(
     db: &Connection,
     account_id: Uuid,
@@ -51,7 +50,7 @@ fn view_then<'a>(account_id: Uuid, statement: &'a Statement, last: &'a PastTrans
     }
 }
 
-/// The columns of a transaction that time travel needs.
+/// The columns of a transaction for time travel.
 struct PastTransaction {
     previous: u64,
     version: u64,
@@ -110,8 +109,8 @@ fn milestone_after(db: &Connection, account: u64, moment: &Moment) -> rusqlite::
         Moment::Version(version) => db
             .prepare_cached("SELECT position FROM milestones WHERE account = ?1 AND version = ?2")?
             .query_row([account, version.next_multiple_of(STRIDE)], position),
-        // The first milestone after that time: the wanted transaction is before this milestone, and at or
-        // after the milestone before.
+        // The first milestone after the time: the wanted transaction is older than this milestone, and not
+        // older than the milestone before.
         Moment::Time(time) => db
             .prepare_cached(
                 "SELECT position FROM milestones WHERE account = ?1 AND recorded_at > ?2
