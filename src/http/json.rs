@@ -21,7 +21,7 @@ impl Fields {
     /// Reads the body of `request`.
     ///
     /// # Errors
-    /// 415 without `Content-Type: application/json`, 400 `invalid-json` when the body is no JSON
+    /// 415 without `Content-Type: application/json`, 400 `invalid-json` when the body is not a JSON
     /// object in UTF-8, 400 `invalid-field` when the object names a field twice.
     pub fn of(request: &Request) -> Result<Self, Problem> {
         if !is_json(request.header("Content-Type").unwrap_or("")) {

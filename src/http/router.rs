@@ -173,7 +173,7 @@ impl<S> fmt::Debug for Row<S> {
 }
 
 /// The rows for the path of a request.
-struct Found<'r, 'p, S> {
+struct PathMatch<'r, 'p, S> {
     /// The row for path and method, and the values of the `{...}` segments.
     row: Option<(&'r Row<S>, Vec<&'p str>)>,
     /// The methods of the rows before.
@@ -259,10 +259,10 @@ impl<S> Router<S> {
         response
     }
 
-    fn find<'p>(&self, request: &'p Request) -> Found<'_, 'p, S> {
+    fn find<'p>(&self, request: &'p Request) -> PathMatch<'_, 'p, S> {
         // A HEAD request runs the GET handler; the engine leaves out the body.
         let method = if request.method == Method::Head { &Method::Get } else { &request.method };
-        let mut found = Found { row: None, allowed: Vec::new(), is_own: true };
+        let mut found = PathMatch { row: None, allowed: Vec::new(), is_own: true };
         for row in &self.rows {
             let Some(segments) = matches(row.pattern, request.path()) else {
                 continue;
@@ -280,8 +280,8 @@ impl<S> Router<S> {
         found
     }
 
-    fn answer(&self, request: &Request, found: Found<'_, '_, S>) -> Result<Response, Problem> {
-        let Found { row, mut allowed, .. } = found;
+    fn answer(&self, request: &Request, found: PathMatch<'_, '_, S>) -> Result<Response, Problem> {
+        let PathMatch { row, mut allowed, .. } = found;
         if let Some((row, segments)) = row {
             return (row.answer)(&self.state, request, segments);
         }

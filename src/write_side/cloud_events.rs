@@ -37,13 +37,13 @@ struct CloudEvent<'a> {
     schemaversion: u32,
     hash: String,
     #[serde(flatten)]
-    metadata: Metadata,
+    extensions: Extensions,
     data: &'a RawValue,
 }
 
 /// The metadata of an event, under the names of the correlation and tracing extensions.
 #[derive(Serialize, Deserialize)]
-struct Metadata {
+struct Extensions {
     #[serde(rename(serialize = "correlationid"), skip_serializing_if = "Option::is_none")]
     correlation_id: Option<String>,
     #[serde(rename(serialize = "causationid"), skip_serializing_if = "Option::is_none")]
@@ -79,7 +79,7 @@ fn cloud_event<'a>(source: &'a str, event: &RecordedEvent<'a>) -> serde_json::Re
         streamversion: event.version.to_string(),
         schemaversion: event.schema_version,
         hash: event.hash.to_string(),
-        metadata: serde_json::from_str(event.metadata)?,
+        extensions: serde_json::from_str(event.metadata)?,
         data: serde_json::from_str(event.data)?,
     })
 }

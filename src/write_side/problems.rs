@@ -27,7 +27,7 @@ problem_types! {
     TRANSFER_EXISTS = 409 "transfer-exists", "The transfer exists",
         "Another transfer was recorded under this `transfer_id`, which names one transfer for ever. Choose another id, or leave it out.";
     VERSION_MISMATCH = 412 "version-mismatch", "The account is at another version",
-        "The account is not at the version that `If-Match` asks for: somebody was faster. Look at the account again, then decide again.";
+        "The account is not at the version that `If-Match` asks for: another client was faster. Look at the account again, then decide again.";
     IDEMPOTENCY_KEY_REUSED = 422 "idempotency-key-reused", "The idempotency key belongs to another command",
         "This `Idempotency-Key` came with another command before. Use a new key for a new command.";
     OUTCOME_UNKNOWN = 503 "outcome-unknown", "The outcome is not known",

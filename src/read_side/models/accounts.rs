@@ -33,12 +33,12 @@ pub(super) struct Accounts {
     insert: String,
     update: String,
     close: String,
-    cache: RowCache<Account>,
+    cache: RowCache<AccountRow>,
 }
 
 /// The columns that later events change.
 #[derive(Debug)]
-struct Account {
+struct AccountRow {
     opened: u64,
     tail: AccountTail,
     is_closed: bool,
@@ -150,7 +150,7 @@ impl Accounts {
             return Err(opened_twice());
         }
         let (opened, tail) = (event.position, AccountTail::first(event)?);
-        let row = Account { opened, tail, is_closed: false, updated_at: event.recorded_at.to_owned() };
+        let row = AccountRow { opened, tail, is_closed: false, updated_at: event.recorded_at.to_owned() };
         self.cache.insert(event.stream_id, row, opening);
         Ok(())
     }
@@ -159,7 +159,7 @@ impl Accounts {
         &mut self,
         db: &Connection,
         event: &RecordedEvent<'_>,
-        change: impl FnOnce(&mut Account) -> Result<(), ProjectionError>,
+        change: impl FnOnce(&mut AccountRow) -> Result<(), ProjectionError>,
     ) -> Result<(), ProjectionError> {
         let row = self.cache.change(event.stream_id, || load(db, &self.select, event.stream_id))?;
         let row = row.ok_or_else(no_account)?;
@@ -171,9 +171,9 @@ impl Accounts {
     }
 }
 
-fn load(db: &Connection, select: &str, account_id: Uuid) -> rusqlite::Result<Option<Account>> {
+fn load(db: &Connection, select: &str, account_id: Uuid) -> rusqlite::Result<Option<AccountRow>> {
     let row = |row: &Row<'_>| {
-        Ok(Account {
+        Ok(AccountRow {
             opened: row.get(0)?,
             tail: AccountTail { version: row.get(1)?, balance: row.get(2)? },
             is_closed: row.get_ref(3)?.as_str()? == CLOSED,

@@ -162,7 +162,7 @@ impl Projection for Transactions {
 }
 
 /// The place of a new transaction in the account's chain.
-struct Link {
+struct ChainLink {
     account: u64,
     previous: u64,
     tail: AccountTail,
@@ -182,7 +182,7 @@ impl Transactions {
         let (account, tail) = (event.position, AccountTail::first(event)?);
         let row = Chain { account, tail, latest: event.position };
         self.cache.insert(event.stream_id, row, Opening::of(event, created));
-        self.append(db, event, &Link { account, previous: 0, tail }, "opened", None)
+        self.append(db, event, &ChainLink { account, previous: 0, tail }, "opened", None)
     }
 
     /// Advances the account's chain by an event.
@@ -191,20 +191,20 @@ impl Transactions {
         db: &Connection,
         event: &RecordedEvent<'_>,
         change: impl FnOnce(&mut AccountTail) -> Result<(), ProjectionError>,
-    ) -> Result<Link, ProjectionError> {
+    ) -> Result<ChainLink, ProjectionError> {
         let row = self.cache.change(event.stream_id, || load(db, &self.select, event.stream_id))?;
         let row = row.ok_or_else(no_account)?;
         row.tail.advance(event)?;
         change(&mut row.tail)?;
         let previous = std::mem::replace(&mut row.latest, event.position);
-        Ok(Link { account: row.account, previous, tail: row.tail })
+        Ok(ChainLink { account: row.account, previous, tail: row.tail })
     }
 
     fn append(
         &self,
         db: &Connection,
         event: &RecordedEvent<'_>,
-        link: &Link,
+        link: &ChainLink,
         kind: &'static str,
         moved: Option<&MoneyMoved>,
     ) -> Result<(), ProjectionError> {

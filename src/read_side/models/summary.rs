@@ -151,7 +151,7 @@ fn load(db: &Connection, select: &str, currency: &str) -> Result<Option<Totals>,
         Some((accounts, open_accounts, Some(deposited), Some(withdrawn))) => {
             Ok(Some(Totals { accounts, open_accounts, deposited, withdrawn }))
         }
-        Some(_) => Err(impossible(format!("the sums of {currency} are no numbers; rebuild the projection"))),
+        Some(_) => Err(impossible(format!("the sums of {currency} are not numbers; rebuild the projection"))),
     }
 }
 
