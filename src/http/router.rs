@@ -166,6 +166,12 @@ struct Row<S> {
     answer: Answer<S>,
 }
 
+impl<S> Row<S> {
+    fn of<T>(route: &'static Route<T>, own: Option<usize>, answer: Answer<S>) -> Self {
+        Self { method: &route.method, pattern: route.pattern, own, answer }
+    }
+}
+
 impl<S> fmt::Debug for Row<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.method.as_str(), self.pattern)
@@ -194,11 +200,10 @@ impl<S> Router<S> {
     /// Returns the service with this state and these routes. Of two matching patterns, the first counts.
     pub fn new(state: S, routes: &'static [Route<S>]) -> Self {
         // Closures hide the type of the state, so one table holds the routes of two states.
-        let row = |(index, route): (usize, &'static Route<S>)| Row {
-            method: &route.method,
-            pattern: route.pattern,
-            own: Some(index),
-            answer: Box::new(|state, request, segments| route.answer(state, request, segments)),
+        let row = |(index, route): (usize, &'static Route<S>)| {
+            let answer: Answer<S> =
+                Box::new(|state, request, segments| route.answer(state, request, segments));
+            Row::of(route, Some(index), answer)
         };
         let rows = routes.iter().enumerate().map(row).collect();
         Self { state, rows, observer: None, origins: AllowedOrigins::default() }
@@ -211,12 +216,9 @@ impl<S> Router<S> {
         let state = Arc::new(state);
         self.rows.extend(routes.iter().map(|route| {
             let state = Arc::clone(&state);
-            Row {
-                method: &route.method,
-                pattern: route.pattern,
-                own: None,
-                answer: Box::new(move |_, request, segments| route.answer(&state, request, segments)),
-            }
+            let answer: Answer<S> =
+                Box::new(move |_, request, segments| route.answer(&state, request, segments));
+            Row::of(route, None, answer)
         }));
         self
     }

@@ -18,6 +18,9 @@ pub(super) struct At<T> {
     pub(super) value: T,
 }
 
+/// The result of a query.
+pub(super) type Queried<T> = rusqlite::Result<At<T>>;
+
 impl<T> At<T> {
     /// Makes an answer of the value. A refusal reports the position too.
     pub(super) fn answer(

@@ -9,16 +9,16 @@
 //! Read next: `row_cache.rs`, then `statements.rs`.
 
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, Row, params};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::account_tail::{AccountTail, Opening, no_account, opened_twice};
+use super::account_tail::{AccountTail, Opening};
 use super::reading::{List, position_of, text, write_json};
 use super::row_cache::RowCache;
 use crate::account::AccountEvent;
 use crate::es::{Names, Projection, ProjectionError, RecordedEvent, decode};
-use crate::read_side::at::At;
+use crate::read_side::at::{At, Queried};
 use crate::read_side::cursor;
 
 pub(super) const OPEN: &str = "open";
@@ -29,7 +29,6 @@ pub(super) const CLOSED: &str = "closed";
 /// The projection, see the module.
 #[derive(Debug)]
 pub(super) struct Accounts {
-    select: String,
     insert: String,
     update: String,
     close: String,
@@ -52,10 +51,9 @@ impl Projection for Accounts {
 
     fn over(names: &Names) -> Self {
         let table = names.table("accounts");
+        let select =
+            format!("SELECT opened, version, balance, status, updated_at FROM {table} WHERE account_id = ?1");
         Self {
-            select: format!(
-                "SELECT opened, version, balance, status, updated_at FROM {table} WHERE account_id = ?1"
-            ),
             insert: format!(
                 "INSERT INTO {table}
                  (opened, account_id, owner, currency, balance, status, version, opened_at, updated_at)
@@ -69,7 +67,7 @@ impl Projection for Accounts {
             close: format!(
                 "UPDATE {table} SET balance = ?2, version = ?3, updated_at = ?4, status = '{CLOSED}' WHERE opened = ?1"
             ),
-            cache: RowCache::empty(),
+            cache: RowCache::new(select, AccountRow::read),
         }
     }
 
@@ -99,7 +97,9 @@ impl Projection for Accounts {
 
     fn apply(&mut self, db: &Connection, event: &RecordedEvent<'_>) -> Result<(), ProjectionError> {
         match decode(event)? {
-            AccountEvent::AccountCreated(created) => self.open(db, event, Opening::of(event, created)),
+            AccountEvent::AccountCreated(created) => {
+                self.cache.open(db, event, created, || AccountRow::first(event))
+            }
             AccountEvent::MoneyDeposited(moved) => self.change(db, event, |row| row.tail.add(moved.amount)),
             AccountEvent::MoneyWithdrawn(moved) => {
                 self.change(db, event, |row| row.tail.subtract(moved.amount))
@@ -139,30 +139,13 @@ impl Projection for Accounts {
 }
 
 impl Accounts {
-    fn open(
-        &mut self,
-        db: &Connection,
-        event: &RecordedEvent<'_>,
-        opening: Opening,
-    ) -> Result<(), ProjectionError> {
-        // The INSERT would fail too, but only at the flush, without the position of the event.
-        if self.cache.has(event.stream_id, || load(db, &self.select, event.stream_id))? {
-            return Err(opened_twice());
-        }
-        let (opened, tail) = (event.position, AccountTail::first(event)?);
-        let row = AccountRow { opened, tail, is_closed: false, updated_at: event.recorded_at.to_owned() };
-        self.cache.insert(event.stream_id, row, opening);
-        Ok(())
-    }
-
     fn change(
         &mut self,
         db: &Connection,
         event: &RecordedEvent<'_>,
         change: impl FnOnce(&mut AccountRow) -> Result<(), ProjectionError>,
     ) -> Result<(), ProjectionError> {
-        let row = self.cache.change(event.stream_id, || load(db, &self.select, event.stream_id))?;
-        let row = row.ok_or_else(no_account)?;
+        let row = self.cache.change(db, event)?;
         row.tail.advance(event)?;
         // The old allocation is reused: this line runs for every event.
         row.updated_at.clear();
@@ -171,16 +154,20 @@ impl Accounts {
     }
 }
 
-fn load(db: &Connection, select: &str, account_id: Uuid) -> rusqlite::Result<Option<AccountRow>> {
-    let row = |row: &Row<'_>| {
-        Ok(AccountRow {
+impl AccountRow {
+    fn first(event: &RecordedEvent<'_>) -> Result<Self, ProjectionError> {
+        let (opened, tail) = (event.position, AccountTail::first(event)?);
+        Ok(Self { opened, tail, is_closed: false, updated_at: event.recorded_at.to_owned() })
+    }
+
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
             opened: row.get(0)?,
             tail: AccountTail { version: row.get(1)?, balance: row.get(2)? },
             is_closed: row.get_ref(3)?.as_str()? == CLOSED,
             updated_at: row.get(4)?,
         })
-    };
-    db.prepare_cached(select)?.query_row([account_id.as_bytes()], row).optional()
+    }
 }
 
 // ------------------------------------------------------------------------------------ queries
@@ -215,10 +202,7 @@ impl AccountJson {
 }
 
 /// Returns the account, in a single statement: a bank runs this query more often than all others.
-pub(in crate::read_side) fn account(
-    db: &Connection,
-    account_id: Uuid,
-) -> rusqlite::Result<At<Option<AccountJson>>> {
+pub(in crate::read_side) fn account(db: &Connection, account_id: Uuid) -> Queried<Option<AccountJson>> {
     let mut query = db.prepare_cached(
         "SELECT c.position, a.owner, a.currency, a.balance, a.status, a.version, a.opened_at, a.updated_at
          FROM checkpoints c LEFT JOIN accounts a ON a.account_id = ?1 WHERE c.name = 'accounts'",
@@ -293,7 +277,7 @@ pub(in crate::read_side) fn accounts(
     filter: &Filter<'_>,
     after: u64,
     limit: u64,
-) -> rusqlite::Result<At<Vec<u8>>> {
+) -> Queried<Vec<u8>> {
     let position = position_of(db, Accounts::NAME)?;
     let mut list = List::new("{\"accounts\":[".to_owned());
     let mut last = 0;

@@ -9,82 +9,92 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use rusqlite::{Connection, OptionalExtension, Row};
 use uuid::Uuid;
 
-use super::account_tail::Opening;
+use super::account_tail::{Opening, no_account, opened_twice};
+use crate::account::AccountCreated;
+use crate::es::{ProjectionError, RecordedEvent};
 
 /// Rows kept between two transactions: some 3 MiB.
 const MAX_ROWS: usize = 16_384;
 
 /// The rows of a table, by account.
 #[derive(Debug)]
-pub(super) struct RowCache<Row> {
-    rows: HashMap<Uuid, Cached<Row>>,
+pub(super) struct RowCache<R> {
+    /// Selects the row of the account `?1`.
+    select: String,
+    read: fn(&Row<'_>) -> rusqlite::Result<R>,
+    rows: HashMap<Uuid, Cached<R>>,
     changed: Vec<Uuid>,
 }
 
 #[derive(Debug)]
-struct Cached<Row> {
-    row: Row,
+struct Cached<R> {
+    row: R,
     /// `Some` until the row is inserted into the database.
     opening: Option<Opening>,
     is_changed: bool,
 }
 
-impl<Row> RowCache<Row> {
-    pub(super) fn empty() -> Self {
-        Self { rows: HashMap::new(), changed: Vec::new() }
-    }
-
-    /// Returns whether the account has a row, in the cache or in the database, which `load` reads.
-    pub(super) fn has(
-        &mut self,
-        account_id: Uuid,
-        load: impl FnOnce() -> rusqlite::Result<Option<Row>>,
-    ) -> rusqlite::Result<bool> {
-        Self::load(&mut self.rows, account_id, load).map(|cached| cached.is_some())
-    }
-
-    /// Returns the account's row for a change.
-    pub(super) fn change(
-        &mut self,
-        account_id: Uuid,
-        load: impl FnOnce() -> rusqlite::Result<Option<Row>>,
-    ) -> rusqlite::Result<Option<&mut Row>> {
-        let Some(cached) = Self::load(&mut self.rows, account_id, load)? else {
-            return Ok(None);
-        };
-        // Listed once a transaction, however many events change the row.
-        if !std::mem::replace(&mut cached.is_changed, true) {
-            self.changed.push(account_id);
-        }
-        Ok(Some(&mut cached.row))
+impl<R> RowCache<R> {
+    pub(super) fn new(select: String, read: fn(&Row<'_>) -> rusqlite::Result<R>) -> Self {
+        Self { select, read, rows: HashMap::new(), changed: Vec::new() }
     }
 
     /// Adds the row of a new account.
-    pub(super) fn insert(&mut self, account_id: Uuid, row: Row, opening: Opening) {
-        self.rows.insert(account_id, Cached { row, opening: Some(opening), is_changed: true });
-        self.changed.push(account_id);
+    pub(super) fn open(
+        &mut self,
+        db: &Connection,
+        event: &RecordedEvent<'_>,
+        created: AccountCreated,
+        row: impl FnOnce() -> Result<R, ProjectionError>,
+    ) -> Result<(), ProjectionError> {
+        // The INSERT would fail too, but only at the flush, without the position of the event.
+        if self.find(db, event.stream_id)?.is_some() {
+            return Err(opened_twice());
+        }
+        let opening = Some(Opening::of(event, created));
+        self.rows.insert(event.stream_id, Cached { row: row()?, opening, is_changed: true });
+        self.changed.push(event.stream_id);
+        Ok(())
     }
 
-    // Borrows the rows alone, not `self`: the caller still needs `changed`.
-    fn load(
-        rows: &mut HashMap<Uuid, Cached<Row>>,
-        account_id: Uuid,
-        load: impl FnOnce() -> rusqlite::Result<Option<Row>>,
-    ) -> rusqlite::Result<Option<&mut Cached<Row>>> {
-        match rows.entry(account_id) {
-            Entry::Occupied(cached) => Ok(Some(cached.into_mut())),
-            Entry::Vacant(vacant) => {
-                Ok(load()?.map(|row| vacant.insert(Cached { row, opening: None, is_changed: false })))
-            }
+    /// Returns the row of the event's account for a change.
+    pub(super) fn change(
+        &mut self,
+        db: &Connection,
+        event: &RecordedEvent<'_>,
+    ) -> Result<&mut R, ProjectionError> {
+        let (changed, cached) = self.find(db, event.stream_id)?.ok_or_else(no_account)?;
+        // Listed once a transaction, however many events change the row.
+        if !std::mem::replace(&mut cached.is_changed, true) {
+            changed.push(event.stream_id);
         }
+        Ok(&mut cached.row)
+    }
+
+    /// Returns the list of changed rows, and the account's row from the cache or the database.
+    fn find(
+        &mut self,
+        db: &Connection,
+        account_id: Uuid,
+    ) -> rusqlite::Result<Option<(&mut Vec<Uuid>, &mut Cached<R>)>> {
+        let cached = match self.rows.entry(account_id) {
+            Entry::Occupied(cached) => Some(cached.into_mut()),
+            Entry::Vacant(vacant) => {
+                let mut select = db.prepare_cached(&self.select)?;
+                let stored = select.query_row([account_id.as_bytes()], self.read).optional()?;
+                stored.map(|row| vacant.insert(Cached { row, opening: None, is_changed: false }))
+            }
+        };
+        Ok(cached.map(|cached| (&mut self.changed, cached)))
     }
 
     /// Writes each changed row: `write` inserts a row with an opening, and updates every other row.
     pub(super) fn flush(
         &mut self,
-        mut write: impl FnMut(&Uuid, &Row, Option<Opening>) -> rusqlite::Result<usize>,
+        mut write: impl FnMut(&Uuid, &R, Option<Opening>) -> rusqlite::Result<usize>,
     ) -> rusqlite::Result<()> {
         // UUIDs of version 7 sort by time: sorted writes touch fewer pages of the table.
         self.changed.sort_unstable();

@@ -16,12 +16,12 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::account_tail::{AccountTail, Opening, no_account, opened_twice};
+use super::account_tail::{AccountTail, Opening};
 use super::reading::{List, optional_text, text};
 use super::row_cache::RowCache;
-use crate::account::{AccountCreated, AccountEvent, MoneyMoved};
+use crate::account::{AccountEvent, MoneyMoved};
 use crate::es::{Names, Projection, ProjectionError, RecordedEvent, decode};
-use crate::read_side::at::At;
+use crate::read_side::at::{At, Queried};
 use crate::read_side::cursor;
 
 /// Versions of an account between two milestones. A larger stride makes the index smaller and the walk longer:
@@ -33,7 +33,6 @@ pub(super) const STRIDE: u64 = 32;
 /// The projection, see the module.
 #[derive(Debug)]
 pub(super) struct Transactions {
-    select: String,
     insert: String,
     update: String,
     append: String,
@@ -58,10 +57,9 @@ impl Projection for Transactions {
     fn over(names: &Names) -> Self {
         let [statements, transactions, milestones] =
             ["statements", "transactions", "milestones"].map(|table| names.table(table));
+        let select =
+            format!("SELECT account, version, balance, latest FROM {statements} WHERE account_id = ?1");
         Self {
-            select: format!(
-                "SELECT account, version, balance, latest FROM {statements} WHERE account_id = ?1"
-            ),
             insert: format!(
                 "INSERT INTO {statements}
                  (account, account_id, owner, currency, opened_at, version, balance, latest)
@@ -77,7 +75,7 @@ impl Projection for Transactions {
             add_milestone: format!(
                 "INSERT INTO {milestones} (account, version, position, recorded_at) VALUES (?1, ?2, ?3, ?4)"
             ),
-            cache: RowCache::empty(),
+            cache: RowCache::new(select, Chain::read),
         }
     }
 
@@ -121,7 +119,11 @@ impl Projection for Transactions {
 
     fn apply(&mut self, db: &Connection, event: &RecordedEvent<'_>) -> Result<(), ProjectionError> {
         match decode(event)? {
-            AccountEvent::AccountCreated(created) => self.open(db, event, created),
+            AccountEvent::AccountCreated(created) => {
+                self.cache.open(db, event, created, || Chain::first(event))?;
+                let (account, tail) = (event.position, AccountTail::first(event)?);
+                self.append(db, event, &ChainLink { account, previous: 0, tail }, "opened", None)
+            }
             AccountEvent::MoneyDeposited(moved) => {
                 let link = self.advance(db, event, |tail| tail.add(moved.amount))?;
                 let kind = if moved.transfer_id.is_some() { "transfer-in" } else { "deposit" };
@@ -169,22 +171,6 @@ struct ChainLink {
 }
 
 impl Transactions {
-    fn open(
-        &mut self,
-        db: &Connection,
-        event: &RecordedEvent<'_>,
-        created: AccountCreated,
-    ) -> Result<(), ProjectionError> {
-        // The INSERT would fail too, but only at the flush, without the position of the event.
-        if self.cache.has(event.stream_id, || load(db, &self.select, event.stream_id))? {
-            return Err(opened_twice());
-        }
-        let (account, tail) = (event.position, AccountTail::first(event)?);
-        let row = Chain { account, tail, latest: event.position };
-        self.cache.insert(event.stream_id, row, Opening::of(event, created));
-        self.append(db, event, &ChainLink { account, previous: 0, tail }, "opened", None)
-    }
-
     /// Advances the account's chain by an event.
     fn advance(
         &mut self,
@@ -192,8 +178,7 @@ impl Transactions {
         event: &RecordedEvent<'_>,
         change: impl FnOnce(&mut AccountTail) -> Result<(), ProjectionError>,
     ) -> Result<ChainLink, ProjectionError> {
-        let row = self.cache.change(event.stream_id, || load(db, &self.select, event.stream_id))?;
-        let row = row.ok_or_else(no_account)?;
+        let row = self.cache.change(db, event)?;
         row.tail.advance(event)?;
         change(&mut row.tail)?;
         let previous = std::mem::replace(&mut row.latest, event.position);
@@ -233,12 +218,15 @@ impl Transactions {
     }
 }
 
-fn load(db: &Connection, select: &str, account_id: Uuid) -> rusqlite::Result<Option<Chain>> {
-    let row = |row: &Row<'_>| {
+impl Chain {
+    fn first(event: &RecordedEvent<'_>) -> Result<Self, ProjectionError> {
+        Ok(Self { account: event.position, tail: AccountTail::first(event)?, latest: event.position })
+    }
+
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         let tail = AccountTail { version: row.get(1)?, balance: row.get(2)? };
-        Ok(Chain { account: row.get(0)?, tail, latest: row.get(3)? })
-    };
-    db.prepare_cached(select)?.query_row([account_id.as_bytes()], row).optional()
+        Ok(Self { account: row.get(0)?, tail, latest: row.get(3)? })
+    }
 }
 
 // --------------------------------------------------------------------------------- statements
@@ -255,7 +243,7 @@ pub(super) struct Statement {
 }
 
 /// Returns the row of an account.
-pub(super) fn statement(db: &Connection, account_id: Uuid) -> rusqlite::Result<At<Option<Statement>>> {
+pub(super) fn statement(db: &Connection, account_id: Uuid) -> Queried<Option<Statement>> {
     let mut query = db.prepare_cached(
         "SELECT c.position, s.account, s.owner, s.currency, s.opened_at, s.version, s.latest
          FROM checkpoints c LEFT JOIN statements s ON s.account_id = ?1 WHERE c.name = 'transactions'",
@@ -292,7 +280,7 @@ pub(in crate::read_side) fn transactions(
     account_id: Uuid,
     from: Option<u64>,
     limit: u64,
-) -> rusqlite::Result<At<StatementPage>> {
+) -> Queried<StatementPage> {
     let At { position, value } = statement(db, account_id)?;
     let Some(statement) = value else {
         return Ok(At { position, value: StatementPage::NoAccount });

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::accounts::{AccountJson, AccountView, CLOSED, OPEN};
 use super::statements::{STRIDE, Statement, statement};
-use crate::read_side::at::At;
+use crate::read_side::at::{At, Queried};
 
 /// A moment in the history of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub(in crate::read_side) fn account_then(
     db: &Connection,
     account_id: Uuid,
     moment: &Moment,
-) -> rusqlite::Result<At<Option<AccountJson>>> {
+) -> Queried<Option<AccountJson>> {
     let At { position, value } = statement(db, account_id)?;
     let value = match value {
         None => None,
