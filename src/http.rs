@@ -35,4 +35,4 @@ pub use problem::{Problem, ProblemType, problems};
 pub use query::{MAX_WAIT_SECONDS, Query};
 pub use request::{Method, Request};
 pub use response::Response;
-pub use router::{Handler, Observer, Params, Route, Router};
+pub use router::{Completion, Handler, Observer, Params, Route, Router};

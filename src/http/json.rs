@@ -1,4 +1,6 @@
-//! Request bodies, field by field, so that every refusal names the field it is about.
+//! Request bodies, field by field: every refusal names a field.
+//!
+//! Read next: `problem.rs`, the form of a refusal.
 
 use std::fmt;
 
@@ -8,8 +10,8 @@ use uuid::Uuid;
 
 use super::{Problem, Request, problems};
 
-/// The fields of a JSON object that was sent as a request body. Take each field that the route
-/// knows, then call [`Fields::finish`], which refuses what is left.
+/// The fields of a JSON object in a request body. A route takes each known field, then calls
+/// [`Fields::finish`], which refuses the rest.
 #[derive(Debug)]
 pub struct Fields {
     object: Map<String, Value>,
@@ -19,8 +21,8 @@ impl Fields {
     /// Reads the body of `request`.
     ///
     /// # Errors
-    /// 415 without `Content-Type: application/json`, 400 `invalid-json` when the body is no JSON
-    /// object in UTF-8, 400 `invalid-field` when it names a field twice.
+    /// 415 without `Content-Type: application/json`, 400 `invalid-json` when the body is not a JSON
+    /// object in UTF-8, 400 `invalid-field` when the object names a field twice.
     pub fn of(request: &Request) -> Result<Self, Problem> {
         if !is_json(request.header("Content-Type").unwrap_or("")) {
             return Err(Problem::new(
@@ -56,7 +58,7 @@ impl Fields {
     /// Takes a text.
     ///
     /// # Errors
-    /// 400 when it is no string.
+    /// 400 when the field is not a string.
     pub fn text(&mut self, field: &str) -> Result<Option<String>, Problem> {
         match self.take(field) {
             None => Ok(None),
@@ -68,7 +70,7 @@ impl Fields {
     /// Takes a whole number.
     ///
     /// # Errors
-    /// 400 when it is no whole number from `range`; a fraction or an exponent makes it none.
+    /// 400 when the field is not a whole number from `range`, or has a fraction or an exponent.
     pub fn whole_number(
         &mut self,
         field: &str,
@@ -86,7 +88,7 @@ impl Fields {
     /// Takes a UUID.
     ///
     /// # Errors
-    /// 400 when it is no UUID with hyphens.
+    /// 400 when the field is not a UUID with hyphens.
     pub fn uuid(&mut self, field: &str) -> Result<Option<Uuid>, Problem> {
         let Some(text) = self.text(field)? else {
             return Ok(None);
@@ -96,10 +98,10 @@ impl Fields {
             .ok_or_else(|| Problem::invalid_field(field, "must be a UUID with hyphens"))
     }
 
-    /// Makes sure that no field is left.
+    /// Refuses fields left over.
     ///
     /// # Errors
-    /// 400 that names a field which the route does not know.
+    /// 400 with the name of an unknown field.
     pub fn finish(self) -> Result<(), Problem> {
         match self.object.into_iter().next() {
             Some((field, _)) => Err(Problem::invalid_field(&field, "the field is unknown")),
@@ -108,21 +110,21 @@ impl Fields {
     }
 }
 
-/// A field that must be there.
+/// Returns the value of a required field.
 ///
 /// # Errors
-/// 400 that names `field` when `value` is absent.
+/// 400 with the name of the field when `value` is absent.
 pub fn required<T>(field: &str, value: Option<T>) -> Result<T, Problem> {
     value.ok_or_else(|| Problem::invalid_field(field, "the field is required"))
 }
 
-/// A UUID in its hyphenated form, of either case. The other forms that the uuid crate reads
-/// (braced, URN, without hyphens) would give one account several addresses.
+/// Reads a UUID in hyphenated form, of either case. The uuid crate also reads braced, URN and plain forms,
+/// which would give an account several addresses.
 pub fn parse_uuid(text: &str) -> Option<Uuid> {
     Uuid::try_parse(text).ok().filter(|_| text.len() == 36)
 }
 
-/// The JSON value in `body`, and the first name that an object in it repeats.
+/// Returns the JSON value in `body`, and the first repeated name of an object.
 fn read(body: &[u8]) -> serde_json::Result<(Value, Option<String>)> {
     let mut repeated = None;
     let mut deserializer = serde_json::Deserializer::from_slice(body);
@@ -136,10 +138,10 @@ fn is_json(content_type: &str) -> bool {
     essence.eq_ignore_ascii_case("application/json")
 }
 
-/// Reads one JSON value and notes the first name that an object repeats, at any depth. serde_json alone
-/// keeps the last of two equal names; with money, a guess at what the sender meant is not good enough.
+/// Reads a JSON value and notes the first repeated name of an object, at any depth. serde_json alone keeps the
+/// last of two equal names; with money, a guess at the sender's intention is not good enough.
 struct Unique<'r> {
-    /// Where the value stands: empty for the body, else the names on the way, joined by dots.
+    /// The place of the value: empty for the body, else the names on the way, joined by dots.
     path: String,
     repeated: &'r mut Option<String>,
 }

@@ -1,72 +1,148 @@
-//! Routing: one table per service, from method and path pattern to a function.
+//! Routing: a table per service, from method and path pattern to a function.
+//!
+//! A row of the table also lists the query parameters of the route. The router matches a path once, against
+//! the service's own routes and the routes of all services, and refuses an unlisted parameter before the
+//! handler runs.
+//!
+//! **Invariant:** each request gets a response. Problems of handlers become responses here, as do refusals of
+//! a path, a method, a parameter or a body.
+//!
+//! Read next: `query.rs` and `json.rs`, the input of a handler.
 
-use std::cell::Cell;
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
 use super::cors::{self, AllowedOrigins};
 use super::json::{Fields, parse_uuid};
-use super::{Method, Problem, Request, Response, problems};
+use super::{Method, Problem, Query, Request, Response, problems};
 
-/// The values of the `{...}` segments of a route's pattern, in order.
+/// The input of a route: the values of the `{...}` segments, in order, and the query.
 #[derive(Debug)]
 pub struct Params<'a> {
-    values: Vec<&'a str>,
+    segments: Vec<&'a str>,
+    query: Query,
 }
 
 impl<'a> Params<'a> {
-    /// The value of the `index`th `{...}` segment, from 0.
+    /// Returns the value of the `index`th `{...}` segment, from 0.
     ///
     /// # Panics
-    /// When the pattern has fewer: a bug in the route table.
+    /// When the pattern has fewer segments: a bug in the route table.
     pub fn text(&self, index: usize) -> &'a str {
-        self.values[index]
+        self.segments[index]
     }
 
-    /// The same as a UUID.
+    /// Returns the same value as a UUID.
     ///
     /// # Errors
-    /// 400 `invalid-id` when it is none.
+    /// 400 `invalid-id` when the segment is not a UUID with hyphens.
     pub fn uuid(&self, index: usize) -> Result<Uuid, Problem> {
         parse_uuid(self.text(index)).ok_or_else(|| {
             Problem::new(&problems::INVALID_ID, "the id in the path must be a UUID with hyphens")
         })
     }
+
+    /// Returns the query, with parameters of [`Route::query`] only.
+    pub fn query(&self) -> &Query {
+        &self.query
+    }
 }
 
-/// The methods that some route takes: the answer to `OPTIONS *`, which asks for the server as a whole.
+/// The methods of all routes: the answer to `OPTIONS *`, which asks about the server as a whole.
 const SERVER_WIDE: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS";
 
-/// What answers a route.
+/// The function of a route.
 pub type Handler<S> = fn(&S, &Request, &Params<'_>) -> Result<Response, Problem>;
 
-/// One row of the table: `S` is the service's state.
+/// Completes an answer, for example with a header.
+pub type Completion<S> = fn(&S, Result<Response, Problem>) -> Result<Response, Problem>;
+
+/// A row of the table: `S` is the service's state.
 #[derive(Debug)]
 pub struct Route<S: 'static> {
-    /// The method; HEAD is answered wherever GET is.
+    /// The method; a GET route answers HEAD too.
     pub method: Method,
     /// Segments, each a word or `{name}`: `/accounts/{id}/deposit`.
     pub pattern: &'static str,
-    /// Answers the request.
-    pub handler: Handler<S>,
+    /// The known query parameters.
+    pub query: &'static [&'static str],
+    handler: Handler<S>,
+    completion: Option<Completion<S>>,
 }
 
-/// Is told of every request that a [`Router`] answers; both calls must be quick.
+impl<S> Route<S> {
+    /// Returns a GET route without query parameters.
+    pub const fn get(pattern: &'static str, handler: Handler<S>) -> Self {
+        Self::new(Method::Get, pattern, handler)
+    }
+
+    /// Returns a POST route without query parameters.
+    pub const fn post(pattern: &'static str, handler: Handler<S>) -> Self {
+        Self::new(Method::Post, pattern, handler)
+    }
+
+    /// Returns a PUT route without query parameters.
+    pub const fn put(pattern: &'static str, handler: Handler<S>) -> Self {
+        Self::new(Method::Put, pattern, handler)
+    }
+
+    /// Returns a DELETE route without query parameters.
+    pub const fn delete(pattern: &'static str, handler: Handler<S>) -> Self {
+        Self::new(Method::Delete, pattern, handler)
+    }
+
+    const fn new(method: Method, pattern: &'static str, handler: Handler<S>) -> Self {
+        Self { method, pattern, query: &[], handler, completion: None }
+    }
+
+    /// Sets the query parameters of the route.
+    #[must_use]
+    pub const fn with_query(mut self, names: &'static [&'static str]) -> Self {
+        self.query = names;
+        self
+    }
+
+    /// Completes each answer of the route with `completion`, also a refusal of the query or the body.
+    #[must_use]
+    pub const fn completed_by(mut self, completion: Completion<S>) -> Self {
+        self.completion = Some(completion);
+        self
+    }
+
+    fn answer(&self, state: &S, request: &Request, segments: Vec<&str>) -> Result<Response, Problem> {
+        let answer = self.read(request, segments).and_then(|params| (self.handler)(state, request, &params));
+        match self.completion {
+            None => answer,
+            Some(completion) => completion(state, answer),
+        }
+    }
+
+    fn read<'a>(&self, request: &Request, segments: Vec<&'a str>) -> Result<Params<'a>, Problem> {
+        if self.method != Method::Post {
+            // Only POST has a use for a body. A body of another method is refused, never ignored.
+            Fields::of_optional(request)?.finish()?;
+        }
+        Ok(Params { segments, query: Query::of(request, self.query)? })
+    }
+}
+
+/// Counts and times the requests of a [`Router`]. Both calls must be quick.
 pub trait Observer: fmt::Debug + Send + Sync {
     /// A request begins.
     fn begun(&self);
 
-    /// It ended: the row of the route table that answered it (none where no row has its method
-    /// and path), its status (500 when the handler panicked), and the time it took.
+    /// A request ended: the row of the route table (`None` for an unknown method or path), the status (500
+    /// when the handler panicked), and the time of the answer.
     fn ended(&self, route: Option<usize>, status: u16, elapsed: Duration);
 }
 
-/// A request on its way. It ends when this is dropped, so that a panic is counted too.
+/// A running request. The request ends on drop: a panic is counted too.
 struct Observed<'a> {
     observer: Option<&'a dyn Observer>,
-    route: Cell<Option<usize>>,
+    route: Option<usize>,
     status: u16,
     begun: Instant,
 }
@@ -74,27 +150,80 @@ struct Observed<'a> {
 impl Drop for Observed<'_> {
     fn drop(&mut self) {
         if let Some(observer) = self.observer {
-            observer.ended(self.route.get(), self.status, self.begun.elapsed());
+            observer.ended(self.route, self.status, self.begun.elapsed());
         }
     }
 }
 
-/// A service: its state and its routes.
+type Answer<S> = Box<dyn Fn(&S, &Request, Vec<&str>) -> Result<Response, Problem> + Send + Sync>;
+
+/// A route in the table of a router for `S`. The route itself may have another state.
+struct Row<S> {
+    method: &'static Method,
+    pattern: &'static str,
+    /// The index in the service's own table; `None` for a route from [`Router::with`].
+    own: Option<usize>,
+    answer: Answer<S>,
+}
+
+impl<S> Row<S> {
+    fn of<T>(route: &'static Route<T>, own: Option<usize>, answer: Answer<S>) -> Self {
+        Self { method: &route.method, pattern: route.pattern, own, answer }
+    }
+}
+
+impl<S> fmt::Debug for Row<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method.as_str(), self.pattern)
+    }
+}
+
+/// The rows for the path of a request.
+struct PathMatch<'r, 'p, S> {
+    /// The row for path and method, and the values of the `{...}` segments.
+    row: Option<(&'r Row<S>, Vec<&'p str>)>,
+    /// The methods of the rows before.
+    allowed: Vec<&'static str>,
+    is_own: bool,
+}
+
+/// A service: state and routes.
 #[derive(Debug)]
 pub struct Router<S: 'static> {
     state: S,
-    routes: &'static [Route<S>],
+    rows: Vec<Row<S>>,
     observer: Option<Box<dyn Observer>>,
     origins: AllowedOrigins,
 }
 
 impl<S> Router<S> {
-    /// The service with that state and those routes. Where two patterns match, the first counts.
+    /// Returns the service with this state and these routes. Of two matching patterns, the first counts.
     pub fn new(state: S, routes: &'static [Route<S>]) -> Self {
-        Self { state, routes, observer: None, origins: AllowedOrigins::default() }
+        // Closures hide the type of the state, so one table holds the routes of two states.
+        let row = |(index, route): (usize, &'static Route<S>)| {
+            let answer: Answer<S> =
+                Box::new(|state, request, segments| route.answer(state, request, segments));
+            Row::of(route, Some(index), answer)
+        };
+        let rows = routes.iter().enumerate().map(row).collect();
+        Self { state, rows, observer: None, origins: AllowedOrigins::default() }
     }
 
-    /// The same service, with every request reported to `observer`.
+    /// Adds routes with a state of their own, after the service's own routes. The observer does not see
+    /// their requests: a scrape of the metrics must not change them.
+    #[must_use]
+    pub fn with<C: Send + Sync>(mut self, state: C, routes: &'static [Route<C>]) -> Self {
+        let state = Arc::new(state);
+        self.rows.extend(routes.iter().map(|route| {
+            let state = Arc::clone(&state);
+            let answer: Answer<S> =
+                Box::new(move |_, request, segments| route.answer(&state, request, segments));
+            Row::of(route, None, answer)
+        }));
+        self
+    }
+
+    /// Reports every request for the service's own routes, and for no route, to `observer`.
     #[must_use]
     pub fn observed_by(mut self, observer: impl Observer + 'static) -> Self {
         self.observer = Some(Box::new(observer));
@@ -102,76 +231,73 @@ impl<S> Router<S> {
     }
 
     /// Lets web pages from these origins (`https://bank.example`; `*` for all) use the service,
-    /// beside those from the machine itself (`localhost`, `127.0.0.1`, `[::1]`, any port).
+    /// beside pages from the machine itself (`localhost`, `127.0.0.1`, `[::1]`, any port).
     #[must_use]
     pub fn allow_origins(mut self, origins: Vec<String>) -> Self {
         self.origins = AllowedOrigins::new(origins);
         self
     }
 
-    /// The service's state.
+    /// Returns the service's state.
     pub fn state(&self) -> &S {
         &self.state
     }
 
-    /// Whether a route has that path, whatever the method.
-    pub fn knows(&self, path: &str) -> bool {
-        self.routes.iter().any(|route| matches(route.pattern, path).is_some())
-    }
-
-    /// Answers a request; every problem becomes its response.
+    /// Answers a request; every problem becomes a response.
     pub fn handle(&self, request: &Request) -> Response {
-        let observer = self.observer.as_deref();
+        let found = self.find(request);
+        let observer = self.observer.as_deref().filter(|_| found.is_own);
         observer.inspect(|observer| observer.begun());
-        let mut observed = Observed { observer, route: Cell::new(None), status: 500, begun: Instant::now() };
+        let mut observed = Observed { observer, route: None, status: 500, begun: Instant::now() };
         let origin = self.origins.origin(request);
-        let answer = cors::admit(&origin, request).and_then(|()| self.answer(request, &observed.route));
+        let answer = cors::admit(&origin, request).and_then(|()| {
+            // Set before the handler runs: a panic counts for its route. A refused origin counts for none.
+            observed.route = found.row.as_ref().and_then(|(row, _)| row.own);
+            self.answer(request, found)
+        });
         let mut response = answer.unwrap_or_else(Response::from);
         cors::label(&mut response, &origin, request);
         observed.status = response.status;
         response
     }
 
-    fn answer(&self, request: &Request, found: &Cell<Option<usize>>) -> Result<Response, Problem> {
-        if request.path() == "*" && request.method == Method::Options {
-            return Ok(Response::empty(204).with_header("Allow", SERVER_WIDE));
-        }
-        let mut allowed = Vec::new();
-        for (row, route) in self.routes.iter().enumerate() {
-            let Some(params) = matches(route.pattern, request.path()) else {
+    fn find<'p>(&self, request: &'p Request) -> PathMatch<'_, 'p, S> {
+        // A HEAD request runs the GET handler; the engine leaves out the body.
+        let method = if request.method == Method::Head { &Method::Get } else { &request.method };
+        let mut found = PathMatch { row: None, allowed: Vec::new(), is_own: true };
+        for row in &self.rows {
+            let Some(segments) = matches(row.pattern, request.path()) else {
                 continue;
             };
-            let method = match &request.method {
-                Method::Head => &Method::Get,
-                Method::Get
-                | Method::Post
-                | Method::Put
-                | Method::Delete
-                | Method::Options
-                | Method::Other(_) => &request.method,
-            };
-            if *method == route.method {
-                found.set(Some(row));
-                if route.method != Method::Post {
-                    // No other method has a use for a body: what comes is refused, never ignored.
-                    Fields::of_optional(request)?.finish()?;
-                }
-                return (route.handler)(&self.state, request, &params);
+            found.is_own = row.own.is_some();
+            if row.method == method {
+                found.row = Some((row, segments));
+                break;
             }
-            allowed.push(route.method.as_str());
-            if route.method == Method::Get {
-                allowed.push("HEAD");
+            found.allowed.push(row.method.as_str());
+            if *row.method == Method::Get {
+                found.allowed.push("HEAD");
             }
         }
+        found
+    }
+
+    fn answer(&self, request: &Request, found: PathMatch<'_, '_, S>) -> Result<Response, Problem> {
+        let PathMatch { row, mut allowed, .. } = found;
+        if let Some((row, segments)) = row {
+            return (row.answer)(&self.state, request, segments);
+        }
+        let is_options = request.method == Method::Options;
+        if is_options && request.path() == "*" {
+            return Ok(Response::empty(204).with_header("Allow", SERVER_WIDE));
+        }
         if allowed.is_empty() {
-            return Err(Problem::new(
-                &problems::NOT_FOUND,
-                format!("there is nothing at {}", request.path()),
-            ));
+            let detail = format!("there is nothing at {}", request.path());
+            return Err(Problem::new(&problems::NOT_FOUND, detail));
         }
         allowed.push("OPTIONS");
         let allow = allowed.join(", ");
-        if request.method == Method::Options {
+        if is_options {
             return Ok(Response::empty(204).with_header("Allow", allow));
         }
         let detail = format!("{} takes {allow}", request.path());
@@ -179,9 +305,9 @@ impl<S> Router<S> {
     }
 }
 
-/// The values of the pattern's `{...}` segments, when `path` matches it. An empty segment
-/// matches nothing.
-fn matches<'a>(pattern: &str, path: &'a str) -> Option<Params<'a>> {
+/// Returns the values of the pattern's `{...}` segments when `path` matches the pattern. An empty segment
+/// of the path matches no pattern.
+fn matches<'p>(pattern: &str, path: &'p str) -> Option<Vec<&'p str>> {
     let mut values = Vec::new();
     let mut segments = path.split('/');
     for expected in pattern.split('/') {
@@ -192,7 +318,7 @@ fn matches<'a>(pattern: &str, path: &'a str) -> Option<Params<'a>> {
             return None;
         }
     }
-    segments.next().is_none().then_some(Params { values })
+    segments.next().is_none().then_some(values)
 }
 
 #[cfg(test)]
@@ -200,18 +326,14 @@ mod tests {
     use super::*;
 
     const ROUTES: &[Route<()>] = &[
-        Route { method: Method::Get, pattern: "/", handler: |(), _, _| Ok(Response::empty(200)) },
-        Route {
-            method: Method::Get,
-            pattern: "/things/{id}",
-            handler: |(), _, params| Ok(Response::empty(200).with_header("Thing", params.text(0).to_owned())),
-        },
-        Route {
-            method: Method::Delete,
-            pattern: "/things/{id}",
-            handler: |(), _, _| Ok(Response::empty(204)),
-        },
-        Route { method: Method::Post, pattern: "/things", handler: |(), _, _| Ok(Response::empty(201)) },
+        Route::get("/", |(), _, _| Ok(Response::empty(200))),
+        Route::get("/things/{id}", |(), _, params| {
+            Ok(Response::empty(200).with_header("Thing", params.text(0).to_owned()))
+        })
+        .with_query(&["x"])
+        .completed_by(|(), answer| answer.map_err(|problem| problem.with_header("Thing", "none"))),
+        Route::delete("/things/{id}", |(), _, _| Ok(Response::empty(204))),
+        Route::post("/things", |(), _, _| Ok(Response::empty(201))),
     ];
 
     fn answer(method: Method, path: &str) -> Response {
@@ -240,6 +362,29 @@ mod tests {
         assert_eq!(answer(Method::Other("BREW".into()), "/things").header("Allow"), Some("POST, OPTIONS"));
     }
 
+    #[test]
+    fn a_query_parameter_that_the_route_does_not_list_is_refused_before_its_handler_runs() {
+        for (target, status) in [("/things/7?x=1", 200), ("/things/7?y=1", 400), ("/?x=1", 400)] {
+            assert_eq!(answer(Method::Get, target).status, status, "{target}");
+        }
+        let refused = answer(Method::Get, "/things/7?y=1");
+        assert_eq!(refused.header("Thing"), Some("none"), "the route completes a refusal too");
+    }
+
+    #[test]
+    fn routes_of_another_state_are_answered_beside_the_own_ones_and_not_observed() {
+        const COMMON: &[Route<&str>] = &[Route::get("/about", |text, _, _| {
+            Ok(Response::new(200, "text/plain", text.as_bytes().into()))
+        })];
+        let ends = Ends::default();
+        let seen = std::sync::Arc::clone(&ends.0);
+        let router = Router::new((), ROUTES).with("about", COMMON).observed_by(ends);
+        assert_eq!(router.handle(&Request::get("/about")).body, b"about");
+        assert_eq!(router.handle(&Request::new(Method::Put, "/about")).status, 405);
+        assert_eq!(router.handle(&Request::get("/things/7")).status, 200);
+        assert_eq!(*seen.lock().unwrap(), [(Some(1), 200)]);
+    }
+
     #[derive(Debug, Default)]
     struct Ends(std::sync::Arc<std::sync::Mutex<Vec<End>>>);
     type End = (Option<usize>, u16);
@@ -253,8 +398,7 @@ mod tests {
 
     #[test]
     fn an_observer_is_told_route_and_status_of_every_answer_and_of_a_panic() {
-        const PANICS: &[Route<()>] =
-            &[Route { method: Method::Get, pattern: "/", handler: |(), _, _| panic!("on purpose") }];
+        const PANICS: &[Route<()>] = &[Route::get("/", |(), _, _| panic!("on purpose"))];
         let ends = Ends::default();
         let seen = std::sync::Arc::clone(&ends.0);
         let router = Router::new((), ROUTES).observed_by(Ends(std::sync::Arc::clone(&seen)));

@@ -1,26 +1,27 @@
-//! Cursors: where a list goes on, as a text that means nothing to the client.
+//! Cursors: the start of the next page of a list, as an opaque text.
 //!
-//! A cursor is a position in the log, which never changes its meaning: pages stay correct while
-//! events arrive, after a rebuild, and on another instance. It carries a sum over itself and the
-//! list that it belongs to, so that one that was cut, edited or used on another list is refused
-//! instead of giving a wrong page. The sum guards against mistakes, not against malice: whatever
-//! position a client invents, it sees nothing that the list would not show.
+//! A cursor is a position in the log, and positions never change. So pages stay correct while events arrive,
+//! after a rebuild, and on another instance. A cursor also has a checksum over the position and the list:
+//! a cursor that was cut, edited or used on another list is refused and never gives a wrong page. The checksum
+//! guards against mistakes, not against malice: an invented position shows only rows of the same list.
+//!
+//! Read next: `routes.rs`, which reads cursors, and `models/accounts.rs`, which writes them.
 
-/// Changes when cursors mean something else.
+/// The version of the form of cursors.
 const FORM: &str = "1";
 
-/// The cursor that goes on at `position` of the list that `scope` names with its filters.
+/// Returns the cursor for `position` of a list; `scope` is the name of the list, and the filters.
 pub(super) fn encode(scope: &[&str], position: u64) -> String {
     format!("{position:016x}{:016x}", sum(scope, position))
 }
 
-/// The position in a cursor of that list, if it is one.
+/// Returns the position in a cursor of the list, or `None` for any other text.
 pub(super) fn decode(scope: &[&str], cursor: &str) -> Option<u64> {
     let (position, _) = cursor.split_at_checked(16)?;
     let position = u64::from_str_radix(position, 16).ok()?;
-    // No log is that long, and SQLite would fail on it.
+    // SQLite's integers are signed; and no log is so long.
     i64::try_from(position).ok()?;
-    // Only the one spelling that `encode` writes.
+    // Accepts only the spelling of `encode`: no upper case, no sign.
     (encode(scope, position) == cursor).then_some(position)
 }
 
@@ -30,7 +31,7 @@ fn sum(scope: &[&str], position: u64) -> u64 {
     let mut take = |byte: u8| sum = (sum ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
     for text in [FORM].iter().chain(scope) {
         text.bytes().for_each(&mut take);
-        // No byte of UTF-8, so that two texts are not one.
+        // Not a byte of UTF-8, so ["a", "b"] and ["ab"] have different sums.
         take(0xff);
     }
     position.to_be_bytes().into_iter().for_each(take);

@@ -1,48 +1,47 @@
 //! The read side: follows the write side's feed into read models, and answers queries from them.
 //!
-//! This is wiring: it knows HTTP, the account events and the projector, and ties them together.
+//! ```text
+//!  the write side's GET /events              GET /accounts/{id}
+//!        |                                        |
+//!    upstream.rs, page_size.rs                routes.rs, operations.rs
+//!        | es::Feed                            |        \
+//!    es::Projector                        freshness.rs   at.rs, cursor.rs
+//!        | a page, a transaction               |
+//!    models/ --------- SQLite file --------- database.rs, place.rs
+//! ```
 //!
-//! **Invariant:** it never imports the write side, nor the write side it. They meet over HTTP and in
-//! the event format alone; that rule is CQRS.
+//! `service.rs` starts and stops the parts. The module is wiring: HTTP, the account events and the projector
+//! meet here.
 //!
-//! Read next: `accounts.rs` and `transactions.rs`, the projections; then `routes.rs`.
+//! **Invariant:** the read side never imports the write side, nor the write side the read side. They meet
+//! over HTTP and in the event format alone. This rule is CQRS.
+//!
+//! Threads: a query runs on the thread of the HTTP connection, and borrows a reading connection from
+//! `database.rs`. The projector fetches pages on one thread and applies them on another, the only writer of
+//! the file. `upstream.rs` looks up the write side on a separate thread.
+//!
+//! Read next: `models/mod.rs`, the read models; then `routes.rs`.
 
-mod accounts;
-mod summary;
-mod transactions;
+mod models;
 
-mod memory;
-mod page_size;
-mod step;
-
+mod at;
 mod cursor;
-mod database;
-mod history;
-mod queries;
-mod views;
-
-mod place;
-mod preconditions;
+mod freshness;
+mod operations;
 pub mod problems;
 mod routes;
+
+mod database;
+mod page_size;
+mod place;
 mod service;
 mod upstream;
 mod verify;
 
+pub use models::projections;
 pub use routes::ROUTES;
 pub use service::{Options, ReadSide, StartError};
 pub use verify::{VerifyFailed, verify};
-
-use crate::es::Definition;
-
-/// The projections of the read side.
-pub fn projections() -> [Definition; 3] {
-    [
-        Definition::of::<accounts::Accounts>(),
-        Definition::of::<transactions::Transactions>(),
-        Definition::of::<summary::Summary>(),
-    ]
-}
 
 #[cfg(test)]
 mod tests;

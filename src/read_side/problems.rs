@@ -1,4 +1,6 @@
-//! What the read side can answer instead of rows.
+//! The problems of the read side.
+//!
+//! Read next: `src/http/problem.rs`, the problems of all services.
 
 use crate::http::problem_types;
 
@@ -19,5 +21,5 @@ problem_types! {
         "The detail says why. The rows still answer, but some of them get no newer. Ask another instance, or see `GET /projections`.";
 }
 
-/// How long a client waits before it tries again, in seconds.
+/// Seconds until a client retries.
 pub(super) const RETRY_AFTER: &str = "1";

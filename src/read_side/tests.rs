@@ -1,4 +1,4 @@
-//! No tests but measurements, by hand: `cargo test --release --lib _rate -- --ignored --nocapture`.
+//! Measurements by hand: `cargo test --release --lib _rate -- --ignored --nocapture`.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use crate::es::Projector;
 use crate::es::tests::{Log, LogFeed, TempPath};
 use crate::http::{Request, Router};
 
-/// Prints and asserts nothing about time: another machine is another number.
+/// Prints the rate of a replay. The rate is not asserted, because machines differ.
 #[test]
 #[ignore = "a measurement"]
 #[allow(clippy::print_stdout)]
@@ -35,7 +35,7 @@ fn replay_rate() {
     println!("replayed {EVENTS} events in {seconds:.3} s: {:.0} events/s", EVENTS as f64 / seconds);
 }
 
-/// Prints what one `GET /accounts/{id}` costs without a socket, over 100 000 accounts.
+/// Prints the cost of a `GET /accounts/{id}` without a socket, over 100 000 accounts.
 #[test]
 #[ignore = "a measurement"]
 #[allow(clippy::print_stdout)]

@@ -1,4 +1,6 @@
-//! `read-service --verify`: are the read models what the log says?
+//! `read-service --verify`: compares the read models with a replay of the log.
+//!
+//! Read next: `src/es/audit/read_model.rs`, which replays and compares.
 
 use std::fmt;
 use std::path::Path;
@@ -15,12 +17,12 @@ use crate::es::{
     verify_projection,
 };
 
-/// How long the write side may be away before this is given up.
+/// The longest absence of the write side before the verification fails.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Pause between two tries.
+/// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Replays the log into a scratch database beside `db` and compares every projection with it.
+/// Replays the log into a scratch database beside `db`, and compares every projection with the replay.
 /// The read service may be running.
 ///
 /// # Errors
@@ -42,7 +44,7 @@ pub fn verify(
 fn verify_with(db: &Path, feed: &mut dyn Feed) -> Result<Vec<Verified>, VerifyFailed> {
     let db = &DatabasePath::resolve(db).map_err(|error| VerifyFailed::Projection(error.into()))?;
     let verified = |definition| {
-        // In the same directory, where there is room for a database of that size if anywhere.
+        // In the same directory: the likeliest place with room for another database of this size.
         let scratch = Scratch::beside(db).map_err(VerifyFailed::Scratch)?;
         verify_projection(db, &scratch.file("replay.sqlite3"), definition, feed)
             .map_err(VerifyFailed::Projection)
@@ -50,7 +52,7 @@ fn verify_with(db: &Path, feed: &mut dyn Feed) -> Result<Vec<Verified>, VerifyFa
     projections().iter().map(verified).collect()
 }
 
-/// A feed that is asked again for a while before its failure counts.
+/// A feed with retries: a failure counts only after [`PATIENCE`].
 struct Patient<F>(F);
 
 impl<F: Feed> Feed for Patient<F> {
@@ -70,7 +72,7 @@ impl<F: Feed> Feed for Patient<F> {
 pub enum VerifyFailed {
     /// A database or the log cannot be read.
     Projection(VerifyError),
-    /// There is no room for the replay.
+    /// The replay has no room beside the database.
     Scratch(std::io::Error),
     /// The system gives no thread.
     Thread(std::io::Error),

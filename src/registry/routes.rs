@@ -14,7 +14,7 @@ use serde_json::json;
 use super::leases::{Full, Instance, NotRegistered, Registration};
 use super::registration::is_service_name;
 use super::service::Registry;
-use crate::http::{Method, Params, Problem, ProblemType, Query, Request, Response, Route, Router, problems};
+use crate::http::{Params, Problem, ProblemType, Request, Response, Route, Router, problems};
 use crate::time::Timestamp;
 
 /// The longest list that is written without a turn, in bytes: one for each connection takes no more memory
@@ -38,16 +38,19 @@ pub const INSTANCE_NOT_FOUND: ProblemType = ProblemType {
 /// The problems of the registry alone.
 pub const PROBLEMS: &[&ProblemType] = &[&INSTANCE_NOT_FOUND];
 
+/// The query parameters of a list: see [`Registry::wait_as_asked`].
+const WAIT: &[&str] = &["index", "wait"];
+
 /// The routes of the registry.
 pub const ROUTES: &[Route<Arc<Registry>>] = &[
-    Route { method: Method::Get, pattern: "/health", handler: health },
-    Route { method: Method::Get, pattern: "/ready", handler: ready },
-    Route { method: Method::Post, pattern: "/services", handler: register },
-    Route { method: Method::Get, pattern: "/services", handler: all_services },
-    Route { method: Method::Get, pattern: "/services/{name}", handler: one_service },
-    Route { method: Method::Get, pattern: "/services/{name}/{instance_id}", handler: one_instance },
-    Route { method: Method::Delete, pattern: "/services/{name}/{instance_id}", handler: deregister },
-    Route { method: Method::Put, pattern: "/services/{name}/{instance_id}/heartbeat", handler: heartbeat },
+    Route::get("/health", health),
+    Route::get("/ready", ready),
+    Route::post("/services", register),
+    Route::get("/services", all_services).with_query(WAIT),
+    Route::get("/services/{name}", one_service).with_query(WAIT),
+    Route::get("/services/{name}/{instance_id}", one_instance),
+    Route::delete("/services/{name}/{instance_id}", deregister),
+    Route::put("/services/{name}/{instance_id}/heartbeat", heartbeat),
 ];
 
 /// Returns the service, for an HTTP engine or for direct calls.
@@ -56,7 +59,6 @@ pub fn router(registry: Arc<Registry>) -> Router<Arc<Registry>> {
 }
 
 fn register(registry: &Arc<Registry>, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
-    Query::of(request, &[])?;
     let registration = Registration::of(request)?;
     let location = format!("/services/{}/{}", registration.name, registration.instance_id);
     let answer = json!({
@@ -70,36 +72,25 @@ fn register(registry: &Arc<Registry>, request: &Request, _: &Params<'_>) -> Resu
     Ok(Response::json(201, &answer).with_header("Location", location))
 }
 
-fn heartbeat(registry: &Arc<Registry>, request: &Request, params: &Params<'_>) -> Result<Response, Problem> {
-    Query::of(request, &[])?;
+fn heartbeat(registry: &Arc<Registry>, _: &Request, params: &Params<'_>) -> Result<Response, Problem> {
     let (name, id) = (service_name(params)?, params.uuid(1)?);
     registry.with_leases(|leases, now| leases.heartbeat(name, id, now, Timestamp::now()))?;
     Ok(Response::empty(204))
 }
 
-fn deregister(registry: &Arc<Registry>, request: &Request, params: &Params<'_>) -> Result<Response, Problem> {
-    Query::of(request, &[])?;
+fn deregister(registry: &Arc<Registry>, _: &Request, params: &Params<'_>) -> Result<Response, Problem> {
     let (name, id) = (service_name(params)?, params.uuid(1)?);
     registry.with_leases(|leases, now| leases.deregister(name, id, now))?;
     Ok(Response::empty(204))
 }
 
-fn one_instance(
-    registry: &Arc<Registry>,
-    request: &Request,
-    params: &Params<'_>,
-) -> Result<Response, Problem> {
-    Query::of(request, &[])?;
+fn one_instance(registry: &Arc<Registry>, _: &Request, params: &Params<'_>) -> Result<Response, Problem> {
     let (name, id) = (service_name(params)?, params.uuid(1)?);
     let instance = registry.with_leases(|leases, now| leases.instance(name, id, now)).ok_or(NotRegistered)?;
     Ok(Response::json(200, &*instance))
 }
 
-fn one_service(
-    registry: &Arc<Registry>,
-    request: &Request,
-    params: &Params<'_>,
-) -> Result<Response, Problem> {
+fn one_service(registry: &Arc<Registry>, _: &Request, params: &Params<'_>) -> Result<Response, Problem> {
     #[derive(Serialize)]
     struct Answer<'a> {
         name: &'a str,
@@ -107,7 +98,7 @@ fn one_service(
         instances: Vec<&'a Instance>,
     }
     let name = service_name(params)?;
-    registry.wait_as_asked(request)?;
+    registry.wait_as_asked(params.query())?;
     // After the wait, because a long poll must not hold a turn. A short list needs none: a crowd of clients
     // with large lists does not hold up the look-up of one service.
     let bytes = registry.with_leases(|leases, now| leases.bytes_of(name, now));
@@ -119,13 +110,13 @@ fn one_service(
     Ok(list(bytes, &Answer { name, index, instances: shown(&instances) }))
 }
 
-fn all_services(registry: &Arc<Registry>, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
+fn all_services(registry: &Arc<Registry>, _: &Request, params: &Params<'_>) -> Result<Response, Problem> {
     #[derive(Serialize)]
     struct Answer<'a> {
         index: u64,
         services: BTreeMap<&'a str, Vec<&'a Instance>>,
     }
-    registry.wait_as_asked(request)?;
+    registry.wait_as_asked(params.query())?;
     // Any list of all services may be long, so each takes a turn.
     let _turn = registry.turn()?;
     let (index, bytes, services) =
@@ -149,8 +140,7 @@ fn shown(instances: &[Arc<Instance>]) -> Vec<&Instance> {
     instances.iter().map(AsRef::as_ref).collect()
 }
 
-fn health(registry: &Arc<Registry>, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
-    Query::of(request, &[])?;
+fn health(registry: &Arc<Registry>, _: &Request, _: &Params<'_>) -> Result<Response, Problem> {
     let (index, instances) = registry.with_leases(|leases, now| (leases.index(now), leases.count(now)));
     Ok(Response::json(
         200,
@@ -166,8 +156,7 @@ fn health(registry: &Arc<Registry>, request: &Request, _: &Params<'_>) -> Result
 
 /// Answers 200 from one TTL after the start: every live service has sent a heartbeat by then, so the list is
 /// complete.
-fn ready(registry: &Arc<Registry>, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
-    Query::of(request, &[])?;
+fn ready(registry: &Arc<Registry>, _: &Request, _: &Params<'_>) -> Result<Response, Problem> {
     match registry.filled_in() {
         None => Ok(Response::json(200, &json!({ "status": "ready", "service": "registry" }))),
         Some(left) => {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::leases::{Leases, Limits};
 use crate::gate::{Gate, Pass};
-use crate::http::{LongPolls, Problem, Query, Request, problems};
+use crate::http::{LongPolls, Problem, Query, problems};
 use crate::limits::MAX_EXACT_INTEGER;
 use crate::lock::lock;
 use crate::time::Timestamp;
@@ -182,8 +182,7 @@ impl Registry {
     }
 
     /// Waits as `?index=7&wait=30` asks: until a change after index 7, or 30 s.
-    pub(super) fn wait_as_asked(&self, request: &Request) -> Result<(), Problem> {
-        let query = Query::of(request, &["index", "wait"])?;
+    pub(super) fn wait_as_asked(&self, query: &Query) -> Result<(), Problem> {
         let seen = query.whole_number("index", 0..=MAX_EXACT_INTEGER)?.unwrap_or(0);
         let wait = query.wait()?.unwrap_or(Duration::ZERO);
         // Any other index is answered at once, a higher index too: another registry or an earlier run issued

@@ -12,9 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::metrics::Metrics;
 use super::{openapi, telemetry};
-use crate::http::{
-    Method, Params, Problem, ProblemType, Query, Request, Response, Route, Router, problems as generic,
-};
+use crate::http::{Params, Problem, ProblemType, Request, Response, Route, problems as generic};
 use crate::{read_side, registry, write_side};
 
 /// The document and the problems of a service.
@@ -56,6 +54,11 @@ pub struct About {
 }
 
 impl About {
+    /// Returns the presentation of the service with that profile, with those metrics.
+    pub fn new(profile: &'static Profile, metrics: Arc<Metrics>) -> Self {
+        Self { profile, metrics, document: OnceLock::new() }
+    }
+
     fn document(&self) -> &Value {
         self.document.get_or_init(|| self.profile.openapi())
     }
@@ -63,31 +66,23 @@ impl About {
 
 /// The routes that every service has.
 pub const ROUTES: &[Route<About>] = &[
-    Route { method: Method::Get, pattern: "/", handler: index },
-    Route { method: Method::Get, pattern: "/metrics", handler: scrape },
-    Route { method: Method::Get, pattern: "/openapi.json", handler: openapi },
-    Route { method: Method::Get, pattern: "/problems/{slug}", handler: problem },
+    Route::get("/", index),
+    Route::get("/metrics", scrape),
+    Route::get("/openapi.json", openapi),
+    Route::get("/problems/{slug}", problem),
 ];
 
-/// Returns a router that answers [`ROUTES`] for a service.
-pub fn router(profile: &'static Profile, metrics: Arc<Metrics>) -> Router<About> {
-    Router::new(About { profile, metrics, document: OnceLock::new() }, ROUTES)
-}
-
-fn scrape(about: &About, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
-    Query::of(request, &[])?;
+fn scrape(about: &About, _: &Request, _: &Params<'_>) -> Result<Response, Problem> {
     Ok(telemetry::scrape(&about.metrics))
 }
 
-fn openapi(about: &About, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
-    Query::of(request, &[])?;
+fn openapi(about: &About, _: &Request, _: &Params<'_>) -> Result<Response, Problem> {
     Ok(Response::json(200, &openapi::JsonFirst(about.document())))
 }
 
 // ------------------------------------------------------------------------------------ pages
 
 fn problem(about: &About, request: &Request, params: &Params<'_>) -> Result<Response, Problem> {
-    Query::of(request, &[])?;
     let slug = params.text(0);
     let Some(kind) = about.profile.problems().into_iter().find(|kind| kind.slug == slug) else {
         return Err(Problem::new(&generic::NOT_FOUND, "this service has no problem of that name"));
@@ -104,8 +99,7 @@ fn problem(about: &About, request: &Request, params: &Params<'_>) -> Result<Resp
 }
 
 /// Answers with a page for a person who opened the address in a browser.
-fn index(about: &About, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
-    Query::of(request, &[])?;
+fn index(about: &About, _: &Request, _: &Params<'_>) -> Result<Response, Problem> {
     let document = about.document();
     let text = |name: &str| document["info"][name].as_str().unwrap_or_default();
     let routes: String = document["paths"]
@@ -159,12 +153,13 @@ fn marked_up(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::Router;
 
     const SERVICES: [&Profile; 3] = [&REGISTRY, &WRITE, &READ];
 
     fn answer(profile: &'static Profile, target: &str, accept: &str) -> Response {
         let request = Request::get(target).with_header("Accept", accept);
-        router(profile, Arc::default()).handle(&request)
+        Router::new(About::new(profile, Arc::default()), ROUTES).handle(&request)
     }
 
     fn text(response: Response) -> String {

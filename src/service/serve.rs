@@ -10,7 +10,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::about::{self, Profile};
+use super::about::{self, About, Profile};
 use super::config::{Reachable, ServiceConfig};
 use super::metrics::Metrics;
 use super::process::{ExitError, http_options};
@@ -43,15 +43,15 @@ pub(super) fn serve<S: Send + Sync + 'static>(
     let origins: Vec<String> =
         service.allow_origins.iter().map(|origin| origin.as_str().to_owned()).collect();
     let observer = HttpMetrics::of(&metrics, routes);
-    let router = Router::new(state, routes).observed_by(observer).allow_origins(origins.clone());
-    let router = Arc::new(router);
-    let (own, common) = (Arc::clone(&router), about::router(profile, metrics).allow_origins(origins));
+    let common = About::new(profile, metrics);
+    let router = Router::new(state, routes).with(common, about::ROUTES).observed_by(observer);
+    let router = Arc::new(router.allow_origins(origins));
+    let routed = Arc::clone(&router);
     let admission = admission(service);
     let server = http::serve(listener, options, move |request| {
         telemetry::logged(request, || match admission.check(request) {
             Err(problem) => problem.into(),
-            Ok(()) if common.knows(request.path()) => common.handle(request),
-            Ok(()) => own.handle(request),
+            Ok(()) => routed.handle(request),
         })
     })?;
     Ok(Served { router, server })

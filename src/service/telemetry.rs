@@ -143,11 +143,11 @@ pub fn scrape(metrics: &Metrics) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::{Method, Router};
+    use crate::http::Router;
 
     const OBSERVED: &[Route<()>] = &[
-        Route { method: Method::Get, pattern: "/things/{id}", handler: |(), _, _| Ok(Response::empty(200)) },
-        Route { method: Method::Post, pattern: "/things", handler: |(), _, _| Ok(Response::empty(503)) },
+        Route::get("/things/{id}", |(), _, _| Ok(Response::empty(200))),
+        Route::post("/things", |(), _, _| Ok(Response::empty(503))),
     ];
 
     fn scrape_after(requests: &[Request]) -> String {

@@ -1,10 +1,12 @@
-//! The event feed as CloudEvents, for consumers that know the standard and not this system.
+//! The event feed as CloudEvents, for consumers of the standard.
 //!
-//! One event of the feed becomes one CloudEvent 1.0, a page becomes one batch:
+//! An event of the feed becomes a CloudEvent 1.0, and a page becomes a batch:
 //! <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md>.
 //!
-//! **Invariant:** the events are those of the feed, in its order; nothing is left out but the names
-//! that the standard has others for.
+//! **Invariant:** a batch has all events of the page, in the order of the feed, with all their fields. Some
+//! fields have other names, which the standard prescribes.
+//!
+//! Read next: `src/es/event.rs`, the page that is read here.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -15,33 +17,33 @@ use crate::es::{Page, RecordedEvent};
 /// The media type of a batch.
 pub(super) const BATCH: &str = "application/cloudevents-batch+json";
 
-/// One event in the standard's JSON. Attribute names are of a-z and 0-9 alone, as it wants them.
+/// An event in the standard's JSON. The standard allows only a-z and 0-9 in attribute names.
 #[derive(Serialize)]
 struct CloudEvent<'a> {
     specversion: &'static str,
     id: Uuid,
-    /// With the id, it tells the event from every other in the world.
+    /// Source and id together are unique among all events of all systems.
     source: &'a str,
     #[serde(rename = "type")]
     event_type: &'a str,
     subject: Uuid,
     time: &'a str,
     datacontenttype: &'static str,
-    /// The position in the log. The extension wants text that sorts: sixteen digits hold 2^53.
+    /// The position in the log, as text in sixteen digits, which hold 2^53: the extension sorts texts.
     sequence: String,
     streamtype: &'a str,
-    // The standard's integers have 32 bits: what can grow beyond is text.
+    // Text, because the standard's integers have 32 bits.
     streamversion: String,
     schemaversion: u32,
     hash: String,
     #[serde(flatten)]
-    metadata: Metadata,
+    extensions: Extensions,
     data: &'a RawValue,
 }
 
-/// What the feed keeps as metadata, under the names of the correlation and tracing extensions.
+/// The metadata of an event, under the names of the correlation and tracing extensions.
 #[derive(Serialize, Deserialize)]
-struct Metadata {
+struct Extensions {
     #[serde(rename(serialize = "correlationid"), skip_serializing_if = "Option::is_none")]
     correlation_id: Option<String>,
     #[serde(rename(serialize = "causationid"), skip_serializing_if = "Option::is_none")]
@@ -50,12 +52,13 @@ struct Metadata {
     traceparent: Option<String>,
 }
 
-/// A page of the feed as a batch, and the head of the log, for which a batch has no place.
+/// Returns a page of the feed as a batch, and the head of the log, for which a batch has no field.
 ///
 /// # Errors
-/// When what is recorded is not JSON: the log was damaged from outside.
+/// When recorded data is not JSON: the log was damaged from outside.
 pub(super) fn batch(page: &Page) -> serde_json::Result<(Vec<u8>, u64)> {
     let content = page.content()?;
+    // The log, not the address of the service: a restored or moved log stays the same source.
     let source = format!("/logs/{}", content.log_id);
     let events =
         content.events.iter().map(|event| cloud_event(&source, event)).collect::<Result<Vec<_>, _>>()?;
@@ -76,7 +79,7 @@ fn cloud_event<'a>(source: &'a str, event: &RecordedEvent<'a>) -> serde_json::Re
         streamversion: event.version.to_string(),
         schemaversion: event.schema_version,
         hash: event.hash.to_string(),
-        metadata: serde_json::from_str(event.metadata)?,
+        extensions: serde_json::from_str(event.metadata)?,
         data: serde_json::from_str(event.data)?,
     })
 }

@@ -1,18 +1,34 @@
 //! The write side: commands in, receipts out, and the event feed.
 //!
-//! This is wiring: it knows HTTP, the account domain and the event store, and ties them together.
-//! It has no rules of its own.
+//! ```text
+//! POST /accounts/{id}/deposit            GET /events
+//!         |                                   |
+//!     routes.rs ------------------------- routes.rs
+//!      |      \                               |   \ Accept
+//! headers.rs  commands.rs                     |   cloud_events.rs
+//!      \      /   | closure                   |
+//!       Headers  es::Executor             es::EventLog
+//!                 | writer thread
+//!            account::Account
+//! ```
 //!
-//! **Invariant:** it never imports the read side, nor the read side it. They meet over HTTP and in
-//! the event format alone; that rule is CQRS.
+//! This module is wiring: it joins HTTP, the account domain and the event store, and adds no rules.
+//! `problems.rs` turns their errors into HTTP. `standing.rs` decides whether the service registers, and
+//! `past_transfers.rs` runs once on a log of version 0.1.0.
 //!
-//! Read next: `write_side/command.rs`, then `write_side/routes.rs`.
+//! **Invariant:** the write side never imports the read side, nor the read side the write side. They meet
+//! over HTTP and in the event format alone. This rule is CQRS.
+//!
+//! Threads: a request runs on the thread of the connection, up to `commands::execute`. The closure of a
+//! command runs on the writer thread of [`Executor`](crate::es::Executor), while the connection's thread
+//! waits. The registration thread calls `standing.rs`.
+//!
+//! Read next: `routes.rs`, `commands.rs`, `headers.rs`.
 
 mod cloud_events;
-mod command;
-mod context;
+mod commands;
+mod headers;
 mod past_transfers;
-mod precondition;
 pub mod problems;
 mod routes;
 mod standing;

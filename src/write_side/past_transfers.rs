@@ -1,34 +1,36 @@
-//! Names the transfers that version 0.1.0 recorded: it kept a transfer's id in the events alone.
+//! Gives keys to the transfers of version 0.1.0, which kept a transfer's id in the events alone.
 //!
-//! A `transfer_id` names one transfer for ever, also one that an older version recorded. The id is looked up as
-//! an idempotency key, in constant time; so a log of an older version is read once, at its first start
-//! under this version, and its transfers get their keys.
+//! A `transfer_id` names the same transfer for ever, across versions. Today the id is looked up as an
+//! idempotency key, in constant time. So the first start on a log of version 0.1.0 reads the whole log and
+//! records the keys of all transfers.
 //!
-//! **Invariant:** the mark that says "done" is recorded after the last key, so a process that ends in
-//! the middle goes on at its next start.
+//! **Invariant:** the key `DONE` is recorded after the last key of a transfer. A process that ended in the
+//! middle resumes at the next start.
+//!
+//! Read next: `commands.rs`, which records the keys of new transfers.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::command::Command;
+use super::commands::Transfer;
 use crate::account::{AccountEvent, MoneyMoved};
 use crate::es::{
     Context, Error, EventLog, ExecuteError, Executor, IdempotencyKey, MAX_PAGE_EVENTS, Receipt,
     RecordedEvent, Work, decode,
 };
 
-/// The key whose receipt says that all transfers before it have keys. Clients' keys have no space.
+/// The key of the receipt that marks the work as done. Clients' keys have no spaces.
 const DONE: &str = "past transfers named";
 
-/// The withdrawal of a transfer whose deposit comes next.
+/// The first half of a transfer. The deposit is the next event.
 struct Withdrawn {
     receipt: Receipt,
     moved: MoneyMoved,
 }
 
-/// Gives each transfer in the log its key, unless that was done before.
+/// Records the key of each transfer in the log, once in the life of the log.
 ///
 /// # Errors
 /// When the storage fails, or an event cannot be understood.
@@ -43,6 +45,7 @@ pub fn name_past_transfers(bank: &Executor, log: &Arc<EventLog>) -> Result<(), E
     let (mut after, mut withdrawn) = (0, None);
     while after < head {
         let mut named = Vec::new();
+        // A page at a time bounds the memory, and a run after a crash skips no page.
         log.read(|reader| {
             reader.read(after, MAX_PAGE_EVENTS, &mut |event| {
                 after = event.position;
@@ -52,6 +55,7 @@ pub fn name_past_transfers(bank: &Executor, log: &Arc<EventLog>) -> Result<(), E
         })?;
         run(bank, Context::default(), move |work| name_all(named, work))?;
     }
+    // No command has this fingerprint, so no command can replay this receipt.
     let done = IdempotencyKey { key: DONE.to_owned(), command: [0; 32] };
     let receipt = Receipt { stream_id: Uuid::nil(), version: 0, position: head };
     run(bank, Context::default(), move |work| {
@@ -73,7 +77,7 @@ fn is_done(bank: &Executor) -> Result<bool, Error> {
 
 fn name_all(named: Vec<(IdempotencyKey, Receipt)>, work: &mut Work<'_>) -> Result<Uuid, ExecuteError<()>> {
     for (key, receipt) in named {
-        // A process that ended in the middle has named some of them; and 0.1.0 let an id be used twice.
+        // An interrupted run has recorded some keys before; and 0.1.0 accepted the same id twice.
         if !work.has_receipt(&key.key)? {
             work.keep_receipt(key, receipt);
         }
@@ -92,12 +96,12 @@ fn run(
     }
 }
 
-/// The key and the receipt of the transfer whose deposit `event` is.
+/// Returns the key and the receipt of a transfer when `event` is the deposit of the transfer.
 fn transfer(
     withdrawn: &mut Option<Withdrawn>,
     event: &RecordedEvent<'_>,
 ) -> Result<Option<(IdempotencyKey, Receipt)>, Error> {
-    // A cheap look before the event is decoded: most events are of no transfer.
+    // A search in the text is cheaper than decoding, and most events belong to no transfer.
     if !event.data.contains("transfer_id") {
         return Ok(None);
     }
@@ -109,12 +113,13 @@ fn transfer(
             Ok(None)
         }
         AccountEvent::MoneyDeposited(deposited) => {
+            // Halves of a transfer are neighbours in the log: one transaction recorded both.
             let half = withdrawn.take().filter(|half| half.moved.transfer_id == deposited.transfer_id);
             let Some(Withdrawn { receipt, moved }) = half else { return Ok(None) };
             let MoneyMoved { amount, description, transfer_id, .. } = moved;
             let (from, to) = (receipt.stream_id, event.stream_id);
-            let command = Command::Transfer { from, to, amount, description, transfer_id };
-            let key = command.own_key().map_err(|error| unreadable(error.to_string()))?;
+            let transfer = Transfer { from, to, amount, description, transfer_id };
+            let key = transfer.key().map_err(|error| unreadable(error.to_string()))?;
             Ok(key.map(|key| (key, Receipt { position: event.position, ..receipt })))
         }
         AccountEvent::AccountCreated(_) | AccountEvent::AccountClosed(_) => Ok(None),

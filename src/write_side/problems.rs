@@ -1,7 +1,8 @@
-//! What the write side can answer instead of a receipt, and the one place where errors of the
-//! domain and of the machine become HTTP.
+//! The problems of the write side. Errors of the domain and of the machine become HTTP in this file alone.
+//!
+//! Read next: `src/http/problem.rs`, the problems of all services.
 
-use super::command::TRANSFER_KEY;
+use super::headers::TRANSFER_KEY;
 use crate::account::Rejection;
 use crate::es::{Error, ExecuteError};
 use crate::http::{Problem, problem_types, problems};
@@ -26,7 +27,7 @@ problem_types! {
     TRANSFER_EXISTS = 409 "transfer-exists", "The transfer exists",
         "Another transfer was recorded under this `transfer_id`, which names one transfer for ever. Choose another id, or leave it out.";
     VERSION_MISMATCH = 412 "version-mismatch", "The account is at another version",
-        "The account is not at the version that `If-Match` asks for: somebody was faster. Look at the account again, then decide again.";
+        "The account is not at the version that `If-Match` asks for: another client was faster. Look at the account again, then decide again.";
     IDEMPOTENCY_KEY_REUSED = 422 "idempotency-key-reused", "The idempotency key belongs to another command",
         "This `Idempotency-Key` came with another command before. Use a new key for a new command.";
     OUTCOME_UNKNOWN = 503 "outcome-unknown", "The outcome is not known",
@@ -39,7 +40,7 @@ problem_types! {
         "The detail says why. Send commands to another instance, or try again later.";
 }
 
-/// How long a client waits before it tries again, in seconds: a few commits.
+/// Seconds until a client retries: a few commits.
 pub(super) const RETRY_AFTER: &str = "1";
 
 pub(super) fn of_rejection(rejection: Rejection) -> Problem {

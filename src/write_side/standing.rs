@@ -1,11 +1,13 @@
-//! Whether this write service may register as the writer of its log.
+//! Decides whether this write service may register as the writer of a log.
 //!
-//! A copy of the database has the log id of its original. A write service that is started on the copy, to
-//! try a backup out, must not be followed. So a write service looks for another live one of its log id
-//! before it registers, and does not register while there is one. It serves all the same.
+//! A copy of a database has the same log id as the original. A write service on a copy, started to try a
+//! backup, must not be followed by read services. So a write service looks for another live write service of
+//! the same log id before the registration, and serves without a registration while another lives.
 //!
-//! **Invariant:** a service that has registered once registers again without a look: after a restart of
+//! **Invariant:** after a first registration, the service registers again without a look. After a restart of
 //! the registry, the original must not wait for a copy that came first.
+//!
+//! Read next: `src/discovery/registration.rs`, the thread that asks here.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -19,31 +21,31 @@ use crate::discovery::{
 };
 use crate::es::EventLog;
 
-/// What to do while another live write service serves the same log from another database: one of the
-/// two is a copy.
+/// Whether two write services may register for the same log from two databases, of which one is a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Copies {
-    /// Serve, but do not register.
+    /// Serve without a registration while the other service lives.
     Refused,
-    /// Register all the same.
+    /// Register beside the other service.
     Allowed,
 }
 
-/// How long the other write service must be gone before this one takes its place: longer than a
-/// restart takes. A copy must not become the log because the original is restarted.
+/// How long the other write service must be gone before this service registers: longer than a restart takes.
+/// A restart of the original must not make a copy the log.
 const TAKES_OVER_AFTER: Duration = Duration::from_secs(60);
 
-/// How many other instances are asked before one registration. More than one is a mistake already.
+/// The most instances asked before a registration. Two are a mistake already.
 const MAX_ASKED: usize = 8;
 
-/// The metadata key that tells databases apart.
+/// The metadata key of the database's identity.
 const DATABASE: &str = "database";
 
-/// Where a write service stands among those of its log. Shared by the registration and the health route.
+/// The state of a write service among the write services of the same log. The registration thread changes
+/// the state, and the health route shows it.
 #[derive(Debug)]
 pub struct Standing {
     log: Arc<EventLog>,
-    /// Names the database: equal for the same file, also after a restart, and for no copy of it.
+    /// The identity of the database: equal for the same file, also after a restart, but not for a copy.
     database: String,
     copies: Copies,
     state: Mutex<State>,
@@ -53,11 +55,11 @@ pub struct Standing {
 enum State {
     Unregistered,
     Registered,
-    /// Another write service of this log is live, or was a short time ago.
+    /// Another write service of this log is live, or was live a short time ago.
     Withheld(Other),
 }
 
-/// Another write service of the same log, as it was seen last.
+/// Another write service of the same log, as seen last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Other {
     address: String,
@@ -66,16 +68,16 @@ struct Other {
 }
 
 impl Standing {
-    /// Returns the standing of a service that writes that log, which is in the file `db`.
+    /// Returns the standing of a service with the log `log` in the file `db`.
     ///
     /// # Errors
-    /// When the file is not there.
+    /// When the file does not exist.
     pub fn new(log: Arc<EventLog>, db: &Path, copies: Copies) -> std::io::Result<Self> {
         let database = identity(db)?;
         Ok(Self { log, database, copies, state: Mutex::new(State::Unregistered) })
     }
 
-    /// Returns why the service does not register, if it does not.
+    /// Returns the reason why the service does not register, or `None` when the service may.
     pub fn withheld(&self) -> Option<String> {
         match &*self.lock() {
             State::Withheld(other) => Some(self.explain(other)),
@@ -95,8 +97,7 @@ impl Standing {
         )
     }
 
-    /// Decides whether to register, when `other` is the only other live writer of the log or there is
-    /// none.
+    /// Decides whether to register beside `other`, the only other live writer of the log, if any.
     fn decide(&self, other: Option<Other>, now: Instant) -> Permission {
         let mut state = self.lock();
         let before = match &*state {
@@ -115,7 +116,7 @@ impl Standing {
             }
             (Some(before), None) => {
                 let is_gone = now.saturating_duration_since(before.seen) >= TAKES_OVER_AFTER;
-                // A log that lacks events that the other one had must not replace it unasked.
+                // This log must have all events of the other log, or events would be lost without a question.
                 if !is_gone || self.log.head().value() < before.head {
                     return Permission::Withheld;
                 }
@@ -126,7 +127,7 @@ impl Standing {
         Permission::Granted
     }
 
-    /// Returns the longest of the other live writers of this log among those instances.
+    /// Returns the other live writer with the longest log among `instances`.
     fn find_other(&self, instances: &[LiveInstance], own: Option<&BaseUrl>) -> Option<Other> {
         let log_id = self.log.log_id().to_string();
         let claims = |instance: &&LiveInstance| {
@@ -135,7 +136,7 @@ impl Standing {
         };
         let urls = instances.iter().filter(claims).filter_map(LiveInstance::base_url);
         let urls: Vec<_> = urls.filter(|url| Some(url) != own).take(MAX_ASKED).collect();
-        // A lease may outlive its service by one TTL, so each is asked.
+        // A lease outlives a dead service by up to a TTL, so each service is asked.
         let answers = urls.iter().zip(log_tips(&urls));
         let live =
             answers.filter_map(|(url, tip)| Some((url, tip.filter(|tip| tip.log_id == self.log.log_id())?)));
@@ -143,24 +144,24 @@ impl Standing {
         longest.map(|(url, tip)| Other { address: url.to_string(), head: tip.head, seen: Instant::now() })
     }
 
-    /// Each state is one value: nothing can be half done.
+    /// Ignores the poison of the lock: the state is a single value, so a panic leaves no half of a change.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Returns a short text for the file at `db` that no other file has on any machine that runs now: its
-/// device and inode, and the boot of the machine.
+/// Returns a short text of device, inode and boot of the machine, which identify the file at `db` among all
+/// files on all machines.
 fn identity(db: &Path) -> std::io::Result<String> {
     let metadata = std::fs::metadata(db)?;
-    // Where the system does not name its boots, device and inode alone must do.
+    // On a system without names for boots, device and inode alone identify the file.
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let mut hasher = DefaultHasher::new();
     (metadata.dev(), metadata.ino(), boot).hash(&mut hasher);
     Ok(format!("{:016x}", hasher.finish()))
 }
 
-/// A write service that asks to be registered under an address.
+/// A write service, as a candidate for registration under an address.
 #[derive(Debug)]
 pub struct Writer {
     standing: Arc<Standing>,
@@ -168,14 +169,14 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Returns the service that stands so, at that address.
+    /// Returns the candidate with this standing, at this address.
     pub fn at(address: Advertised, standing: Arc<Standing>) -> Self {
         Self { standing, address }
     }
 }
 
 impl Candidate for Writer {
-    /// The head is that of the moment; clients that need the present one ask the service.
+    /// Returns the address with metadata. The head is a snapshot; clients ask the service for the present head.
     fn advertised(&self) -> Advertised {
         let Standing { log, database, .. } = &*self.standing;
         let metadata = [

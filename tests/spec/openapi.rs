@@ -50,8 +50,8 @@ impl Service {
         Document(self.profile().openapi())
     }
 
-    /// Method and pattern of all that the service routes.
-    fn routes(self) -> BTreeSet<(String, String)> {
+    /// Method, pattern and query parameters of all that the service routes.
+    fn routes(self) -> BTreeSet<Row> {
         let own = match self {
             Self::Registry => rows(tally::registry::ROUTES),
             Self::Write => rows(tally::write_side::ROUTES),
@@ -106,9 +106,15 @@ impl Service {
     }
 }
 
-fn rows<S>(routes: &[Route<S>]) -> Vec<(String, String)> {
-    let row = |route: &Route<S>| (route.method.as_str().to_lowercase(), route.pattern.to_owned());
-    routes.iter().map(row).collect()
+type Row = (String, String, BTreeSet<String>);
+
+fn row<'a>(method: &str, path: &str, query: impl Iterator<Item = &'a str>) -> Row {
+    (method.to_lowercase(), path.to_owned(), query.map(str::to_owned).collect())
+}
+
+fn rows<S>(routes: &[Route<S>]) -> Vec<Row> {
+    let of = |route: &Route<S>| row(route.method.as_str(), route.pattern, route.query.iter().copied());
+    routes.iter().map(of).collect()
 }
 
 impl Subject {
@@ -137,7 +143,7 @@ fn every_route_is_in_the_document_and_every_operation_is_a_route() {
         let document = service.document();
         let documented: BTreeSet<_> = document
             .operations()
-            .map(|operation| (operation.method.to_owned(), operation.path.to_owned()))
+            .map(|operation| row(operation.method, operation.path, operation.query()))
             .collect();
         assert_eq!(documented, service.routes(), "{service:?}");
     }

@@ -7,13 +7,14 @@ use uuid::Uuid;
 
 use crate::es::tests::{Log, LogFeed, TempPath};
 use crate::http::{Request, Response, Router};
-use crate::read_side::{ROUTES, ReadSide, cursor, projections, queries};
+use crate::read_side::models::accounts::Filter;
+use crate::read_side::{ROUTES, ReadSide, cursor, projections};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const ADA: u128 = 1;
 const BOB: u128 = 2;
 
-/// A read side, its log, and its database, which goes when it goes.
+/// A read side with a log and a database. The database is removed on drop.
 struct Bank {
     router: Router<ReadSide>,
     feed: LogFeed,
@@ -59,7 +60,7 @@ impl Bank {
         bank
     }
 
-    /// Appends an event and waits until every read model contains it.
+    /// Appends an event and waits until every read model contains the event.
     fn add(&self, account: u128, event_type: &str, data: &str) -> u64 {
         let position = self.feed.append(account, event_type, data);
         self.wait_for(position);
@@ -87,7 +88,7 @@ impl Bank {
         self.json(&format!("/accounts/{}", id(account)))
     }
 
-    /// The slug of the problem, and the parameter that it names.
+    /// Returns the status, the slug and the `parameter` of a problem.
     fn problem(&self, target: &str) -> (u16, String, Value) {
         let response = self.get(target);
         let body: Value = serde_json::from_slice(&response.body).unwrap();
@@ -273,7 +274,7 @@ fn cursors_of_another_list_or_of_nobody_are_refused() {
         format!("/accounts?status=open&cursor={accounts}"),
         format!("/accounts?cursor={}", &accounts[1..]),
         "/accounts?cursor=".to_owned(),
-        // Well made, but there is no such transaction.
+        // Well formed, but no transaction has this position.
         format!("{bobs}?cursor={}", cursor::encode(&["transactions", &id(BOB).to_string()], 5)),
     ] {
         assert_eq!(bank.problem(&target), (400, "invalid-query".into(), json!("cursor")), "{target}");
@@ -377,7 +378,7 @@ fn a_query_waits_for_the_position_that_its_client_has_written() {
         while bank.router.state().waiting() == 0 {
             std::thread::yield_now();
         }
-        // There is one place for waiting.
+        // The test service has a single permit for waits.
         assert_eq!(bank.problem("/position?min_position=7").1, "overloaded");
         bank.feed.append(ADA, "MoneyDeposited", &moved(1));
         assert_eq!(waiting.join().unwrap()["balance"], 501);
@@ -423,7 +424,7 @@ fn projections_show_that_they_are_live() {
 #[test]
 fn poison_stalls_its_projections_and_shows_while_the_rest_goes_on() {
     let bank = Bank::with_ada_and_bob();
-    // More than Ada has; the sums by currency do not ask whose money it is.
+    // More than Ada has. The summary adds up currencies, not accounts.
     bank.feed.append(ADA, "MoneyWithdrawn", &moved(100_000));
     let last = bank.feed.append(BOB, "MoneyDeposited", &moved(1));
     let watch = bank.router.state().projector.watch("summary").unwrap();
@@ -470,7 +471,7 @@ fn every_list_is_a_range_of_an_index() {
         (Some("Ada"), Some("open"), "accounts_by_owner_and_status_"),
     ] {
         let plan = bank.router.state().database.read(|db| {
-            let sql = format!("EXPLAIN QUERY PLAN {}", queries::Filter { owner, status }.sql());
+            let sql = format!("EXPLAIN QUERY PLAN {}", Filter { owner, status }.sql());
             let mut query = db.prepare(&sql)?;
             let steps = query.query_map(rusqlite::params![0, 10, owner, status], |row| row.get(3))?;
             steps.collect::<rusqlite::Result<Vec<String>>>()

@@ -67,6 +67,12 @@ impl<'a> Operation<'a> {
         listed.iter().map(|parameter| resolved(self.document, parameter)).collect()
     }
 
+    /// The names of the query parameters.
+    pub(crate) fn query(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        let parameters = self.parameters().into_iter().filter(|parameter| parameter["in"] == "query");
+        parameters.map(|parameter| parameter["name"].as_str().unwrap())
+    }
+
     /// The names of what may be left out.
     pub(crate) fn options(&self) -> Vec<&'a str> {
         let parameters = self.parameters();

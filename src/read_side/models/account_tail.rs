@@ -1,27 +1,29 @@
-//! What must hold from one event of an account to the next, whoever projects it.
+//! The end of an account's history: version and balance after the last event.
 //!
-//! The write side keeps these rules; a read model that met a history without them would go on
-//! with wrong balances, so it stops instead.
+//! **Invariant:** versions have no gaps, and balances stay in range. The write side keeps these rules. An event
+//! against the rules is a damaged history: the read model stalls there, and shows no wrong balance.
+//!
+//! Read next: `accounts.rs`.
 
-use crate::account::MAX_AMOUNT;
+use crate::account::{AccountCreated, MAX_AMOUNT};
 use crate::es::{ProjectionError, RecordedEvent};
 
 /// Version and balance of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Step {
+pub(super) struct AccountTail {
     pub(super) version: u64,
     pub(super) balance: u64,
 }
 
-impl Step {
-    /// The account that `event` opens.
+impl AccountTail {
+    /// Returns the tail after `event`, the first event of an account.
     pub(super) fn first(event: &RecordedEvent<'_>) -> Result<Self, ProjectionError> {
-        let mut step = Self { version: 0, balance: 0 };
-        step.advance(event)?;
-        Ok(step)
+        let mut tail = Self { version: 0, balance: 0 };
+        tail.advance(event)?;
+        Ok(tail)
     }
 
-    /// Goes on to the version of `event`, which must be the next.
+    /// Advances to the version of `event`, which must be the next version.
     pub(super) fn advance(&mut self, event: &RecordedEvent<'_>) -> Result<(), ProjectionError> {
         if event.version != self.version + 1 {
             return Err(impossible(format!(
@@ -46,16 +48,30 @@ impl Step {
     }
 }
 
+/// The first event of an account. Later events never change the columns of the opening.
+#[derive(Debug)]
+pub(super) struct Opening {
+    pub(super) created: AccountCreated,
+    pub(super) recorded_at: String,
+}
+
+impl Opening {
+    pub(super) fn of(event: &RecordedEvent<'_>, created: AccountCreated) -> Self {
+        Self { created, recorded_at: event.recorded_at.to_owned() }
+    }
+}
+
+/// Returns the error for an event against the rules.
 pub(super) fn impossible(reason: impl Into<String>) -> ProjectionError {
     ProjectionError::Impossible(reason.into())
 }
 
-/// An event of an account that was never opened.
+/// Returns the error for an event of an unknown account.
 pub(super) fn no_account() -> ProjectionError {
     impossible("its account was never opened")
 }
 
-/// A second opening of an account.
+/// Returns the error for a second opening of an account.
 pub(super) fn opened_twice() -> ProjectionError {
     impossible("its account was opened before")
 }

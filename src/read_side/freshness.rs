@@ -1,27 +1,48 @@
-//! What a query may depend on: how fresh the rows must be, and what the client has already.
+//! The freshness of answers: the wait for a position, the position of an answer without rows, and the version
+//! in the client's cache.
+//!
+//! Read next: `src/es/projection/status.rs`, which the waits watch.
 
 use std::time::{Duration, Instant};
 
+use super::at::{At, EVENT_POSITION};
 use super::problems::{READ_MODEL_BEHIND, RETRY_AFTER};
 use super::service::ReadSide;
-use crate::http::{EntityTags, Problem, Query, Request};
+use crate::es::ProjectionStatus;
+use crate::http::{EntityTags, Problem, Query, Request, Response};
 use crate::limits::MAX_EXACT_INTEGER;
 
-/// How long `?min_position=` waits where `wait` says nothing: a read model is behind for
-/// milliseconds when all is well.
+/// The wait for `?min_position=` without a `wait` parameter: read models lag by milliseconds as a rule.
 const DEFAULT_WAIT: Duration = Duration::from_secs(2);
 
-/// Waits as [`await_position`] does, also for rows that are being made for the first time, and makes sure
-/// that the rows answer.
+/// Completes the answer to a query: an answer without a position gets the position of the slowest read model.
+pub(super) fn complete(service: &ReadSide, answer: Result<Response, Problem>) -> Result<Response, Problem> {
+    match answer {
+        // A refusal for a reason in the request alone, before any row was read.
+        Err(problem) if problem.headers.iter().all(|(name, _)| *name != EVENT_POSITION) => {
+            let position = slowest(&service.projector.status());
+            Err(At { position, value: problem }.problem())
+        }
+        answer => answer,
+    }
+}
+
+/// Returns the position of the slowest projection.
+pub(super) fn slowest(statuses: &[ProjectionStatus]) -> u64 {
+    statuses.iter().map(|status| status.position).min().unwrap_or(0)
+}
+
+/// Waits as [`await_position`] does, and until the rows of `projections` are complete.
 ///
 /// # Errors
-/// As [`await_position`], and 503 `read-model-behind` for rows that are made for the first time.
+/// As [`await_position`], and 503 `read-model-behind` while a projection fills new tables.
 pub(super) fn await_rows(service: &ReadSide, query: &Query, projections: &[&str]) -> Result<(), Problem> {
     let begun = Instant::now();
     await_position(service, query, projections)?;
     let filling = || projections.iter().find(|projection| service.projector.is_filling(projection));
     if query.text("min_position").is_some() {
         let deadline = begun + query.wait()?.unwrap_or(DEFAULT_WAIT);
+        // Filling ends without a signal of its own, so the loop looks after each new position.
         while let Some(watch) = filling().and_then(|projection| service.projector.watch(projection))
             && Instant::now() < deadline
             && !watch.is_closed()
@@ -36,66 +57,63 @@ pub(super) fn await_rows(service: &ReadSide, query: &Query, projections: &[&str]
     filling().map_or(Ok(()), |projection| Err(problem_of_filling(service, projection)))
 }
 
-/// Without this answer, a read database that was deleted would deny accounts that exist and show
-/// balances of long ago, until it has been filled again.
+/// Returns the refusal of a query on incomplete rows. Without the refusal, a read service with an empty
+/// database would deny accounts that exist, and show old balances.
 fn problem_of_filling(service: &ReadSide, projection: &str) -> Problem {
     let reached = service.projector.watch(projection).map_or(0, |watch| watch.value());
     let detail = format!(
         "the read model {projection} is being built from the first event; it is at position {reached}, \
          and answers once it has come to the end that the log had when it was begun"
     );
-    Problem::new(&READ_MODEL_BEHIND, detail)
-        .with("position", reached)
-        .with_header("Event-Position", reached.to_string())
-        .with_header("Retry-After", RETRY_AFTER)
+    behind(reached, detail)
 }
 
-/// Waits until `projections` have reached the position that `min_position` asks for.
+/// Waits until `projections` have reached the position `min_position` of the query.
 ///
 /// # Errors
-/// 400 for a malformed parameter, 503 `read-model-behind` when they have not in time, 503
-/// `overloaded` when too many wait.
+/// 400 for a malformed parameter, 503 `read-model-behind` when the time is up first, 503 `overloaded` when
+/// too many requests wait.
 pub(super) fn await_position(service: &ReadSide, query: &Query, projections: &[&str]) -> Result<(), Problem> {
     service.projector.hurry();
-    // Checked also where there is nothing to wait for: a malformed parameter is never ignored.
+    // Read before the early return below: a malformed `wait` is never ignored.
     let wait = query.wait()?;
     let Some(wanted) = query.whole_number("min_position", 0..=MAX_EXACT_INTEGER)? else {
         return Ok(());
     };
     let deadline = Instant::now() + wait.unwrap_or(DEFAULT_WAIT);
+    // One deadline for all: the time of the first wait is gone for the second.
     for watch in projections.iter().filter_map(|projection| service.projector.watch(projection)) {
         if watch.value() >= wanted {
             continue;
         }
-        // Only a request that really has to wait takes one of the places for waiting.
+        // A request for a position in the past takes no permit.
         let permit = service.long_polls.enter()?;
         let left = deadline.saturating_duration_since(Instant::now());
         let reached = service.projector.hurry_while(|| watch.wait_for(wanted, left));
         drop(permit);
         if reached < wanted {
-            return Err(behind(wanted, reached));
+            let detail = format!("the read model is at position {reached}, not yet at {wanted}");
+            return Err(behind(reached, detail));
         }
     }
     Ok(())
 }
 
-fn behind(wanted: u64, reached: u64) -> Problem {
-    let detail = format!("the read model is at position {reached}, not yet at {wanted}");
-    Problem::new(&READ_MODEL_BEHIND, detail)
-        .with("position", reached)
-        .with_header("Event-Position", reached.to_string())
-        .with_header("Retry-After", RETRY_AFTER)
+fn behind(position: u64, detail: String) -> Problem {
+    let problem = Problem::new(&READ_MODEL_BEHIND, detail).with("position", position);
+    At { position, value: problem.with_header("Retry-After", RETRY_AFTER) }.problem()
 }
 
-/// Whether `If-None-Match` names the version, so that 304 says enough. Tags are compared weakly (RFC
-/// 9110, 13.1.2).
+/// Returns whether `If-None-Match` names the version, so that a 304 is enough. Tags are compared weakly
+/// (RFC 9110, 13.1.2).
 ///
 /// # Errors
 /// 400 when the header is malformed.
-pub(super) fn client_has(request: &Request, version: u64) -> Result<bool, Problem> {
+pub(super) fn has_version(request: &Request, version: u64) -> Result<bool, Problem> {
     let version = version.to_string();
     Ok(match request.entity_tags("If-None-Match")? {
         None => false,
+        // `*` matches any version, and the account exists.
         Some(EntityTags::Any) => true,
         Some(EntityTags::Tags(tags)) => tags.iter().any(|tag| tag.opaque == version),
     })
@@ -117,7 +135,7 @@ mod tests {
             ("\"\"", false),
         ] {
             let request = Request::get("/").with_header("If-None-Match", value);
-            assert_eq!(client_has(&request, 3).unwrap(), expected, "{value}");
+            assert_eq!(has_version(&request, 3).unwrap(), expected, "{value}");
         }
     }
 }
