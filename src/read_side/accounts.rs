@@ -46,7 +46,7 @@ impl Projection for Accounts {
     const VERSION: u32 = 1;
     const TABLES: &'static [&'static str] = &["accounts"];
 
-    fn over(names: &Names) -> Self {
+    fn new(names: &Names) -> Self {
         let table = names.table("accounts");
         Self {
             select: format!(

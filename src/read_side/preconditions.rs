@@ -28,9 +28,7 @@ pub(super) fn await_rows(service: &ReadSide, query: &Query, projections: &[&str]
         {
             let _permit = service.long_polls.enter()?;
             let next = watch.value() + 1;
-            service
-                .projector
-                .hurry_while(|| watch.wait_for(next, deadline.saturating_duration_since(Instant::now())));
+            watch.wait_for(next, deadline.saturating_duration_since(Instant::now()));
         }
     }
     filling().map_or(Ok(()), |projection| Err(problem_of_filling(service, projection)))
@@ -56,7 +54,6 @@ fn problem_of_filling(service: &ReadSide, projection: &str) -> Problem {
 /// 400 for a malformed parameter, 503 `read-model-behind` when they have not in time, 503
 /// `overloaded` when too many wait.
 pub(super) fn await_position(service: &ReadSide, query: &Query, projections: &[&str]) -> Result<(), Problem> {
-    service.projector.hurry();
     // Checked also where there is nothing to wait for: a malformed parameter is never ignored.
     let wait = query.wait()?;
     let Some(wanted) = query.whole_number("min_position", 0..=MAX_EXACT_INTEGER)? else {
@@ -70,7 +67,7 @@ pub(super) fn await_position(service: &ReadSide, query: &Query, projections: &[&
         // Only a request that really has to wait takes one of the places for waiting.
         let permit = service.long_polls.enter()?;
         let left = deadline.saturating_duration_since(Instant::now());
-        let reached = service.projector.hurry_while(|| watch.wait_for(wanted, left));
+        let reached = watch.wait_for(wanted, left);
         drop(permit);
         if reached < wanted {
             return Err(behind(wanted, reached));

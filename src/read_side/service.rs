@@ -11,7 +11,7 @@ use super::projections;
 use super::upstream::{HttpFeed, Upstream};
 use crate::discovery::BaseUrl;
 use crate::es::{
-    self, DatabaseFile, Feed, Notice, OpenError, ProjectionStatus, Projector, RebuildRefused,
+    self, DatabaseFile, Feed, OpenError, ProjectionStatus, Projector, ProjectorEvent, RebuildRefused,
     RunningProjector,
 };
 use crate::http::LongPolls;
@@ -20,10 +20,6 @@ use uuid::Uuid;
 /// How long a start waits for another read service that has the database: a restart that overlaps with the
 /// end of the service before it, which may take so long to finish its requests.
 const OVERLAP: Duration = Duration::from_secs(10);
-
-/// How much older the rows of a service that nobody asks may be while commands come fast. Read
-/// services that stand by then cost the write side a tenth of what they cost it in a hurry.
-const REST_WHILE_UNASKED: Duration = Duration::from_millis(100);
 
 /// What the read side is told.
 #[derive(Clone, Debug)]
@@ -86,11 +82,8 @@ impl ReadSide {
         options: &Options,
     ) -> Result<Self, StartError> {
         let database = Arc::new(Database::new(Arc::clone(projector.file())));
-        let pool = Arc::clone(&database);
         let source = Arc::clone(&upstream);
-        let projector = projector.with_notice(move |notice| take_notice(&source, &notice));
-        let projector = projector.with_commit_hook(move || pool.committed());
-        let projector = projector.with_rests_of(REST_WHILE_UNASKED);
+        let projector = projector.with_events(move |event| log_event(&source, &event));
         let projector = projector.start(feed, options.poll_interval)?;
         let long_polls = LongPolls::new(options.max_waits);
         let (ready_lag, was_near) = (options.ready_lag, AtomicBool::new(false));
@@ -200,19 +193,18 @@ pub(super) fn followed_log(file: &Arc<DatabaseFile>) -> impl Fn() -> Option<Uuid
     move || es::followed_log(&file.reader().ok()?).ok().flatten()
 }
 
-fn take_notice(upstream: &Upstream, notice: &Notice) {
-    match notice {
-        Notice::PageRefused => upstream.distrust(),
-        Notice::FeedIsSound => {
+fn log_event(upstream: &Upstream, event: &ProjectorEvent) {
+    match event {
+        ProjectorEvent::Resumed => {
             upstream.trust();
-            log::info!("{notice}");
+            log::info!("{event}");
         }
-        Notice::FeedFails(_) | Notice::Stalled { .. } | Notice::RebuildFailed { .. } => {
-            log::error!("{notice}");
-        }
-        Notice::RebuildBegan { .. } | Notice::Rebuilt { .. } | Notice::RebuildCancelled { .. } => {
-            log::info!("{notice}")
-        }
+        ProjectorEvent::Waiting(_)
+        | ProjectorEvent::Stalled { .. }
+        | ProjectorEvent::RebuildFailed { .. } => log::error!("{event}"),
+        ProjectorEvent::RebuildBegan { .. }
+        | ProjectorEvent::Rebuilt { .. }
+        | ProjectorEvent::RebuildCancelled { .. } => log::info!("{event}"),
     }
 }
 

@@ -280,7 +280,11 @@ enum CallError {
 }
 
 impl Feed for HttpFeed {
-    fn page(&mut self, after: u64, limit: u32, wait: Duration) -> Result<Page, FeedError> {
+    fn rejected(&mut self) {
+        self.upstream.distrust();
+    }
+
+    fn next_page(&mut self, after: u64, limit: u32, wait: Duration) -> Result<Page, FeedError> {
         let Some(address) = self.upstream.discovered.address() else {
             self.upstream.look_up_now();
             let error = "no registry knows where it is";

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::es::database_file::{Access, DatabaseFile, PathError};
 use crate::es::projection::definition::Definition;
 use crate::es::projection::event::CatchUpError;
-use crate::es::projection::read_db::{self as store, Checkpoint, OpenError};
+use crate::es::projection::read_db::{self, Checkpoint, OpenError};
 use crate::es::{Feed, Projector};
 
 /// What came of verifying one projection.
@@ -57,7 +57,7 @@ pub fn verify_projection(
     feed: &mut dyn Feed,
 ) -> Result<Verified, VerifyError> {
     let file = DatabaseFile::existing(live)?;
-    store::check_file(&file).map_err(VerifyError::Open)?;
+    read_db::check_file(&file).map_err(VerifyError::Open)?;
     let live = file.connect(Access::Read).map_err(OpenError::from).map_err(VerifyError::Open)?;
     let mut replay = Projector::open(scratch, std::slice::from_ref(definition)).map_err(VerifyError::Open)?;
     // The long way first, without a snapshot of the live rows.
@@ -70,8 +70,7 @@ pub fn verify_projection(
 }
 
 fn checkpoint(live: &Connection, definition: &Definition) -> Result<Checkpoint, VerifyError> {
-    let found = store::checkpoint(live, definition.name, definition.version)?;
-    found.map(|(checkpoint, _)| checkpoint).ok_or(VerifyError::Outdated(definition.name))
+    read_db::checkpoint(live, definition)?.ok_or(VerifyError::Outdated(definition.name))
 }
 
 fn replay_to(replay: &mut Projector, feed: &mut dyn Feed, position: u64) -> Result<(), VerifyError> {
@@ -94,8 +93,7 @@ fn compare(
 ) -> Result<Verified, VerifyError> {
     let projection = definition.name;
     let mut verified = Verified { projection, position: checkpoint.position, rows: 0, difference: None };
-    let known = store::checkpoint(replayed, projection, definition.version)?;
-    let hash = known.map(|(checkpoint, _)| checkpoint.hash);
+    let hash = read_db::checkpoint(replayed, definition)?.map(|checkpoint| checkpoint.hash);
     if hash != Some(checkpoint.hash) {
         verified.difference = Some(Difference {
             table: "checkpoints".to_owned(),
@@ -266,7 +264,7 @@ impl std::error::Error for VerifyError {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::es::projection::projector::tests::{definitions, log_of};
+    use crate::es::projection::tests::{definitions, log_of};
     use crate::es::tests::{LogFeed, TempPath};
 
     fn caught_up(feed: &mut LogFeed) -> TempPath {
