@@ -50,8 +50,7 @@ const INBOX: usize = 16;
 enum Message {
     Page(Lane, Request, Result<CheckedPage, CatchUpError>),
     Rebuild(usize),
-    /// Cancel a rebuild, and send an answer when its rows are gone.
-    Cancel(usize, SyncSender<()>),
+    Cancel(usize),
     Stop,
 }
 
@@ -152,16 +151,12 @@ impl RunningProjector {
     /// # Errors
     /// See [`RebuildError`].
     pub fn rebuild_and_wait(&self, projection: &str, patience: Duration) -> Result<(), RebuildError> {
-        let unknown = RebuildError::Refused(RebuildRefused::UnknownProjection);
-        let index = self.board.index(projection).ok_or(unknown)?;
-        let ended = self.board.ended_rebuilds(index);
-        self.rebuild(projection).map_err(RebuildError::Refused)?;
-        match self.board.wait_for_rebuild(index, ended, patience) {
-            Some(RebuildOutcome::SwappedIn) => Ok(()),
-            Some(RebuildOutcome::Cancelled) => Err(RebuildError::GivenUp("the rebuild was cancelled".into())),
-            Some(RebuildOutcome::Failed(error)) => Err(RebuildError::GivenUp(error)),
-            None if self.board.is_closed() => Err(RebuildError::Refused(RebuildRefused::Stopped)),
-            None => Err(RebuildError::TimedOut),
+        let ended = self.board.ended_rebuilds(projection)?;
+        self.rebuild(projection)?;
+        match self.board.wait_for_rebuild(projection, ended, patience)? {
+            RebuildOutcome::SwappedIn => Ok(()),
+            RebuildOutcome::Cancelled => Err(RebuildError::GivenUp("the rebuild was cancelled".into())),
+            RebuildOutcome::Failed(error) => Err(RebuildError::GivenUp(error)),
         }
     }
 
@@ -170,13 +165,11 @@ impl RunningProjector {
     /// # Errors
     /// [`RebuildRefused::NotRunning`] when no rebuild is running; else see [`RebuildRefused`].
     pub fn cancel_rebuild(&self, projection: &str) -> Result<(), RebuildRefused> {
-        let index = self.board.index(projection).ok_or(RebuildRefused::UnknownProjection)?;
-        if !self.board.is_rebuilding(index) {
-            return Err(RebuildRefused::NotRunning);
-        }
-        let (done, cancelled) = sync_channel(1);
-        self.inbox.send(Message::Cancel(index, done)).map_err(|_| RebuildRefused::Stopped)?;
-        cancelled.recv_timeout(CANCEL_TIMEOUT).map_err(|_| RebuildRefused::Stopped)
+        let ended = self.board.ended_rebuilds(projection)?;
+        let index = self.board.rebuilding(projection)?;
+        self.inbox.send(Message::Cancel(index)).map_err(|_| RebuildRefused::Stopped)?;
+        let outcome = self.board.wait_for_rebuild(projection, ended, CANCEL_TIMEOUT);
+        outcome.map(drop).map_err(|_| RebuildRefused::Stopped)
     }
 
     /// Returns whether the rows of that projection are filled for the first time, and do not answer yet.
@@ -253,11 +246,9 @@ impl Follower {
                         (self.projector.on_event)(ProjectorEvent::Waiting(error));
                     }
                 }
-                Ok(Message::Cancel(index, done)) => {
+                Ok(Message::Cancel(index)) => {
                     let cancelled = self.projector.cancel_rebuild(index);
                     cancelled.unwrap_or_else(|error| self.back_off(&error));
-                    // A caller that has given up waiting is not an error.
-                    if done.send(()).is_err() {}
                 }
                 Err(RecvTimeoutError::Timeout) => self.commit(),
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return self.commit(),

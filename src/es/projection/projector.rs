@@ -88,7 +88,10 @@ impl Projector {
         definitions: &[Definition],
     ) -> Result<Self, OpenError> {
         let file = DatabaseFile::existing_or_new(DatabasePath::resolve(path)?)?;
-        let lock = file.lock(patience).map_err(|refused| OpenError::in_use(file.path(), refused.holder))?;
+        let lock = file.lock(patience).map_err(|refused| OpenError::InUse {
+            path: file.path().to_path_buf(),
+            process: refused.holder.map(|holder| holder.process),
+        })?;
         // The process that had the lock may have renamed the file.
         file.check().map_err(rusqlite::Error::from)?;
         let mut db = read_db::open(&file)?;

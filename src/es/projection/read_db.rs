@@ -23,7 +23,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 use uuid::Uuid;
 
 use super::definition::{Definition, Names};
-use crate::es::database_file::{Access, DatabaseFile, DatabasePath, Holder, PathError};
+use crate::es::database_file::{Access, DatabaseFile, PathError};
 use crate::es::{Hash, RecordedEvent};
 
 /// Marks the file as a read database: "TalR" in ASCII.
@@ -84,7 +84,9 @@ impl Checkpoint {
 /// When the file is not a read database of this or an earlier version; the file is not touched then.
 pub(super) fn open(file: &DatabaseFile) -> Result<Connection, OpenError> {
     if rusqlite::version_number() < OLDEST_SQLITE {
-        return Err(OpenError::OldSqlite);
+        let found = rusqlite::version();
+        let error = format!("SQLite {found} can corrupt databases; 3.51.3 or later is needed");
+        return Err(OpenError::Unusable(error));
     }
     check_file(file)?;
     let mut db = file.connect(Access::Write)?;
@@ -128,23 +130,24 @@ pub(super) fn truncate_wal(db: &Connection) -> rusqlite::Result<()> {
 /// Checks the file's header with plain reads: SQLite itself would recover the journal of a foreign database
 /// on opening the file.
 pub(in crate::es) fn check_file(file: &DatabaseFile) -> Result<(), OpenError> {
-    let path = file.path();
-    let unreadable = |error| OpenError::Io(path.to_path_buf(), error);
+    let unusable = |what: String| OpenError::Unusable(format!("{} {what}", file.path().display()));
+    let unreadable = |error: io::Error| unusable(format!("cannot be read: {error}"));
     if file.length().map_err(unreadable)? == 0 {
         return Ok(());
     }
     let mut header = [0; 100];
     let is_whole = file.read_header(&mut header).map_err(unreadable)?;
-    if !is_whole || !header.starts_with(b"SQLite format 3\0") {
-        return Err(OpenError::Foreign(path.to_path_buf()));
-    }
     // "Database file format", sections 1.3.12 and 1.3.14: big-endian at 60 and 68.
     let number = |at: usize| header[at..at + 4].iter().fold(0_u32, |sum, byte| sum << 8 | u32::from(*byte));
-    if number(68) != APPLICATION_ID {
-        return Err(OpenError::Foreign(path.to_path_buf()));
+    let (version, application) = (number(60), number(68));
+    if !is_whole || !header.starts_with(b"SQLite format 3\0") || application != APPLICATION_ID {
+        return Err(unusable("is not a read database; it was left alone. Give another path".to_owned()));
     }
-    if number(60) > SCHEMA_VERSION {
-        return Err(OpenError::Newer { path: path.to_path_buf(), found: number(60) });
+    if version > SCHEMA_VERSION {
+        return Err(unusable(format!(
+            "has schema {version}, this program knows {SCHEMA_VERSION}. Use the later program, or delete the \
+             file: it is rebuilt from the log"
+        )));
     }
     Ok(())
 }
@@ -351,8 +354,6 @@ pub(super) fn save_fill(db: &Connection, name: &str, fill: Option<u64>) -> rusql
 /// Why a read database cannot be opened. Nothing was changed.
 #[derive(Debug)]
 pub enum OpenError {
-    /// The path cannot name a database, or the system refuses to open the file. The text says what to do.
-    Path(PathError),
     /// Another process has the database. Stop that process, or give another path.
     InUse {
         /// The file.
@@ -360,33 +361,16 @@ pub enum OpenError {
         /// The process, where the system reports it.
         process: Option<u32>,
     },
-    /// The SQLite that is linked has a bug that corrupts databases. Link 3.51.3 or later.
-    OldSqlite,
-    /// The file is something else. Give another path.
-    Foreign(PathBuf),
-    /// A later version of this program wrote the file. Use that version, or delete the file: the rows are
-    /// replayed from the log.
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// Its schema version.
-        found: u32,
-    },
-    /// The file cannot be read.
-    Io(PathBuf, io::Error),
+    /// The file is not a read database that this program can use, or cannot be read. The text says what was
+    /// found and what to do.
+    Unusable(String),
     /// SQLite refused. Delete a damaged file: the rows are replayed from the log.
     Sqlite(rusqlite::Error),
 }
 
-impl OpenError {
-    pub(in crate::es) fn in_use(path: &DatabasePath, holder: Option<Holder>) -> Self {
-        Self::InUse { path: path.to_path_buf(), process: holder.map(|holder| holder.process) }
-    }
-}
-
 impl From<PathError> for OpenError {
     fn from(error: PathError) -> Self {
-        Self::Path(error)
+        Self::Unusable(error.to_string())
     }
 }
 
@@ -399,7 +383,6 @@ impl From<rusqlite::Error> for OpenError {
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Path(error) => error.fmt(f),
             Self::InUse { path, process } => {
                 let which = process.map(|process| format!(" (process {process})")).unwrap_or_default();
                 write!(
@@ -409,19 +392,7 @@ impl fmt::Display for OpenError {
                     path.display()
                 )
             }
-            Self::OldSqlite => {
-                write!(f, "SQLite {} can corrupt databases; 3.51.3 or later is needed", rusqlite::version())
-            }
-            Self::Foreign(path) => {
-                write!(f, "{} is not a read database; it was left alone. Give another path", path.display())
-            }
-            Self::Newer { path, found } => write!(
-                f,
-                "{} has schema {found}, this program knows {SCHEMA_VERSION}. Use the later program, or delete \
-                 the file: it is rebuilt from the log",
-                path.display()
-            ),
-            Self::Io(path, error) => write!(f, "{} cannot be read: {error}", path.display()),
+            Self::Unusable(what) => f.write_str(what),
             Self::Sqlite(error) => write!(
                 f,
                 "the read database cannot be opened: {error}. If it is damaged, delete it: it is rebuilt from \

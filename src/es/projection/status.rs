@@ -125,12 +125,6 @@ pub(super) enum Changed {
     No,
 }
 
-impl Changed {
-    fn when(changed: bool) -> Self {
-        if changed { Self::Yes } else { Self::No }
-    }
-}
-
 #[derive(Clone, Copy, Debug)]
 struct Replay {
     from: u64,
@@ -164,21 +158,17 @@ impl StatusBoard {
         Self { names, positions, rebuilds, state: Mutex::new(State { entries, ..State::default() }) }
     }
 
-    pub(super) fn index(&self, name: &str) -> Option<usize> {
-        self.names.iter().position(|known| *known == name)
+    fn index(&self, name: &str) -> Result<usize, RebuildRefused> {
+        self.names.iter().position(|known| *known == name).ok_or(RebuildRefused::UnknownProjection)
     }
 
     pub(super) fn watch(&self, name: &str) -> Option<&Arc<Watch>> {
-        self.index(name).map(|index| &self.positions[index])
+        self.index(name).ok().map(|index| &self.positions[index])
     }
 
     pub(super) fn close(&self) {
         self.positions.iter().for_each(|position| position.close());
         self.rebuilds.iter().for_each(Watch::close);
-    }
-
-    pub(super) fn is_closed(&self) -> bool {
-        self.rebuilds.iter().any(Watch::is_closed)
     }
 
     pub(super) fn statuses(&self) -> Vec<ProjectionStatus> {
@@ -233,13 +223,12 @@ impl StatusBoard {
 
     /// Records why the projector waits.
     pub(super) fn record_failure(&self, error: &str) -> Changed {
-        let before = self.lock().failure.replace(error.to_owned());
-        Changed::when(before.as_deref() != Some(error))
+        replace(&mut self.lock().failure, error)
     }
 
     /// Records that the projector no longer waits.
     pub(super) fn clear_failure(&self) -> Changed {
-        Changed::when(self.lock().failure.take().is_some())
+        if self.lock().failure.take().is_some() { Changed::Yes } else { Changed::No }
     }
 
     /// Records that the live rows contain `position`, and wakes the queries that wait for it.
@@ -262,18 +251,17 @@ impl StatusBoard {
     }
 
     pub(super) fn is_filling(&self, name: &str) -> bool {
-        self.index(name).is_some_and(|index| self.lock().entries[index].is_filling)
+        self.index(name).is_ok_and(|index| self.lock().entries[index].is_filling)
     }
 
     /// Records the event that stopped the live rows.
     pub(super) fn record_stall(&self, index: usize, error: &str) -> Changed {
-        let before = self.lock().entries[index].stalled.replace(error.to_owned());
-        Changed::when(before.as_deref() != Some(error))
+        replace(&mut self.lock().entries[index].stalled, error)
     }
 
     /// Claims the projection for a rebuild: of two requests at once, one is refused.
     pub(super) fn claim_rebuild(&self, name: &str) -> Result<usize, RebuildRefused> {
-        let index = self.index(name).ok_or(RebuildRefused::UnknownProjection)?;
+        let index = self.index(name)?;
         let entry = &mut self.lock().entries[index];
         if entry.replay.is_some() {
             return Err(RebuildRefused::Running);
@@ -282,8 +270,10 @@ impl StatusBoard {
         Ok(index)
     }
 
-    pub(super) fn is_rebuilding(&self, index: usize) -> bool {
-        self.lock().entries[index].replay.is_some()
+    /// Returns the projection, if it is being rebuilt.
+    pub(super) fn rebuilding(&self, name: &str) -> Result<usize, RebuildRefused> {
+        let index = self.index(name)?;
+        self.lock().entries[index].replay.map(|_| index).ok_or(RebuildRefused::NotRunning)
     }
 
     /// Records that a rebuild goes on from `position`.
@@ -312,27 +302,37 @@ impl StatusBoard {
         self.rebuilds[index].raise(self.rebuilds[index].value() + 1);
     }
 
-    /// Returns the number of rebuilds that have ended.
-    pub(super) fn ended_rebuilds(&self, index: usize) -> u64 {
-        self.rebuilds[index].value()
+    /// Returns the number of rebuilds of the projection that have ended.
+    pub(super) fn ended_rebuilds(&self, name: &str) -> Result<u64, RebuildRefused> {
+        self.index(name).map(|index| self.rebuilds[index].value())
     }
 
-    /// Waits until more than `ended` rebuilds have ended, and returns the outcome of the last; nothing
-    /// when `patience` is over or the projector has stopped.
+    /// Waits for the end of the rebuild after the first `ended` ones, for `patience` at most.
     pub(super) fn wait_for_rebuild(
         &self,
-        index: usize,
+        name: &str,
         ended: u64,
         patience: Duration,
-    ) -> Option<RebuildOutcome> {
+    ) -> Result<RebuildOutcome, RebuildError> {
+        let index = self.index(name)?;
         let reached = self.rebuilds[index].wait_for(ended + 1, patience);
-        if reached > ended { self.lock().entries[index].outcome.clone() } else { None }
+        let outcome = self.lock().entries[index].outcome.clone();
+        match outcome.filter(|_| reached > ended) {
+            Some(outcome) => Ok(outcome),
+            None if self.rebuilds[index].is_closed() => Err(RebuildRefused::Stopped.into()),
+            None => Err(RebuildError::TimedOut),
+        }
     }
 
     /// The board holds plain values, which are consistent after any panic.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn replace(text: &mut Option<String>, new: &str) -> Changed {
+    let old = text.replace(new.to_owned());
+    if old.as_deref() == Some(new) { Changed::No } else { Changed::Yes }
 }
 
 /// Why a rebuild does not begin.
@@ -371,6 +371,12 @@ pub enum RebuildError {
     GivenUp(String),
     /// The time is up. The rebuild goes on.
     TimedOut,
+}
+
+impl From<RebuildRefused> for RebuildError {
+    fn from(refused: RebuildRefused) -> Self {
+        Self::Refused(refused)
+    }
 }
 
 impl fmt::Display for RebuildError {
