@@ -60,16 +60,16 @@ pub(super) fn await_position(service: &ReadSide, query: &Query, projections: &[&
         return Ok(());
     };
     let deadline = Instant::now() + wait.unwrap_or(DEFAULT_WAIT);
-    for watch in projections.iter().filter_map(|projection| service.projector.watch(projection)) {
-        if watch.value() >= wanted {
+    for projection in projections {
+        if service.projector.watch(projection).is_none_or(|watch| watch.value() >= wanted) {
             continue;
         }
         // Only a request that really has to wait takes one of the places for waiting.
         let permit = service.long_polls.enter()?;
         let left = deadline.saturating_duration_since(Instant::now());
-        let reached = watch.wait_for(wanted, left);
+        let reached = service.projector.wait_for(projection, wanted, left);
         drop(permit);
-        if reached < wanted {
+        if let Some(reached) = reached.filter(|reached| *reached < wanted) {
             return Err(behind(wanted, reached));
         }
     }

@@ -30,6 +30,13 @@ const MAX_PAUSE: Duration = Duration::from_millis(500);
 /// The longest poll: a few requests a second cost the feed next to nothing.
 const MAX_POLL: Duration = Duration::from_millis(500);
 
+/// How long the live lane pauses after a page of a fast stream, unless a query waits: a page costs a request
+/// and a transaction, whether it has ten events or two hundred.
+const COALESCE: Duration = Duration::from_millis(20);
+
+/// Events on a page from which on the stream counts as fast. Fewer events are cheap to apply at once.
+const FAST_STREAM_EVENTS: usize = 16;
+
 /// How long an open transaction waits for its next page.
 const MAX_OPEN: Duration = Duration::from_millis(20);
 
@@ -93,9 +100,9 @@ impl Projector {
         let (alive, fetching) = sync_channel(1);
         let start = |name: &str, lane: Lane, mut feed| {
             let (orders, received) = sync_channel(2);
-            let (inbox, alive) = (inbox.clone(), alive.clone());
+            let (inbox, alive, board) = (inbox.clone(), alive.clone(), Arc::clone(&self.board));
             let fetch = move || {
-                fetch_until_closed(&mut feed, lane, &received, &inbox);
+                fetch_until_closed(&mut feed, lane, &received, &inbox, &board.demand);
                 // The feed goes first: a program that was dropped must find the log closed.
                 drop(feed);
                 drop(alive);
@@ -127,6 +134,16 @@ impl RunningProjector {
     /// Returns the status of each projection, in the order of the definitions.
     pub fn status(&self) -> Vec<ProjectionStatus> {
         self.board.statuses()
+    }
+
+    /// Waits until that projection's rows have reached `position`, for `patience` at most, and returns the
+    /// position that they have. Unlike a wait on [`RunningProjector::watch`], ends the pause in which the
+    /// projector collects the events of a fast stream.
+    pub fn wait_for(&self, projection: &str, position: u64, patience: Duration) -> Option<u64> {
+        let watch = self.watch(projection)?;
+        let demand = &self.board.demand;
+        demand.raise(demand.value() + 1);
+        Some(watch.wait_for(position, patience))
     }
 
     /// Returns the position of that projection's rows, to wait on: a query that begins after the position was
@@ -321,7 +338,9 @@ fn fetch_until_closed(
     lane: Lane,
     orders: &Receiver<Order>,
     inbox: &SyncSender<Message>,
+    demand: &Watch,
 ) {
+    let mut pause_until_demand = None;
     while let Ok(order) = orders.recv() {
         let request = match order {
             Order::Reject => {
@@ -330,9 +349,20 @@ fn fetch_until_closed(
             }
             Order::Fetch(request) => request,
         };
+        if let Some(seen) = pause_until_demand.take() {
+            demand.wait_for(seen + 1, COALESCE);
+        }
+        // Read before the page is fetched: the page may be older than a query that begins to wait from here on.
+        let seen = demand.value();
         // The program brings the feed. If its panic ended this thread, the projector would wait for ever.
         let page = catch_unwind(AssertUnwindSafe(|| request.fetch(feed)))
             .unwrap_or_else(|_| Err(CatchUpError::PageRejected("the feed has panicked".into())));
+        let is_fast = |page: &CheckedPage| {
+            request.following(page).is_none() && page.events().count() >= FAST_STREAM_EVENTS
+        };
+        if matches!((lane, &page), (Lane::Live, Ok(page)) if is_fast(page)) {
+            pause_until_demand = Some(seen);
+        }
         if inbox.send(Message::Page(lane, request, page)).is_err() {
             return;
         }

@@ -89,6 +89,8 @@ pub(super) struct StatusBoard {
     positions: Vec<Arc<Watch>>,
     /// The number of rebuilds of each projection that have ended.
     rebuilds: Vec<Watch>,
+    /// Raised by each query that begins to wait: the fetching thread ends its pause.
+    pub(super) demand: Watch,
     state: Mutex<State>,
 }
 
@@ -155,7 +157,8 @@ impl StatusBoard {
         let rebuilds = projections.iter().map(|_| Watch::at(0)).collect();
         let entry = |_| Entry { lags_since: Some(Instant::now()), ..Entry::default() };
         let entries = projections.iter().map(entry).collect();
-        Self { names, positions, rebuilds, state: Mutex::new(State { entries, ..State::default() }) }
+        let demand = Watch::at(0);
+        Self { names, positions, rebuilds, demand, state: Mutex::new(State { entries, ..State::default() }) }
     }
 
     fn index(&self, name: &str) -> Result<usize, RebuildRefused> {
@@ -169,6 +172,7 @@ impl StatusBoard {
     pub(super) fn close(&self) {
         self.positions.iter().for_each(|position| position.close());
         self.rebuilds.iter().for_each(Watch::close);
+        self.demand.close();
     }
 
     pub(super) fn statuses(&self) -> Vec<ProjectionStatus> {
