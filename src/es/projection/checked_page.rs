@@ -1,12 +1,11 @@
 //! A request to the feed, and the page that answers it, checked as far as a page can be checked alone:
-//! the page parses, its positions follow each other, and each event continues the hash chain of the event
-//! before.
+//! the JSON parses, positions follow each other, and each event continues the hash chain.
 //!
 //! Parsing and hashing cost more than applying an event to a table, so both happen on the
 //! fetching thread, while the applying thread works on the page before.
 //!
 //! **Invariant:** a [`CheckedPage`] is one piece of one history. `continuity.rs` checks how the piece
-//! continues the history that a table set has applied.
+//! continues the history of a table set.
 //!
 //! Read next: `continuity.rs`.
 
@@ -21,7 +20,7 @@ use super::feed::{Feed, MAX_PAGE};
 use crate::es::{Hash, Page, PageContent, RecordedEvent, chain};
 
 /// Events that must remain in the log after a page for the next page to be prefetched. Fewer events are
-/// better fetched together with those that are recorded meanwhile.
+/// cheaper to fetch together with later events.
 const PREFETCH_MIN_EVENTS: u64 = 500;
 
 /// A part of the log to fetch: up to `limit` events after the position `after`.
@@ -30,7 +29,7 @@ pub(super) struct Request {
     pub(super) after: u64,
     pub(super) limit: u32,
     pub(super) wait: Duration,
-    /// Whether the event at `after`, which was applied already, is fetched again, to compare its hash.
+    /// Whether to fetch the applied event at `after` again, to compare the hashes.
     pub(super) overlaps: bool,
 }
 
@@ -42,7 +41,7 @@ impl Request {
         CheckedPage::read(page.map_err(|error| CatchUpError::FeedAway(error.to_string()))?)
     }
 
-    /// Returns the request that most likely follows `page`, for the fetching thread to work ahead.
+    /// Returns the likely request after `page`, for the fetching thread to work ahead.
     pub(super) fn following(&self, page: &CheckedPage) -> Option<Self> {
         let after = page.last_position()?;
         let is_worth_it = self.limit == MAX_PAGE && page.head.saturating_sub(after) >= PREFETCH_MIN_EVENTS;
@@ -50,8 +49,8 @@ impl Request {
     }
 }
 
-/// A page whose events follow each other. Unlike [`PageContent`] this page owns its bytes, so
-/// that it can move from one thread to another.
+/// A page of consecutive events. Unlike [`PageContent`] the page owns the bytes, and so can move from
+/// one thread to another.
 #[derive(Debug)]
 pub(super) struct CheckedPage {
     pub(super) log_id: Uuid,
@@ -60,7 +59,7 @@ pub(super) struct CheckedPage {
     events: Vec<Packed>,
 }
 
-/// An event whose texts are ranges of the page's JSON.
+/// An event with ranges of the page's JSON as texts.
 #[derive(Debug)]
 struct Packed {
     /// The event with empty texts.
@@ -100,10 +99,10 @@ impl CheckedPage {
     }
 }
 
-/// Checks that `event` is the event after `position`, whose hash is `hash`.
+/// Checks `event` as the successor of the event with this `position` and `hash`.
 ///
 /// A feed may have no hashes at all: then no earlier event had a hash either. A chain that has begun
-/// goes on, so hashes that vanish are found.
+/// goes on, so vanished hashes are found.
 pub(super) fn check_next(event: &RecordedEvent<'_>, position: u64, hash: &Hash) -> Result<(), String> {
     let (expected, found) = (position + 1, event.position);
     if found != expected {

@@ -1,9 +1,9 @@
-//! Whether a page continues the history that was read.
+//! The check that a page continues the history of the table sets.
 //!
-//! The hash of the next event proves the continuation. But a log that was restored from a backup may have come to
-//! the same position by other events while nothing new is recorded: rows would then answer about events that
-//! no longer exist, and count as fresh. So a request overlaps after every failure, at the start, and
-//! after every poll that came back empty: the feed returns the event that was applied last together with
+//! The hash of the next event proves the continuation. But a log restored from a backup may have come to
+//! the same position by other events, and no new event be recorded: rows would then answer about lost
+//! events, and count as fresh. Therefore a request overlaps after every failure, at the start, and
+//! after every empty poll: the feed returns the last applied event together with
 //! the next events, and the hash of the former is compared.
 //!
 //! **Invariant:** after a failure, no page is applied and no head is believed before the feed has shown
@@ -18,20 +18,20 @@ use super::event::CatchUpError;
 use super::read_db::Checkpoint;
 use super::table_set::TableSet;
 
-/// The remedy for a feed that does not continue what was read.
+/// The remedy for a feed with another history.
 const REMEDY: &str = "Start the right event store, or delete this database to follow the one that is there";
 
-/// What a page says about the history of the feed.
+/// The conclusion from a page about the history of the feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Continuity {
-    /// The feed has the history that was read.
+    /// The feed has the history of the table sets.
     Proven,
     /// The page has no event to compare.
     Unknown,
 }
 
-/// Checks that `page` is of the log `log_id`, and continues each of the table `sets` that stand where
-/// the page begins.
+/// Checks that `page` is of the log `log_id`, and continues each of the table `sets`, which stand at the
+/// beginning of the page.
 ///
 /// # Errors
 /// [`CatchUpError::PageRejected`]: two histories are never mixed.
@@ -59,8 +59,8 @@ pub(super) fn check<'s>(
         let last = events.next().map(|event| Checkpoint::after(&event));
         if sets.clone().any(|set| last != Some(set.reached)) {
             return Err(rejected(format!(
-                "event {after} of the feed is not the one that was read: the log was restored or altered, and two \
-                 histories are never mixed"
+                "event {after} of the feed is not the one that was read: the log was restored or altered, and \
+                 two histories are never mixed"
             )));
         }
     }
@@ -69,7 +69,7 @@ pub(super) fn check<'s>(
             check_next(&first, after, &set.reached.hash).map_err(rejected)?;
         }
     }
-    // Nothing was applied at position 0, so nothing has to be proven; likewise without sets.
+    // At position 0 no event was applied, so no proof is due; likewise without sets.
     let is_proven = after == 0 || page.last_position().is_some() || sets.next().is_none();
     Ok(if is_proven { Continuity::Proven } else { Continuity::Unknown })
 }

@@ -5,9 +5,9 @@
 //! both around it, so rows and checkpoint move together or not at all: after any crash the
 //! tables say exactly what the events up to the checkpoint say.
 //!
-//! **Invariant:** the rows of a projection depend on the events and on nothing else.
+//! **Invariant:** the rows of a projection depend on the events alone.
 //!
-//! Read next: `projector.rs`, the loop that drives projections.
+//! Read next: `projector.rs`.
 
 use std::fmt;
 
@@ -23,7 +23,7 @@ pub(super) const LIVE_LAG_EVENTS: u64 = 10_000;
 /// Rows may depend on the events and on the projection's own rows alone: no clock, no randomness,
 /// no other projection's tables. A replay then gives the same rows again.
 ///
-/// A value of the type may hold anything in memory (statements as text, rows that the next event needs).
+/// A value of the type may cache in memory (statements as text, rows for the next events).
 /// The projector throws the value away and makes another with [`Projection::new`] whenever a transaction
 /// fails, so memory may run ahead of the database only until [`Projection::flush`].
 pub trait Projection: Send + Sized + 'static {
@@ -32,13 +32,13 @@ pub trait Projection: Send + Sized + 'static {
     /// The version of the tables and of their meaning. Raise the number when either changes: the projector
     /// then replays the log into new tables beside the old rows, and swaps the two.
     const VERSION: u32;
-    /// The oldest version whose rows today's queries can still read. Rows from this version on keep
-    /// answering until new rows replace them; older rows answer nothing.
+    /// The oldest version of rows for today's queries. Rows from this version on keep
+    /// answering until new rows replace them; older rows do not answer.
     const READABLE_FROM: u32 = Self::VERSION;
     /// The tables, by their live names.
     const TABLES: &'static [&'static str];
 
-    /// Makes the projection over the tables called `names`. Reads nothing yet.
+    /// Makes the projection over the tables called `names`. Does not read yet.
     fn new(names: &Names) -> Self;
 
     /// Creates the empty tables and their indexes.
@@ -52,10 +52,10 @@ pub trait Projection: Send + Sized + 'static {
     ///
     /// # Errors
     /// When the event cannot be applied. The projection stops before this event until the program starts
-    /// with a version that can apply the event; the event is never skipped.
+    /// with a fixed version; the event is never skipped.
     fn apply(&mut self, db: &Connection, event: &RecordedEvent<'_>) -> Result<(), ProjectionError>;
 
-    /// Writes the rows that are still in memory. The projector calls this before every commit.
+    /// Writes the rows still in memory. The projector calls this before every commit.
     ///
     /// # Errors
     /// When the rows cannot be written.
@@ -64,8 +64,8 @@ pub trait Projection: Send + Sized + 'static {
     }
 }
 
-/// The names of a projection's tables and indexes: those of the live tables, or of a rebuild beside them,
-/// whose tables are renamed when the rebuild is complete.
+/// The names of a projection's tables and indexes: the live names, or the names of a rebuild beside them,
+/// renamed at its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {
     suffix: &'static str,
@@ -89,13 +89,13 @@ impl Names {
         Self { suffix: Self::LIVE, ..*self }
     }
 
-    /// Returns the name of the table that is called `table` when live.
+    /// Returns the name of the table called `table` when live.
     pub fn table(&self, table: &str) -> String {
         format!("{table}{}", self.suffix)
     }
 
     /// Returns the name of the index `index`. SQLite cannot rename an index, so each set of tables has
-    /// index names of its own.
+    /// other index names.
     pub fn index(&self, index: &str) -> String {
         format!("{index}_{}", self.generation)
     }
@@ -113,7 +113,7 @@ pub enum ProjectionError {
 }
 
 impl ProjectionError {
-    /// Returns whether the event is to blame, so that a retry is useless. Otherwise the machine is
+    /// Returns whether the event is to blame, and a retry useless. Otherwise the machine is
     /// (disk full, file locked), and the projector retries.
     pub fn is_poison(&self) -> bool {
         match self {
@@ -125,7 +125,7 @@ impl ProjectionError {
     }
 }
 
-/// Errors that say nothing about the statement, only about disk, memory and other processes.
+/// Errors about disk, memory and other processes, not about the statement.
 const OF_THE_MACHINE: [ErrorCode; 10] = [
     ErrorCode::DiskFull,
     ErrorCode::SystemIoFailure,
@@ -163,7 +163,7 @@ impl fmt::Display for ProjectionError {
 
 impl std::error::Error for ProjectionError {}
 
-/// A [`Projection`] as a value, so that one list holds projections of several types.
+/// A [`Projection`] as a value, for lists of several types.
 #[derive(Clone, Copy, Debug)]
 pub struct Definition {
     /// [`Projection::NAME`].
@@ -192,7 +192,7 @@ impl Definition {
     }
 }
 
-/// The part of [`Projection`] that runs for every event, without the type.
+/// The part of [`Projection`] to run for every event, without the type.
 pub(super) trait ErasedProjection: Send {
     fn apply(&mut self, db: &Connection, event: &RecordedEvent<'_>) -> Result<(), ProjectionError>;
     fn flush(&mut self, db: &Connection) -> Result<(), ProjectionError>;

@@ -1,10 +1,10 @@
-//! What the projector reports: an error to its caller when it cannot go on, an event to a log when
-//! something changes.
+//! Reports of the projector: an error to its caller when the projector cannot go on, an event to a log at
+//! each change.
 //!
-//! **Invariant:** events inform. Nothing is controlled by them: a feed hears of a rejected page through
+//! **Invariant:** events inform and never control: a feed hears of a rejected page through
 //! [`crate::es::Feed::rejected`].
 //!
-//! Read next: `status.rs`, the same news as a state that can be queried.
+//! Read next: `status.rs`, the same news as a state.
 
 use std::fmt;
 
@@ -36,10 +36,10 @@ impl fmt::Display for CatchUpError {
 
 impl std::error::Error for CatchUpError {}
 
-/// A change that a log should show.
+/// A change for a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProjectorEvent {
-    /// The projector applies nothing: a page was rejected, or the database refuses. Sent once until the
+    /// The projector waits: a page was rejected, or the database refuses. Sent once until the
     /// reason changes.
     Waiting(String),
     /// Pages are applied again.
@@ -56,11 +56,11 @@ pub enum ProjectorEvent {
         /// The projection.
         projection: &'static str,
     },
-    /// A rebuild is complete, and its rows are live.
+    /// A rebuild is complete, and the new rows are live.
     Rebuilt {
         /// The projection.
         projection: &'static str,
-        /// The position that the new rows have reached.
+        /// The position of the new rows.
         position: u64,
     },
     /// An operator cancelled a rebuild; the live rows are untouched.

@@ -1,7 +1,6 @@
-//! Where a projector reads events: the log itself in process, or another service over HTTP.
+//! The source of events for a projector: the log itself in process, or another service over HTTP.
 //!
-//! **Invariant:** a feed only carries pages. Whether a page continues the history that was read is for
-//! `continuity.rs` to check.
+//! **Invariant:** a feed only carries pages. `continuity.rs` checks whether a page continues the history.
 //!
 //! Read next: `checked_page.rs`.
 
@@ -17,8 +16,8 @@ pub const MAX_PAGE: u32 = 2_500;
 
 /// A source of events in order of position.
 pub trait Feed: Send {
-    /// Returns the events after position `after`, at most `limit` (1..=[`MAX_PAGE`]) of them. Where the log
-    /// ends at `after`, waits up to `wait` for an event; if none comes, the page has no events.
+    /// Returns the events after position `after`, at most `limit` (1..=[`MAX_PAGE`]) of them. At the end of
+    /// the log, waits up to `wait` for an event; if none comes, the page has no events.
     ///
     /// # Errors
     /// When no page can be had, or when the next page may come from another place than the last: the
@@ -36,15 +35,15 @@ impl Feed for Arc<EventLog> {
     }
 }
 
-/// Why a feed has no page now. A feed logs the reason itself where others depend on it; the projector
-/// only asks again later.
+/// Why a feed has no page now. The feed itself logs the reason; the projector only asks
+/// again later.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FeedError {
     message: String,
 }
 
 impl FeedError {
-    /// Returns an error that says `message`.
+    /// Returns an error with that message.
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into() }
     }

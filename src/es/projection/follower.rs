@@ -1,9 +1,10 @@
 //! The threads around the projector: two fetch pages and check them, one applies them.
 //!
 //! The thread of the live lane serves the front, and waits in the feed's long poll at the head of the log;
-//! the thread of the backfill lane serves the sets behind, so that a rebuild neither waits for the poll nor
-//! ends it. The applying thread asks for the next page before it applies the last one, so a replay costs the
-//! slower of the two steps, not their sum. All pages arrive in one inbox, and with them rebuilds and the stop.
+//! the thread of the backfill lane serves the sets behind, so a rebuild neither waits for the poll nor ends
+//! the poll. The applying thread asks for the next page before it applies the last one, so a replay costs
+//! the slower of the two steps, not their sum. All pages arrive in one inbox, and with them rebuilds and
+//! the stop.
 //!
 //! **Invariant:** each fetching thread has one request at most, so memory is bounded by a few pages.
 //!
@@ -22,12 +23,12 @@ use super::projector::Projector;
 use super::status::{Changed, ProjectionStatus, RebuildError, RebuildOutcome, RebuildRefused, StatusBoard};
 use crate::watch::Watch;
 
-/// The first pause after a failure, and the longest. Short, because a request to a feed that is
-/// away costs next to nothing, and rows should follow as soon as the feed is back.
+/// The first pause after a failure, and the longest. Short, because a request to an absent feed is
+/// cheap, and rows should follow as soon as the feed is back.
 const MIN_PAUSE: Duration = Duration::from_millis(25);
 const MAX_PAUSE: Duration = Duration::from_millis(500);
 
-/// The longest poll: a few requests a second cost the feed next to nothing.
+/// The longest poll: a few requests a second are cheap for the feed.
 const MAX_POLL: Duration = Duration::from_millis(500);
 
 /// How long the live lane pauses after a page of a fast stream, unless a query waits: a page costs a request
@@ -46,8 +47,8 @@ const IDLE: Duration = Duration::from_secs(3600);
 /// How long a caller waits until its rebuild is cancelled: far longer than a commit takes.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a drop waits for the fetching threads: longer than any poll of a feed that answers. A thread
-/// whose feed hangs ends when the feed's own deadline is over.
+/// How long a drop waits for the fetching threads: longer than any poll of a healthy feed. The thread
+/// of a hanging feed ends at the feed's own deadline.
 const DROP_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Messages in the inbox: two pages, the stop, and a rebuild of each projection, for a dozen projections.
@@ -68,14 +69,14 @@ enum Lane {
     Backfill,
 }
 
-/// What a fetching thread has to do.
+/// A task of a fetching thread.
 enum Order {
     Fetch(Request),
-    /// Tell the feed that its last page was rejected.
+    /// Tell the feed about the rejection of the last page.
     Reject,
 }
 
-/// A projector that follows its feed on threads of its own.
+/// A projector with threads, following a feed.
 #[derive(Debug)]
 pub struct RunningProjector {
     board: Arc<StatusBoard>,
@@ -87,7 +88,7 @@ pub struct RunningProjector {
 
 impl Projector {
     /// Follows `feed` until stopped. Polls the feed again after `poll` or half a second, whichever is
-    /// sooner. A clone of the feed serves the table sets that lag.
+    /// sooner. A clone of the feed serves lagging table sets.
     ///
     /// # Errors
     /// When no thread can be started.
@@ -103,7 +104,7 @@ impl Projector {
             let (inbox, alive, board) = (inbox.clone(), alive.clone(), Arc::clone(&self.board));
             let fetch = move || {
                 fetch_until_closed(&mut feed, lane, &received, &inbox, &board.demand);
-                // The feed goes first: a program that was dropped must find the log closed.
+                // The feed first: after a drop of the projector, the log must be closed.
                 drop(feed);
                 drop(alive);
             };
@@ -136,8 +137,8 @@ impl RunningProjector {
         self.board.statuses()
     }
 
-    /// Waits until that projection's rows have reached `position`, for `patience` at most, and returns the
-    /// position that they have. Unlike a wait on [`RunningProjector::watch`], ends the pause in which the
+    /// Waits for `position` in the projection's rows, for `patience` at most, and returns the
+    /// position reached. Unlike a wait on [`RunningProjector::watch`], ends the pause in which the
     /// projector collects the events of a fast stream.
     pub fn wait_for(&self, projection: &str, position: u64, patience: Duration) -> Option<u64> {
         let watch = self.watch(projection)?;
@@ -146,8 +147,8 @@ impl RunningProjector {
         Some(watch.wait_for(position, patience))
     }
 
-    /// Returns the position of that projection's rows, to wait on: a query that begins after the position was
-    /// raised sees rows that are at least as new.
+    /// Returns the position of the projection's rows, to wait on: a query sees rows at least as new as a
+    /// position raised before the query.
     pub fn watch(&self, projection: &str) -> Option<&Arc<Watch>> {
         self.board.watch(projection)
     }
@@ -177,7 +178,7 @@ impl RunningProjector {
         }
     }
 
-    /// Cancels the rebuild of a projection, and returns when its rows are gone or will be at the next commit.
+    /// Cancels the rebuild of a projection. The new rows are dropped, at the next commit at the latest.
     ///
     /// # Errors
     /// [`RebuildRefused::NotRunning`] when no rebuild is running; else see [`RebuildRefused`].
@@ -189,7 +190,7 @@ impl RunningProjector {
         outcome.map(drop).map_err(|_| RebuildRefused::Stopped)
     }
 
-    /// Returns whether the rows of that projection are filled for the first time, and do not answer yet.
+    /// Returns whether the projection is filled for the first time, and does not answer yet.
     pub fn is_filling(&self, projection: &str) -> bool {
         self.board.is_filling(projection)
     }
@@ -203,7 +204,7 @@ impl RunningProjector {
     /// threads end when their feed has answered; a drop of this value waits for them.
     pub fn stop(&self) {
         self.end_waits();
-        // An error means that the thread has ended.
+        // An error means: the thread has ended.
         drop(self.inbox.send(Message::Stop));
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         // A panic of the thread was reported on stderr.
@@ -216,7 +217,7 @@ impl Drop for RunningProjector {
         self.stop();
         let fetching = self.fetching.get_mut().unwrap_or_else(PoisonError::into_inner);
         match fetching.recv_timeout(DROP_PATIENCE) {
-            // Nothing is ever sent: both threads have ended, or the time is up.
+            // No message is ever sent: both threads have ended, or the time is up.
             Ok(()) | Err(RecvTimeoutError::Disconnected | RecvTimeoutError::Timeout) => {}
         }
     }
@@ -233,7 +234,7 @@ struct Follower {
     resume_at: Option<Instant>,
 }
 
-/// A fetching thread, as the applying thread sees it.
+/// A fetching thread, for the applying thread.
 struct Fetcher {
     orders: SyncSender<Order>,
     is_busy: bool,
@@ -294,12 +295,12 @@ impl Follower {
         fetcher.fetch(page.as_ref().ok().and_then(|page| request.following(page)));
         let processed = page.and_then(|page| self.projector.process(Some((request, &page))));
         match processed {
-            // An open transaction is not progress yet: its commit may be refused.
+            // An open transaction is not progress yet: the commit may be refused.
             Ok(()) if self.projector.is_open() => {}
             Ok(()) => self.pause = MIN_PAUSE,
             Err(error) => {
                 if matches!(error, CatchUpError::PageRejected(_)) {
-                    // An error means that the thread has ended.
+                    // An error means: the thread has ended.
                     drop(self.fetcher(lane).orders.send(Order::Reject));
                 }
                 self.back_off(&error);
@@ -318,7 +319,7 @@ impl Follower {
     fn back_off(&mut self, error: &CatchUpError) {
         self.projector.doubt();
         match error {
-            // Rows that merely lag keep answering, and report the lag.
+            // Lagging rows keep answering, and report the lag.
             CatchUpError::FeedAway(_) => {}
             CatchUpError::PageRejected(_) | CatchUpError::Database(_) => {
                 let error = error.to_string();
@@ -352,9 +353,9 @@ fn fetch_until_closed(
         if let Some(seen) = pause_until_demand.take() {
             demand.wait_for(seen + 1, COALESCE);
         }
-        // Read before the page is fetched: the page may be older than a query that begins to wait from here on.
+        // Read before the page is fetched: the page may miss the event of a later query.
         let seen = demand.value();
-        // The program brings the feed. If its panic ended this thread, the projector would wait for ever.
+        // The program brings the feed. If a panic there ended this thread, the projector would wait for ever.
         let page = catch_unwind(AssertUnwindSafe(|| request.fetch(feed)))
             .unwrap_or_else(|_| Err(CatchUpError::PageRejected("the feed has panicked".into())));
         let is_fast = |page: &CheckedPage| {
@@ -369,7 +370,7 @@ fn fetch_until_closed(
     }
 }
 
-/// Returns half to all of `pause`, so that many followers of one feed do not come back in step.
+/// Returns half to all of `pause`, to spread the retries of many followers.
 fn jittered(pause: Duration) -> Duration {
     use std::hash::{BuildHasher, RandomState};
     // Each RandomState is seeded anew: enough randomness to spread retries.

@@ -6,7 +6,7 @@
 //!                            ▲                              │ continuity.rs: the same history?
 //!                            └────── Request (the next) ────┤ table_set.rs: apply, flush
 //!   queries ◀──status, watch── status.rs ◀──────publish─────┤ rebuild.rs: begin, swap, give up
-//!   log     ◀──ProjectorEvent── event.rs ◀──────────────────┘ reserve.rs: disk space for that
+//!   log     ◀──ProjectorEvent── event.rs ◀──────────────────┘ reserve.rs: disk space
 //! ```
 //!
 //! Threads: `feed` and `replay` fetch, `projector` applies (`follower.rs`).

@@ -1,20 +1,19 @@
 //! The projector: applies pages of the feed to projections, rows and checkpoint in one
 //! transaction.
 //!
-//! Each projection has a checkpoint of its own, so that one can fail, lag or be rebuilt alone.
+//! Each projection has a separate checkpoint, and so fails, lags and is rebuilt alone.
 //! Table sets at the same position share a page and a transaction. A rebuild is one more
-//! set of tables, at a position of its own, which is renamed into place once it has
-//! caught up; no second code path exists for rebuilds.
+//! set of tables at another position, renamed into place after catching up; no second code path exists
+//! for rebuilds.
 //!
 //! SQLite has one writer, so one thread does all of this. While a set lags behind the others (a rebuild,
-//! a projection that was stopped), pages for that set and for the front are fetched side by side and
-//! processed in the order in which they arrive.
+//! a projection stopped before), pages for the set and for the front are fetched side by side and
+//! processed in the order of arrival.
 //!
-//! **Invariant:** a table set applies event `checkpoint + 1` of the log it began with, or nothing.
-//! Anything else stops it and is reported: a gap, another log, a broken hash chain, an event that
-//! cannot be applied.
+//! **Invariant:** a table set applies event `checkpoint + 1` of the log at its beginning, or no event.
+//! Anything else stops the set and is reported: a gap, another log, a broken hash chain, poison.
 //!
-//! Read next: [`Projector::process`], which is a page's whole life; then `rebuild.rs`, `follower.rs`.
+//! Read next: `Projector::run`, a page's whole life; then `rebuild.rs`, `follower.rs`.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -43,22 +42,22 @@ const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 /// another row, and one in eight of 32 pages. More pages would hold more rows in memory.
 const MAX_OPEN_PAGES: usize = 32;
 
-/// Projections and their database. Drive the projector with [`Projector::catch_up`], or let it
-/// follow a feed on threads of its own with [`Projector::start`].
+/// Projections and their database. Drive the projector with [`Projector::catch_up`], or let threads
+/// follow a feed with [`Projector::start`].
 pub struct Projector {
     pub(super) db: Connection,
-    // Dropped in this order: SQLite must close its descriptors of the file before this one is closed.
+    // Dropped in this order: SQLite must close the file before this process does.
     _lock: FileLock,
     pub(super) file: Arc<DatabaseFile>,
     log_id: Option<Uuid>,
-    /// The live tables of each projection, and those that are rebuilt beside them.
+    /// The live tables of each projection, and the rebuilds beside them.
     pub(super) sets: Vec<TableSet>,
-    /// For each projection, the position at which its first rows begin to answer.
+    /// For each projection, the position at which the first rows begin to answer.
     fills: Vec<Option<u64>>,
     continuity: Continuity,
     /// Pages in the open transaction; 0 without a transaction.
     open_pages: usize,
-    /// Rebuilds that were given up and whose tables are not dropped yet.
+    /// Abandoned rebuilds with tables to drop.
     pub(super) leftover: Vec<Definition>,
     /// Set during a rebuild, unless the disk had too little space.
     pub(super) reserve: Option<Reserve>,
@@ -92,7 +91,7 @@ impl Projector {
             path: file.path().to_path_buf(),
             process: refused.holder.map(|holder| holder.process),
         })?;
-        // The process that had the lock may have renamed the file.
+        // The last holder of the lock may have renamed the file.
         file.check().map_err(rusqlite::Error::from)?;
         let mut db = read_db::open(&file)?;
         let (mut sets, mut fills, mut positions) = (Vec::new(), Vec::new(), Vec::new());
@@ -139,7 +138,7 @@ impl Projector {
         self
     }
 
-    /// Returns the database file, for connections that read.
+    /// Returns the database file, for readers.
     pub fn file(&self) -> &Arc<DatabaseFile> {
         &self.file
     }
@@ -149,12 +148,12 @@ impl Projector {
         self.board.statuses()
     }
 
-    /// Applies everything that `feed` has up to position `until` at most, without waiting for more.
-    /// Rebuilds that were begun are completed on the way.
+    /// Applies all events of `feed` up to position `until` at most, without waiting for more.
+    /// Completes running rebuilds on the way.
     ///
     /// # Errors
-    /// When the feed fails or its page is rejected, or the database refuses. Pages that were
-    /// applied before are kept. A projection that an event stops is not an error here; see
+    /// When the feed fails or a page is rejected, or the database refuses. Pages
+    /// applied before are kept. Poison is not an error here; see
     /// [`Projector::status`].
     pub fn catch_up(&mut self, feed: &mut dyn Feed, until: u64) -> Result<(), CatchUpError> {
         let caught_up = self.apply_until(feed, until).inspect_err(|error| {
@@ -183,9 +182,9 @@ impl Projector {
         Ok(())
     }
 
-    /// Returns the request for the table sets that have come furthest, which waits at the end of the log for
-    /// `patience` at most. Returns nothing when one more page brings the lagging sets to this
-    /// position: if the front went on, they might never meet.
+    /// Returns the request for the leading table sets, with a wait at the end of the log of
+    /// `patience` at most. Returns no request when one more page brings the lagging sets to this
+    /// position: if the front went on, the two might never meet.
     pub(super) fn wanted_at_front(&self, patience: Duration) -> Option<Request> {
         let positions = self.positions();
         let (Some(&lowest), Some(&after)) = (positions.first(), positions.last()) else {
@@ -195,14 +194,14 @@ impl Projector {
             return Some(Request { after, limit: 1, wait: patience, overlaps: false });
         };
         let overlaps = self.continuity == Continuity::Unknown && after > 0;
-        // With the overlap the feed always has an event, so it never waits.
+        // With the overlap the feed always has an event, and so never waits.
         let wait = if overlaps { Duration::ZERO } else { patience };
         let is_near = lowest < after && after - lowest <= u64::from(MAX_PAGE);
         (!is_near).then_some(Request { after, limit: MAX_PAGE, wait, overlaps })
     }
 
-    /// Returns the request for the table set that lags most behind the front, up to the position of the
-    /// next set, so that the two meet there and go on together.
+    /// Returns the request for the table set with the largest lag, up to the position of the
+    /// next set: the two meet there and go on together.
     pub(super) fn wanted_behind(&self) -> Option<Request> {
         let positions = self.positions();
         let after = *positions.first()?;
@@ -216,14 +215,14 @@ impl Projector {
         going_on.map(|set| set.reached.position).collect()
     }
 
-    /// Doubts the feed after a failure: the feed that answers next may be another log, or an older state
+    /// Doubts the feed after a failure: the next answer may come from another log, or from an older state
     /// of this log.
     pub(super) fn doubt(&mut self) {
         self.continuity = Continuity::Unknown;
         self.board.forget_head();
     }
 
-    /// Returns whether a transaction holds pages that are not committed yet.
+    /// Returns whether a transaction holds pages to commit.
     pub(super) fn is_open(&self) -> bool {
         self.open_pages > 0
     }
@@ -233,11 +232,11 @@ impl Projector {
         self.process(None)
     }
 
-    /// Processes the page that answers a request, from its arrival to the moment at which queries see its
-    /// events. Without a page, commits the pages that were applied before.
+    /// Processes the page for a request, from the arrival of the page to the moment at which queries see the
+    /// events. Without a page, commits the pages applied before.
     ///
     /// # Errors
-    /// When the page is rejected, or the database refuses. Nothing of the page is applied then.
+    /// When the page is rejected, or the database refuses. No event of the page is applied then.
     pub(super) fn process(&mut self, received: Option<(&Request, &CheckedPage)>) -> Result<(), CatchUpError> {
         self.run(received).or_else(|failure| self.roll_back(failure))?;
         if self.is_open() {
@@ -254,16 +253,16 @@ impl Projector {
         Ok(())
     }
 
-    /// Runs a page through its whole life.
+    /// Runs a page through all steps of its life.
     fn run(&mut self, received: Option<(&Request, &CheckedPage)>) -> Result<(), Failure> {
         // Received: fetched, parsed and checked alone on the fetching thread.
         if let Some((request, page)) = received {
             let positions = self.positions();
             if !positions.is_empty() && !positions.contains(&request.after) {
-                // After a rollback no set stands there any more: the events are fetched again.
+                // After a rollback no set stands at the position any more: the events are fetched again.
                 return Ok(());
             }
-            // Checked: the page must continue the history of every set that stands where the page begins.
+            // Checked: the page must continue the history of every set that stands there.
             let standing = self.sets.iter().filter(|set| set.stands_at(request.after));
             let continuity = continuity::check(request, page, self.log_id, standing)?;
             // Only the front knows the head: a page for lagging sets may have been fetched long before.
@@ -277,14 +276,14 @@ impl Projector {
                 for set in self.sets.iter_mut().filter(|set| set.stands_at(request.after)) {
                     set.apply(&self.db, page, request.limit)?;
                 }
-                // Far from the head a transaction takes several pages: a row that many of them change is
+                // Far from the head a transaction takes several pages: a row with many changes is
                 // written once. Near the head each page is committed at once: queries wait for it.
                 if self.open_pages < MAX_OPEN_PAGES && page.is_far_from_head() {
                     return Ok(());
                 }
             }
         }
-        // A file that has lost its name takes no commit: no query would ever see the rows.
+        // A file without its name gets no commit: no query would ever see the rows.
         self.file.check().map_err(rusqlite::Error::from)?;
         if self.is_open() {
             // Checkpoint: rows from memory and the new position, in the transaction of the rows.
@@ -300,7 +299,7 @@ impl Projector {
             self.sets.iter_mut().for_each(|set| set.checkpoint = set.reached);
             self.open_pages = 0;
         }
-        // Published: queries that wait for the position go on.
+        // Published: queries waiting for the position go on.
         Ok(self.publish()?)
     }
 
@@ -316,8 +315,8 @@ impl Projector {
         Ok(())
     }
 
-    /// Learns where the log ends. Rows that are filled for the first time answer from that position on: the
-    /// head at the first contact, or the lowest head ever reported.
+    /// Learns the head. Rows filled for the first time answer from the head at the first contact on, or from
+    /// the lowest head reported since.
     fn learn_head(&mut self, head: u64) -> rusqlite::Result<()> {
         self.board.set_head(head);
         for set in self.sets.iter().filter(|set| set.is_live()) {
@@ -340,7 +339,7 @@ impl Projector {
             }
             let fill = &mut self.fills[set.index];
             if fill.is_some_and(|until| position >= until) && set.form == Form::Current {
-                // Before the position is raised: the query that waits for the position must be answered.
+                // Before the position is raised: a query waiting for the position must be answered.
                 *fill = None;
                 read_db::save_fill(&self.db, set.definition.name, None)?;
                 self.board.set_filling(set.index, false);
@@ -350,11 +349,11 @@ impl Projector {
         Ok(())
     }
 
-    /// Goes back to the committed rows. The pages are fetched again; a set that met poison then stops
-    /// right before it.
+    /// Goes back to the committed rows. The pages are fetched again; a poisoned set then stops
+    /// right before the poison.
     fn roll_back(&mut self, failure: Failure) -> Result<(), CatchUpError> {
         if let Failure::Other(rejected @ CatchUpError::PageRejected(_)) = failure {
-            // Nothing of the page was applied, and the pages before it are sound.
+            // No event of the page was applied, and the pages before are sound.
             return Err(rejected);
         }
         self.open_pages = 0;

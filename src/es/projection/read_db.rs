@@ -1,15 +1,15 @@
-//! The read database: how it is opened, and how far each projection has come in it.
+//! The read database: opening the file, and the checkpoint of each projection.
 //!
-//! Beside the tables of the projections the database has three of its own. `checkpoints` has a row for
+//! Beside the tables of the projections the database has three more. `checkpoints` has a row for
 //! each set of tables: the live set under the projection's name, a rebuild under `<name>_next`. A query
-//! reads `checkpoints.position` in the same statement as the rows, and so reports exactly how fresh the
-//! rows are. `feed` names the log that the rows come from. `fills` lists the projections whose rows are
-//! filled for the first time.
+//! reads `checkpoints.position` in the same statement as the rows, and reports exactly how fresh the
+//! rows are. `feed` names the source log of the rows. `fills` lists the projections being filled for
+//! the first time.
 //!
-//! Everything in the file can be made again from the log. So the file is never repaired and never
+//! The rows can all be replayed from the log. The file is therefore never repaired and never
 //! migrated: outdated rows are replayed and then dropped. A foreign file is not touched.
 //!
-//! **Invariant:** `checkpoints.position` changes in the transaction that changes the rows.
+//! **Invariant:** `checkpoints.position` changes in the transaction of the rows.
 //!
 //! Read next: `table_set.rs`.
 
@@ -32,19 +32,19 @@ const APPLICATION_ID: u32 = 0x5461_6C52;
 const SCHEMA_VERSION: u32 = 1;
 /// The oldest safe version: before 3.51.3, SQLite could corrupt a database in WAL mode on resetting the log.
 const OLDEST_SQLITE: i32 = 3_051_003;
-/// How long to wait for another process that has locked the file, a shell for example.
+/// How long to wait for a lock of another process, a shell for example.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Pages of 4 KiB in the write-ahead log at which a commit flushes the WAL into the database. The sync of
-/// that many takes a few milliseconds, in which no row becomes visible; with eight times as many
-/// each pause was longer than the slowest hundredth of all waits may be.
+/// Pages of 4 KiB in the write-ahead log at which a commit flushes the WAL into the database. Their sync
+/// takes a few milliseconds, in which no row becomes visible; with eight times as many
+/// each pause exceeded the 99th percentile allowed for all waits.
 const FLUSH_PAGES: u32 = 500;
-/// The same during a replay, 16 MiB: several of its transactions, since most of them write the same pages
+/// The same during a replay, 16 MiB: several transactions, since most write the same pages
 /// again.
 const REPLAY_FLUSH_PAGES: u32 = 4_000;
 /// Page cache of the writer, in KiB. A transaction that touches more pages writes the rest to the
-/// write-ahead log before its commit, which costs time. SQLite allocates the pages as needed.
+/// write-ahead log before the commit, which costs time. SQLite allocates the pages as needed.
 const CACHE_KIB: i64 = 16 << 10;
-/// Size to which the write-ahead log is cut back after it grew, in bytes.
+/// Size of the write-ahead log after a reset, in bytes.
 const WAL_LIMIT: u32 = 32 << 20;
 /// Compiled statements to keep: more than all projections use together.
 const STATEMENTS: usize = 128;
@@ -63,7 +63,7 @@ const SCHEMA: &str = "
         hash BLOB NOT NULL
     ) STRICT, WITHOUT ROWID;";
 
-/// How far a set of tables has come: the position of the last event applied, and its hash.
+/// The position and hash of the last event applied to a set of tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::es) struct Checkpoint {
     pub(in crate::es) position: u64,
@@ -78,7 +78,7 @@ impl Checkpoint {
     }
 }
 
-/// Opens the database in `file`, and creates the tables of an empty one.
+/// Opens the database in `file`, and creates the tables of an empty file.
 ///
 /// # Errors
 /// When the file is not a read database of this or an earlier version; the file is not touched then.
@@ -101,7 +101,7 @@ pub(super) fn open(file: &DatabaseFile) -> Result<Connection, OpenError> {
     db.pragma_update(None, "cache_size", -CACHE_KIB)?;
     db.pragma_update(None, "wal_autocheckpoint", FLUSH_PAGES)?;
     db.pragma_update(None, "journal_size_limit", WAL_LIMIT)?;
-    // Beside the schema, whose version is that of 0.1.0: a program of that version ignores the table.
+    // Beside the schema, whose version is that of 0.1.0: a program of version 0.1.0 ignores the table.
     db.execute_batch("CREATE TABLE IF NOT EXISTS fills (name TEXT PRIMARY KEY, until INTEGER) STRICT")?;
     // With the first read SQLite opens the write-ahead log, which must exist to be watched.
     log_id(&db)?;
@@ -109,10 +109,10 @@ pub(super) fn open(file: &DatabaseFile) -> Result<Connection, OpenError> {
     Ok(db)
 }
 
-/// Commits the open transaction, which has that many pages of the feed.
+/// Commits the open transaction with that many pages of the feed.
 pub(super) fn commit(db: &Connection, pages: usize) -> rusqlite::Result<()> {
     if pages > 1 {
-        // A replay: its next transactions write the same pages of the database again.
+        // A replay: the next transactions write the same pages of the database again.
         db.pragma_update(None, "wal_autocheckpoint", REPLAY_FLUSH_PAGES)?;
     }
     let committed = db.execute_batch("COMMIT");
@@ -165,10 +165,10 @@ fn create_schema(db: &mut Connection) -> rusqlite::Result<()> {
     tx.commit()
 }
 
-/// Returns the log that the rows of a read database come from, once a page was applied.
+/// Returns the source log of the rows in a read database, once a page was applied.
 ///
 /// # Errors
-/// Those of SQLite, also when the file is not a read database.
+/// Errors of SQLite, also when the file is not a read database.
 pub fn log_id(db: &Connection) -> rusqlite::Result<Option<Uuid>> {
     let id = db.query_row("SELECT log_id FROM feed", [], |row| row.get::<_, [u8; 16]>(0)).optional()?;
     Ok(id.map(Uuid::from_bytes))
@@ -195,7 +195,7 @@ fn find(db: &Connection, name: &str) -> rusqlite::Result<Option<Found>> {
     .optional()
 }
 
-/// Returns how far the live rows of `definition` have come, when they are of that version.
+/// Returns the checkpoint of the live rows of `definition`, when the rows are of that version.
 pub(in crate::es) fn checkpoint(
     db: &Connection,
     definition: &Definition,
@@ -232,7 +232,7 @@ pub(super) enum Form {
     Outdated,
 }
 
-/// Returns the live rows of `definition`: those in the database, or new and empty ones to be filled.
+/// Returns the live rows of `definition`, or new and empty rows to be filled.
 pub(super) fn find_or_create_live(
     db: &mut Connection,
     definition: &Definition,
@@ -258,7 +258,7 @@ pub(super) fn find_or_create_live(
     Ok(live)
 }
 
-/// Returns where a rebuild of `definition` stood when the process ended in the middle of the rebuild.
+/// Returns the checkpoint of a rebuild of `definition` after the process ended during the rebuild.
 pub(super) fn find_next(
     db: &Connection,
     definition: &Definition,
@@ -268,7 +268,7 @@ pub(super) fn find_next(
     Ok(found.map(|found| (Names::new(Names::NEXT, found.generation), found.checkpoint)))
 }
 
-/// Creates the empty tables that are to replace the live ones.
+/// Creates the empty tables of a rebuild.
 pub(super) fn create_next(db: &mut Connection, definition: &Definition) -> rusqlite::Result<Names> {
     let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     drop_tables(&tx, definition, Names::NEXT)?;
@@ -285,7 +285,7 @@ pub(super) fn drop_next(db: &mut Connection, definition: &Definition) -> rusqlit
     tx.commit()
 }
 
-/// Replaces the live tables by the rebuilt ones. A query reads either the old rows with
+/// Replaces the live tables by the rebuilt tables. A query reads either the old rows with
 /// the old checkpoint or the new rows with the new checkpoint, since the swap is one transaction.
 pub(super) fn swap(db: &mut Connection, definition: &Definition) -> rusqlite::Result<()> {
     let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -317,7 +317,7 @@ fn create_tables(
     Ok(names)
 }
 
-/// Drops the tables that `checkpoints` lists for a set, which may be others than today's.
+/// Drops the tables listed in `checkpoints` for a set, which may differ from today's.
 fn drop_tables(tx: &Transaction<'_>, definition: &Definition, suffix: &str) -> rusqlite::Result<()> {
     let delete = "DELETE FROM checkpoints WHERE name = ?1 || ?2 RETURNING tables";
     let tables: Option<String> =
@@ -328,15 +328,14 @@ fn drop_tables(tx: &Transaction<'_>, definition: &Definition, suffix: &str) -> r
     Ok(())
 }
 
-/// Notes that the rows of a projection do not answer before they have reached the head, which is still
-/// unknown.
+/// Notes that the rows of a projection do not answer before reaching the head, which is still unknown.
 fn begin_fill(tx: &Connection, definition: &Definition) -> rusqlite::Result<()> {
     let sql = "INSERT INTO fills (name, until) VALUES (?1, NULL) ON CONFLICT DO NOTHING";
     tx.execute(sql, [definition.name]).map(drop)
 }
 
-/// Returns the position that the rows must reach before they answer: `u64::MAX` while the head is
-/// unknown, nothing when the rows have answered once.
+/// Returns the position to reach before the rows answer: `u64::MAX` while the head is
+/// unknown, `None` when the rows have answered once.
 pub(super) fn fill(db: &Connection, definition: &Definition) -> rusqlite::Result<Option<u64>> {
     let sql = "SELECT until FROM fills WHERE name = ?1";
     let until = db.query_row(sql, [definition.name], |row| row.get::<_, Option<u64>>(0)).optional()?;
@@ -351,7 +350,7 @@ pub(super) fn save_fill(db: &Connection, name: &str, fill: Option<u64>) -> rusql
     changed.map(drop)
 }
 
-/// Why a read database cannot be opened. Nothing was changed.
+/// Why a read database cannot be opened. The file is unchanged.
 #[derive(Debug)]
 pub enum OpenError {
     /// Another process has the database. Stop that process, or give another path.
@@ -361,8 +360,8 @@ pub enum OpenError {
         /// The process, where the system reports it.
         process: Option<u32>,
     },
-    /// The file is not a read database that this program can use, or cannot be read. The text says what was
-    /// found and what to do.
+    /// The file is not a read database for this program, or cannot be read. The text gives the finding and
+    /// the remedy.
     Unusable(String),
     /// SQLite refused. Delete a damaged file: the rows are replayed from the log.
     Sqlite(rusqlite::Error),

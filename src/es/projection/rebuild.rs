@@ -1,10 +1,9 @@
-//! Rebuilds: how one begins beside the live rows, replaces them, or is given up.
+//! Rebuilds: each begins beside the live rows, and replaces them or is given up.
 //!
-//! Between its beginning and its end, a rebuild is a table set like any other, which applies the log from
-//! the first event on.
+//! In between, a rebuild is a table set like any other, which applies the log from the first event on.
 //!
-//! **Invariant:** the live rows answer until the new rows have replaced them; and a rebuild that was
-//! claimed ends, or goes on, whatever the database refuses meanwhile.
+//! **Invariant:** the live rows answer until the new rows have replaced them; and a claimed
+//! rebuild ends or goes on, also when the database refuses.
 //!
 //! Read next: `read_db.rs`, the tables; `reserve.rs`.
 
@@ -34,7 +33,7 @@ impl Projector {
             return Ok(());
         }
         let begun = self.commit().and_then(|()| Ok(read_db::create_next(&mut self.db, &definition)?));
-        // Whatever has failed: the claim ends, or no later request could begin a rebuild.
+        // The claim ends in any case, or no later request could begin a rebuild.
         let names = begun.inspect_err(|error| {
             self.board.end_rebuild(index, RebuildOutcome::Failed(error.to_string()));
         })?;
@@ -56,7 +55,7 @@ impl Projector {
         Ok(self.drop_leftovers()?)
     }
 
-    /// Gives all rebuilds up, so that the live rows have their space.
+    /// Gives all rebuilds up, to free space for the live rows.
     ///
     /// # Errors
     /// When the database refuses to drop the tables; the next commit retries.
@@ -68,7 +67,7 @@ impl Projector {
         Ok(self.drop_leftovers()?)
     }
 
-    /// Ends the rebuilds that are complete, and those that cannot go on; called between transactions.
+    /// Ends complete and poisoned rebuilds; called between transactions.
     pub(super) fn end_rebuilds(&mut self) -> Result<(), CatchUpError> {
         self.report_poison();
         if self.has_rebuilds()
@@ -85,7 +84,7 @@ impl Projector {
                 Err(error) => return Err(error.into()),
             }
             crash_point!("after-swap");
-            // Only now: a swap that has failed is retried after the next commit.
+            // Only now: a failed swap is retried after the next commit.
             let TableSet { index, names, checkpoint, .. } = self.sets.remove(at);
             self.sets.retain(|outdated| outdated.index != index);
             self.sets.push(TableSet::new(&definition, index, names.live(), checkpoint, Form::Current));
@@ -105,7 +104,7 @@ impl Projector {
         !set.is_live() && is_near && self.live(set.index).is_none_or(has_caught_up)
     }
 
-    /// Reports live rows that an event has stopped, and gives up rebuilds that an event has stopped.
+    /// Reports poisoned live rows, and gives up poisoned rebuilds.
     fn report_poison(&mut self) {
         let poisoned = self.sets.iter().enumerate().rev();
         let poisoned = poisoned.filter_map(|(at, set)| Some((at, set.poison.as_ref()?.error.clone())));
@@ -119,7 +118,7 @@ impl Projector {
         }
     }
 
-    /// Ends a rebuild without its rows.
+    /// Ends a rebuild without a swap.
     fn give_up(&mut self, at: usize, outcome: RebuildOutcome) {
         let TableSet { definition, index, .. } = self.sets.remove(at);
         self.leftover.push(definition);
@@ -134,15 +133,15 @@ impl Projector {
         };
         self.board.end_rebuild(index, outcome);
         if self.live(index).is_some_and(|live| live.form == Form::Outdated) {
-            let error = "its rows are of an older version, and the rebuild that was to replace them was given up: \
-                         rebuild the projection";
+            let error = "its rows are of an older version, and the rebuild that was to replace them was given \
+                         up: rebuild the projection";
             self.board.record_stall(index, error);
         }
         (self.on_event)(event);
     }
 
-    /// Drops the tables of rebuilds that were given up. The write-ahead log that a full disk has left is
-    /// flushed into the database, and its space given back.
+    /// Drops the tables of abandoned rebuilds. The write-ahead log of a full disk is
+    /// flushed into the database and cut back.
     fn drop_leftovers(&mut self) -> rusqlite::Result<()> {
         while let Some(definition) = self.leftover.last() {
             read_db::drop_next(&mut self.db, definition)?;

@@ -1,14 +1,14 @@
-//! Disk space that a rebuild sets aside for its own end.
+//! Disk space set aside for the end of a rebuild.
 //!
-//! A rebuild that fills the disk is given up so that the live rows go on. But dropping its tables
+//! A rebuild is given up when the disk is full, and the live rows go on. But dropping the tables
 //! writes too: SQLite lists the pages as free, and the write-ahead log must be flushed into the
-//! database before the space of the log can be used again. So a file beside the database occupies
-//! that much space during a rebuild, and is removed before the tables are dropped. A disk without space for
+//! database before the space of the log can be used again. Therefore a file beside the database occupies
+//! the space during a rebuild, and is removed before the tables are dropped. A disk without space for
 //! the file counts as full in time.
 //!
 //! **Invariant:** the file never holds less than the flush after the next commit may write.
 //!
-//! Read next: `rebuild.rs`, which takes the space and gives it back.
+//! Read next: `rebuild.rs`.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -16,11 +16,11 @@ use std::path::PathBuf;
 
 use crate::es::database_file::DatabaseFile;
 
-/// Bytes that dropping the tables of a small database writes: a few dozen pages.
+/// Bytes written by dropping the tables of a small database: a few dozen pages.
 const MIN_BYTES: u64 = 128 << 10;
 
 /// One byte is kept for this many bytes of the database. SQLite's list of free pages takes one page for
-/// about 1000 free pages; the reserve is twice that.
+/// about 1000 free pages; the reserve has two.
 const DATABASE_SHARE: u64 = 500;
 
 /// Bytes written at once: few system calls for tens of megabytes.
@@ -32,12 +32,12 @@ pub(super) struct Reserve {
     file: File,
     path: PathBuf,
     bytes: u64,
-    /// The state of the pseudo-random generator: a file system that compresses would hardly store zeros.
+    /// The state of the pseudo-random generator: a compressing file system would hardly store zeros.
     noise: u64,
 }
 
 impl Reserve {
-    /// Sets space aside for that database. Overwrites the file of a process that was killed.
+    /// Sets space aside for the database. Overwrites the file of a killed process.
     ///
     /// # Errors
     /// When the disk has too little space.
@@ -48,8 +48,8 @@ impl Reserve {
         Ok(reserve)
     }
 
-    /// Grows to the size that the database needs by now: space for the write-ahead log, and for as much again
-    /// that the next commit may add.
+    /// Grows to the present need of the database: space for the write-ahead log, and for as much again
+    /// in the next commit.
     ///
     /// # Errors
     /// When the disk has too little space.
@@ -59,7 +59,7 @@ impl Reserve {
         let mut block = [0; BLOCK_BYTES];
         while self.bytes < wanted {
             for word in block.as_chunks_mut().0 {
-                // Knuth's linear congruential generator (MMIX), all eight bytes of it.
+                // Knuth's linear congruential generator (MMIX), all eight bytes.
                 self.noise = self.noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 *word = self.noise.to_be_bytes();
             }
@@ -72,7 +72,7 @@ impl Reserve {
 
 impl Drop for Reserve {
     fn drop(&mut self) {
-        // A file that cannot be removed is used again by the next rebuild.
+        // The next rebuild overwrites a file left here.
         drop(std::fs::remove_file(&self.path));
     }
 }

@@ -1,10 +1,10 @@
-//! The state of the projections, for queries that wait for a position and for the routes that show
+//! The state of the projections, for queries waiting for a position and for the routes of
 //! progress, health and metrics.
 //!
-//! The projector writes here after every transaction and reads back only the head, so a status can be late
-//! by one transaction, which has many pages during a replay, but never holds the projector up.
+//! The projector writes here after every transaction and reads back only the head, and readers never hold
+//! the projector up. A status can be late by one transaction, which has many pages during a replay.
 //!
-//! **Invariant:** a position is raised here after the commit that reached it, and never before.
+//! **Invariant:** a position is raised here after its commit, and never before.
 //!
 //! Read next: `follower.rs`, through which other threads read the board.
 
@@ -45,7 +45,7 @@ impl ProjectionState {
 pub struct ProjectionStatus {
     /// The name of the projection.
     pub name: &'static str,
-    /// The last position that the live rows contain.
+    /// The last position in the live rows.
     pub position: u64,
     /// The end of the log, as the feed last reported; unknown before the first report, and after a failure
     /// until the next report.
@@ -58,13 +58,13 @@ pub struct ProjectionStatus {
     pub error: Option<String>,
     /// The progress of the running rebuild.
     pub rebuild: Option<RebuildProgress>,
-    /// Whether the rows are filled for the first time and have not reached the head that the log had at
-    /// the beginning: they do not answer yet.
+    /// Whether the rows are filled for the first time and have not reached the initial head of the log:
+    /// the rows do not answer yet.
     pub filling: bool,
 }
 
 impl ProjectionStatus {
-    /// Returns the number of events that the live rows lack; unknown while the head is unknown.
+    /// Returns the number of events missing in the live rows; unknown while the head is unknown.
     pub fn lag(&self) -> Option<u64> {
         self.head.map(|head| head.saturating_sub(self.position))
     }
@@ -81,15 +81,15 @@ pub struct RebuildProgress {
     pub seconds_left: Option<f64>,
 }
 
-/// Shared between the projector and the threads that query the status.
+/// Shared between the projector and the threads of queries.
 #[derive(Debug)]
 pub(super) struct StatusBoard {
     names: Vec<&'static str>,
     /// The position of each projection's live rows.
     positions: Vec<Arc<Watch>>,
-    /// The number of rebuilds of each projection that have ended.
+    /// The number of ended rebuilds of each projection.
     rebuilds: Vec<Watch>,
-    /// Raised by each query that begins to wait: the fetching thread ends its pause.
+    /// Raised by each query before a wait, to end the pause of the fetching thread.
     pub(super) demand: Watch,
     state: Mutex<State>,
 }
@@ -150,7 +150,7 @@ impl Replay {
 }
 
 impl StatusBoard {
-    /// Makes the board of projections that stand at those positions.
+    /// Makes the board of projections at the given positions.
     pub(super) fn new(projections: &[(&'static str, u64)]) -> Self {
         let (names, positions) =
             projections.iter().map(|(name, at)| (*name, Arc::new(Watch::at(*at)))).unzip();
@@ -210,12 +210,12 @@ impl StatusBoard {
         self.lock().head
     }
 
-    /// Records where the log ends, as the feed reported.
+    /// Records the end of the log, as the feed reported.
     pub(super) fn set_head(&self, head: u64) {
         self.lock().head = Some(head);
     }
 
-    /// Forgets the head. The feed that answers next may be another log, or an older state of this log.
+    /// Forgets the head. The next answer may come from another log, or from an older state of this log.
     pub(super) fn forget_head(&self) {
         let mut state = self.lock();
         state.head = None;
@@ -230,12 +230,12 @@ impl StatusBoard {
         replace(&mut self.lock().failure, error)
     }
 
-    /// Records that the projector no longer waits.
+    /// Records the end of the failure.
     pub(super) fn clear_failure(&self) -> Changed {
         if self.lock().failure.take().is_some() { Changed::Yes } else { Changed::No }
     }
 
-    /// Records that the live rows contain `position`, and wakes the queries that wait for it.
+    /// Records `position` in the live rows, and wakes the queries waiting for the position.
     pub(super) fn raise(&self, index: usize, position: u64) {
         let mut state = self.lock();
         let lag = state.head.map(|head| head.saturating_sub(position));
@@ -258,7 +258,7 @@ impl StatusBoard {
         self.index(name).is_ok_and(|index| self.lock().entries[index].is_filling)
     }
 
-    /// Records the event that stopped the live rows.
+    /// Records the poison of the live rows.
     pub(super) fn record_stall(&self, index: usize, error: &str) -> Changed {
         replace(&mut self.lock().entries[index].stalled, error)
     }
@@ -280,7 +280,7 @@ impl StatusBoard {
         self.lock().entries[index].replay.map(|_| index).ok_or(RebuildRefused::NotRunning)
     }
 
-    /// Records that a rebuild goes on from `position`.
+    /// Records a rebuild from `position` on.
     pub(super) fn begin_rebuild(&self, index: usize, position: u64) {
         let entry = &mut self.lock().entries[index];
         entry.replay = Some(Replay::from(position));
@@ -298,7 +298,7 @@ impl StatusBoard {
         let entry = &mut state.entries[index];
         entry.replay = None;
         if outcome == RebuildOutcome::SwappedIn {
-            // The new rows have passed the event that stopped the old rows.
+            // The new rows have passed the poison of the old rows.
             entry.stalled = None;
         }
         entry.outcome = Some(outcome);
@@ -306,12 +306,12 @@ impl StatusBoard {
         self.rebuilds[index].raise(self.rebuilds[index].value() + 1);
     }
 
-    /// Returns the number of rebuilds of the projection that have ended.
+    /// Returns the number of ended rebuilds of the projection.
     pub(super) fn ended_rebuilds(&self, name: &str) -> Result<u64, RebuildRefused> {
         self.index(name).map(|index| self.rebuilds[index].value())
     }
 
-    /// Waits for the end of the rebuild after the first `ended` ones, for `patience` at most.
+    /// Waits for the end of the rebuild after the first `ended` rebuilds, for `patience` at most.
     pub(super) fn wait_for_rebuild(
         &self,
         name: &str,
@@ -344,9 +344,9 @@ fn replace(text: &mut Option<String>, new: &str) -> Changed {
 pub enum RebuildRefused {
     /// The projection is unknown.
     UnknownProjection,
-    /// A rebuild of this projection is running; wait for its end.
+    /// A rebuild of this projection is running; wait for the end.
     Running,
-    /// No rebuild is running, so none can be cancelled.
+    /// No rebuild is running.
     NotRunning,
     /// The projector has stopped.
     Stopped,
@@ -371,7 +371,7 @@ impl std::error::Error for RebuildRefused {}
 pub enum RebuildError {
     /// The rebuild did not begin.
     Refused(RebuildRefused),
-    /// The rebuild was cancelled or given up, for that reason. The live rows are untouched.
+    /// The rebuild was cancelled or given up, for this reason. The live rows are untouched.
     GivenUp(String),
     /// The time is up. The rebuild goes on.
     TimedOut,

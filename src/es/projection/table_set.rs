@@ -1,9 +1,8 @@
-//! One set of tables that a projection fills, and how far the set has come: the live tables, or those
-//! of a rebuild beside them.
+//! One set of tables of a projection, and its checkpoint: the live tables, or a rebuild beside them.
 //!
-//! **Invariant:** `reached` is ahead of `checkpoint` only while a transaction is open. Rows that an
-//! [`ErasedProjection`] holds in memory end with the transaction: written before its commit, thrown away
-//! at its rollback.
+//! **Invariant:** `reached` is ahead of `checkpoint` only while a transaction is open. Rows in the
+//! memory of an [`ErasedProjection`] end with the transaction: written before the commit, thrown away
+//! at the rollback.
 //!
 //! Read next: `read_db.rs`.
 
@@ -24,22 +23,22 @@ pub(super) struct TableSet {
     rows: Box<dyn ErasedProjection>,
     /// The last event in committed rows.
     pub(super) checkpoint: Checkpoint,
-    /// The last event that the open transaction has applied.
+    /// The last event applied in the open transaction.
     pub(super) reached: Checkpoint,
     pub(super) poison: Option<Poison>,
     pub(super) form: Form,
 }
 
-/// Events that a table set cannot apply.
+/// Events with an error in [`ErasedProjection::apply`].
 pub(super) struct Poison {
-    /// The first event that may be to blame. The table set stops before this position.
+    /// The first event to blame. The table set stops before this position.
     first: u64,
     pub(super) error: String,
 }
 
 /// Why a transaction is rolled back.
 pub(super) enum Failure {
-    /// A table set has met events that it cannot apply, and has noted them.
+    /// A table set has met poison, and has noted the events.
     Poison,
     Other(CatchUpError),
 }
@@ -75,7 +74,7 @@ impl TableSet {
         !self.has_stopped() && self.reached.position == position
     }
 
-    /// Applies at most `limit` new events of the page, up to the poison that was met before.
+    /// Applies at most `limit` new events of the page, up to known poison.
     pub(super) fn apply(&mut self, db: &Connection, page: &CheckedPage, limit: u32) -> Result<(), Failure> {
         let stop_before = self.poison.as_ref().map_or(u64::MAX, |poison| poison.first);
         let after = self.reached.position;
@@ -88,9 +87,9 @@ impl TableSet {
         Ok(())
     }
 
-    /// Writes the rows that are in memory.
+    /// Writes the rows in memory.
     pub(super) fn flush(&mut self, db: &Connection) -> Result<(), Failure> {
-        // The row that cannot be written may come from any of these events, so the set stops before all.
+        // The bad row may come from any of these events, so the set stops before all.
         let suspects = self.checkpoint.position + 1..=self.reached.position;
         self.rows.flush(db).map_err(|error| self.stop(suspects, error))
     }
