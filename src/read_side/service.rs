@@ -84,6 +84,8 @@ impl ReadSide {
         let database = Arc::new(Database::new(Arc::clone(projector.file())));
         let source = Arc::clone(&upstream);
         let projector = projector.with_events(move |event| log_event(&source, &event));
+        let pool = Arc::clone(&database);
+        let projector = projector.with_commit_hook(move || pool.release_snapshots());
         let projector = projector.start(feed, options.poll_interval)?;
         let long_polls = LongPolls::new(options.max_waits);
         let (ready_lag, was_near) = (options.ready_lag, AtomicBool::new(false));

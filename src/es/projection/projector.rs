@@ -63,6 +63,7 @@ pub struct Projector {
     pub(super) reserve: Option<Reserve>,
     pub(super) board: Arc<StatusBoard>,
     pub(super) on_event: Box<dyn Fn(ProjectorEvent) + Send>,
+    pub(super) on_commit: Box<dyn Fn() + Send>,
 }
 
 impl Projector {
@@ -128,6 +129,7 @@ impl Projector {
             reserve,
             board: Arc::new(board),
             on_event: Box::new(|_| {}),
+            on_commit: Box::new(|| {}),
         })
     }
 
@@ -135,6 +137,14 @@ impl Projector {
     #[must_use]
     pub fn with_events(mut self, on_event: impl Fn(ProjectorEvent) + Send + 'static) -> Self {
         self.on_event = Box::new(on_event);
+        self
+    }
+
+    /// Returns the same projector, which calls `on_commit` after each commit and before any wait for the new
+    /// rows ends. Release read snapshots there; the call must be quick.
+    #[must_use]
+    pub fn with_commit_hook(mut self, on_commit: impl Fn() + Send + 'static) -> Self {
+        self.on_commit = Box::new(on_commit);
         self
     }
 
@@ -296,6 +306,7 @@ impl Projector {
             crash_point!("before-checkpoint-commit");
             read_db::commit(&self.db, self.open_pages)?;
             crash_point!("after-checkpoint-commit");
+            (self.on_commit)();
             self.sets.iter_mut().for_each(|set| set.checkpoint = set.reached);
             self.open_pages = 0;
         }

@@ -84,6 +84,7 @@ impl Projector {
                 Err(error) => return Err(error.into()),
             }
             crash_point!("after-swap");
+            (self.on_commit)();
             // Only now: a failed swap is retried after the next commit.
             let TableSet { index, names, checkpoint, .. } = self.sets.remove(at);
             self.sets.retain(|outdated| outdated.index != index);
@@ -146,6 +147,8 @@ impl Projector {
         while let Some(definition) = self.leftover.last() {
             read_db::drop_next(&mut self.db, definition)?;
             self.leftover.pop();
+            // A snapshot would keep SQLite from cutting the write-ahead log back.
+            (self.on_commit)();
             read_db::truncate_wal(&self.db)?;
         }
         if !self.has_rebuilds() {
