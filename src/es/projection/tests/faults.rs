@@ -1,9 +1,9 @@
-//! The promises of a projector whose database fails for a while: what it has begun is neither lost nor
-//! hung, and nobody is told that all is well.
+//! The promises of a projector with a failing database: work in progress is neither lost nor
+//! hung, and no report says that all is well.
 
 use super::*;
 
-/// A trigger stands for any failure; it is the same database that fails, and heals.
+/// A trigger stands for any failure; the same database fails and heals.
 pub(in crate::es) fn sabotage(path: &TempPath, change: &str) {
     let trigger = format!("CREATE TRIGGER crash BEFORE {change} BEGIN SELECT RAISE(ABORT, 'crash'); END");
     Connection::open(&**path).unwrap().execute_batch(&trigger).unwrap();
@@ -13,7 +13,7 @@ pub(in crate::es) fn heal(path: &TempPath) {
     Connection::open(&**path).unwrap().execute_batch("DROP TRIGGER crash").unwrap();
 }
 
-/// A log so long that its first page stays in an open transaction.
+/// A log so long that the first page stays in an open transaction.
 pub(in crate::es) fn long_log() -> Log {
     log_of(&vec!["1"; MAX_PAGE as usize + NEAR as usize])
 }

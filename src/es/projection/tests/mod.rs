@@ -1,4 +1,4 @@
-//! The projector's promises, each with the fault that it is made against.
+//! The projector's promises, each with the fault against the promise.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -57,7 +57,7 @@ impl Projection for Sums {
     }
 }
 
-/// Sums as another build has it: of another version, or able to read `null`.
+/// Sums of another program: of another version, or able to read `null`.
 macro_rules! another_build_of_sums {
     ($name:ident, $version:literal, $read:expr) => {
         struct $name(Sums);
@@ -213,7 +213,7 @@ fn an_event_that_was_altered_is_found_and_located() {
         let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&["1", "2"])));
         caught_up(&path, &mut feed);
         if altered == 2 {
-            // What was read before is known by its hash alone.
+            // Applied events are known by their hash alone.
             restored(&feed, &["1", "20", "3"]);
         } else {
             restored(&feed, &["1", "2", "3", "4"]);
@@ -248,7 +248,7 @@ fn another_log_is_never_mixed_in() {
     let mut other = LogFeed::new(Log::new(2));
     other.append(7, "Added", "1");
     other.append(7, "Added", "1");
-    // Also one that begins as this log does.
+    // Also a log with the same first event.
     assert!(refusal(&mut open(&path), &mut other).contains("but these read models follow log"));
     assert_eq!(count(&path), 1);
 }

@@ -1,8 +1,8 @@
-//! The promises of a projector that follows its feed on threads of its own.
+//! The promises of a projector with threads.
 
 use super::*;
 
-/// How long anything is waited for that has to come.
+/// How long a test waits for an expected change.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn until(what: &str, mut condition: impl FnMut() -> bool) {
@@ -25,7 +25,7 @@ fn a_running_projector_follows_the_log_and_wakes_who_waits() {
     running.stop();
 }
 
-/// Has one page, and is away then.
+/// Has one page, and is then away.
 #[derive(Clone)]
 struct OnePage(LogFeed);
 
@@ -81,7 +81,7 @@ fn a_feed_that_is_unsound_shows_as_stalled_and_heals() {
     assert_eq!(sum(&path), 6);
 }
 
-/// A feed that fails when it is told to, and then notes that it has.
+/// A feed that fails when the first switch is on, and then turns the second on.
 #[derive(Clone)]
 struct Breaking(LogFeed, Arc<[AtomicBool; 2]>);
 
@@ -132,7 +132,7 @@ fn a_database_that_refuses_every_commit_is_told_of_once() {
     until("it says so", || events.lock().unwrap().last() == Some(&ProjectorEvent::Resumed));
 }
 
-/// Says once that it has moved: when it is asked for a page that is not the first.
+/// Fails once as a moved feed: at the first request after the first page.
 #[derive(Clone)]
 struct Moving(LogFeed, Arc<AtomicBool>);
 
@@ -178,7 +178,7 @@ fn a_feed_that_panics_is_told_of_and_asked_again() {
     assert_eq!(events.lock().unwrap()[0], panicked);
 }
 
-/// Counts the pages of it that were rejected.
+/// Counts rejected pages.
 #[derive(Clone)]
 struct Counting(LogFeed, Arc<AtomicU64>);
 
@@ -234,7 +234,7 @@ fn a_rebuild_is_waited_for_until_its_rows_are_live_or_it_is_given_up() {
     until("it stalls", || running.status()[0].error.is_some());
     let given_up = running.rebuild_and_wait("sums", PATIENCE).unwrap_err();
     assert!(matches!(&given_up, RebuildError::GivenUp(why) if why.contains("event 3 ")), "{given_up}");
-    // A feed that stands still keeps the rebuild from ending.
+    // A blocked feed keeps the rebuild from ending.
     let held = feed.log.lock().unwrap();
     let late = running.rebuild_and_wait("count", Duration::from_millis(20));
     drop(held);

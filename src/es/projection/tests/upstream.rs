@@ -1,8 +1,8 @@
-//! What the feed said, kept no longer than the contact; and rows that are made for the first time.
+//! The head reported by the feed, kept no longer than the contact; and rows filled for the first time.
 
 use super::*;
 
-/// A feed that says once that the log ends where it does not.
+/// A feed that reports a wrong head once.
 struct Lying<'f> {
     feed: &'f mut LogFeed,
     head: Option<u64>,
@@ -54,7 +54,7 @@ fn what_the_feed_said_is_forgotten_at_a_doubt_and_learnt_anew() {
     assert_eq!(heads(&projector), [Some(4), Some(4)]);
     projector.doubt();
     assert_eq!(heads(&projector), [None, None]);
-    // The write side comes back with an older copy of its log.
+    // The write side comes back with an older copy of the log.
     restored(&feed, &["1", "2"]);
     projector.catch_up(&mut feed, u64::MAX).unwrap();
     assert_eq!(heads(&projector), [Some(2), Some(2)]);
