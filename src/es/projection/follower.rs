@@ -295,8 +295,9 @@ impl Follower {
         fetcher.fetch(page.as_ref().ok().and_then(|page| request.following(page)));
         let processed = page.and_then(|page| self.projector.process(Some((request, &page))));
         match processed {
-            // An open transaction is not progress yet: the commit may be refused.
-            Ok(()) if self.projector.is_open() => {}
+            // No progress yet: the commit of an open transaction may be refused, and a prefetched page of the
+            // time before a failure is ignored.
+            Ok(()) if self.projector.is_open() || self.projector.is_in_doubt() => {}
             Ok(()) => self.pause = MIN_PAUSE,
             Err(error) => {
                 if matches!(error, CatchUpError::PageRejected(_)) {

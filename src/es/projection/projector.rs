@@ -185,7 +185,7 @@ impl Projector {
             self.process(Some((&request, &page)))?;
             let is_at_the_end = page.last_position().is_none_or(|last| last <= request.after);
             // After an empty page, one more request shows that the feed still has the history.
-            if is_at_the_end && self.continuity == Continuity::Proven && self.positions().len() == 1 {
+            if is_at_the_end && !self.is_in_doubt() && self.positions().len() == 1 {
                 break;
             }
         }
@@ -203,7 +203,7 @@ impl Projector {
             let after = reached.max(self.board.head().unwrap_or(0));
             return Some(Request { after, limit: 1, wait: patience, overlaps: false });
         };
-        let overlaps = self.continuity == Continuity::Unknown && after > 0;
+        let overlaps = self.is_in_doubt() && after > 0;
         // With the overlap the feed always has an event, and so never waits.
         let wait = if overlaps { Duration::ZERO } else { patience };
         let is_near = lowest < after && after - lowest <= u64::from(MAX_PAGE);
@@ -232,6 +232,11 @@ impl Projector {
         self.board.forget_head();
     }
 
+    /// Returns whether the feed has still to prove its history.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.continuity == Continuity::Unknown
+    }
+
     /// Returns whether a transaction holds pages to commit.
     pub(super) fn is_open(&self) -> bool {
         self.open_pages > 0
@@ -254,10 +259,7 @@ impl Projector {
         }
         self.end_rebuilds()?;
         // Only now: a full disk takes the pages of a transaction, and refuses its commit.
-        if received.is_some()
-            && self.continuity == Continuity::Proven
-            && self.board.clear_failure() == Changed::Yes
-        {
+        if received.is_some() && !self.is_in_doubt() && self.board.clear_failure() == Changed::Yes {
             (self.on_event)(ProjectorEvent::Resumed);
         }
         Ok(())
