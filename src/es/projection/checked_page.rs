@@ -75,6 +75,7 @@ impl CheckedPage {
         };
         let json = String::from_utf8(page.json).map_err(|error| malformed(&error))?;
         let content: PageContent<'_> = serde_json::from_str(&json).map_err(|error| malformed(&error))?;
+        // The first event is checked against the rows, on the applying thread.
         for pair in content.events.windows(2) {
             if let [previous, event] = pair {
                 check_next(event, previous.position, &previous.hash).map_err(CatchUpError::PageRejected)?;

@@ -169,6 +169,7 @@ impl RunningProjector {
     /// # Errors
     /// See [`RebuildError`].
     pub fn rebuild_and_wait(&self, projection: &str, patience: Duration) -> Result<(), RebuildError> {
+        // Counted before the beginning: the rebuild may end before the wait begins.
         let ended = self.board.ended_rebuilds(projection)?;
         self.rebuild(projection)?;
         match self.board.wait_for_rebuild(projection, ended, patience)? {
@@ -203,6 +204,7 @@ impl RunningProjector {
     /// Ends all waits, stops after the transaction in progress, and closes the database. The fetching
     /// threads end when their feed has answered; a drop of this value waits for them.
     pub fn stop(&self) {
+        // First, or a query could wait for a position that is never reached.
         self.end_waits();
         // An error means: the thread has ended.
         drop(self.inbox.send(Message::Stop));
@@ -253,6 +255,7 @@ impl Follower {
         loop {
             if self.resume_at.is_none_or(|at| at <= Instant::now()) {
                 self.resume_at = None;
+                // A busy lane ignores the request: the page in flight comes first.
                 self.live.fetch(self.projector.wanted_at_front(self.poll));
                 self.backfill.fetch(self.projector.wanted_behind());
             }
@@ -268,7 +271,9 @@ impl Follower {
                     let cancelled = self.projector.cancel_rebuild(index);
                     cancelled.unwrap_or_else(|error| self.back_off(&error));
                 }
+                // The next page is late: rows applied already do not wait for a slow feed.
                 Err(RecvTimeoutError::Timeout) => self.commit(),
+                // A restart then fetches no page again.
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return self.commit(),
             }
         }
@@ -276,6 +281,7 @@ impl Follower {
 
     fn patience(&self) -> Duration {
         match self.resume_at {
+            // Also during a pause: the failure may concern the other lane.
             _ if self.projector.is_open() => MAX_OPEN,
             Some(at) => at.saturating_duration_since(Instant::now()),
             None => IDLE,
@@ -330,6 +336,7 @@ impl Follower {
             }
         }
         self.resume_at = Some(Instant::now() + jittered(self.pause));
+        // Doubled: a feed away for long is asked less often.
         self.pause = (self.pause * 2).min(MAX_PAUSE);
     }
 }

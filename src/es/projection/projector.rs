@@ -98,6 +98,7 @@ impl Projector {
         let (mut sets, mut fills, mut positions) = (Vec::new(), Vec::new(), Vec::new());
         for (index, definition) in definitions.iter().enumerate() {
             let (names, checkpoint, form) = read_db::find_or_create_live(&mut db, definition)?;
+            // Outdated rows keep answering while their replacement is built beside them.
             let next = match (read_db::find_next(&db, definition)?, form) {
                 (None, Form::Outdated) => {
                     Some((read_db::create_next(&mut db, definition)?, Checkpoint::START))
@@ -180,6 +181,7 @@ impl Projector {
             let front = || self.wanted_at_front(Duration::ZERO);
             let Some(mut request) = self.wanted_behind().or_else(front) else { break };
             let left = until.saturating_sub(request.after);
+            // A verification stops exactly where the live rows stand.
             request.limit = u32::try_from(left).unwrap_or(u32::MAX).clamp(1, request.limit);
             let page = request.fetch(feed)?;
             self.process(Some((&request, &page)))?;
@@ -215,6 +217,7 @@ impl Projector {
     pub(super) fn wanted_behind(&self) -> Option<Request> {
         let positions = self.positions();
         let after = *positions.first()?;
+        // Without a second position no set lags: the front serves all.
         let above = positions.range(after + 1..).next()?;
         let limit = u32::try_from(above - after).unwrap_or(MAX_PAGE).min(MAX_PAGE);
         Some(Request { after, limit, wait: Duration::ZERO, overlaps: false })
@@ -370,11 +373,13 @@ impl Projector {
             return Err(rejected);
         }
         self.open_pages = 0;
+        // All sets, since all share the transaction.
         self.sets.iter_mut().for_each(TableSet::roll_back);
         // Some failures have rolled back already.
         if !self.db.is_autocommit() {
             self.db.execute_batch("ROLLBACK")?;
         }
+        // The log may have been remembered in the transaction that is rolled back.
         self.log_id = read_db::log_id(&self.db)?;
         match failure {
             Failure::Poison => Ok(()),

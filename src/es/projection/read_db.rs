@@ -116,6 +116,7 @@ pub(super) fn commit(db: &Connection, pages: usize) -> rusqlite::Result<()> {
         db.pragma_update(None, "wal_autocheckpoint", REPLAY_FLUSH_PAGES)?;
     }
     let committed = db.execute_batch("COMMIT");
+    // Also after a failure: the next commit may be that of a single page.
     if pages > 1 {
         db.pragma_update(None, "wal_autocheckpoint", FLUSH_PAGES)?;
     }
@@ -214,6 +215,7 @@ pub(super) fn advance(
     names: &Names,
     [from, to]: [Checkpoint; 2],
 ) -> rusqlite::Result<()> {
+    // A set that was not at the page has no news.
     if from == to {
         return Ok(());
     }
@@ -250,6 +252,7 @@ pub(super) fn find_or_create_live(
         }
         None => {
             begin_fill(&tx, definition)?;
+            // A rebuild without live rows to replace is left over from a deleted projection.
             drop_tables(&tx, definition, Names::NEXT)?;
             (create_tables(&tx, definition, Names::LIVE)?, Checkpoint::START, Form::Current)
         }
@@ -290,6 +293,7 @@ pub(super) fn drop_next(db: &mut Connection, definition: &Definition) -> rusqlit
 pub(super) fn swap(db: &mut Connection, definition: &Definition) -> rusqlite::Result<()> {
     let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     drop_tables(&tx, definition, Names::LIVE)?;
+    // Indexes keep their names, which no other set of tables ever has.
     for table in definition.tables {
         tx.execute_batch(&format!("ALTER TABLE {table}{} RENAME TO {table}", Names::NEXT))?;
     }

@@ -26,12 +26,14 @@ impl Projector {
     pub(super) fn begin_rebuild(&mut self, index: usize) -> Result<(), CatchUpError> {
         let Some(definition) = self.live(index).map(|live| live.definition) else { return Ok(()) };
         let projection = definition.name;
+        // Before the first table: a disk too full now would be full in the middle of the rebuild.
         if let Err(error) = self.set_space_aside() {
             let error = no_space(&error);
             self.board.end_rebuild(index, RebuildOutcome::Failed(error.clone()));
             (self.on_event)(ProjectorEvent::RebuildFailed { projection, error });
             return Ok(());
         }
+        // The open transaction belongs to other sets, and new tables need a transaction of their own.
         let begun = self.commit().and_then(|()| Ok(read_db::create_next(&mut self.db, &definition)?));
         // The claim ends in any case, or no later request could begin a rebuild.
         let names = begun.inspect_err(|error| {
@@ -60,6 +62,7 @@ impl Projector {
     /// # Errors
     /// When the database refuses to drop the tables; the next commit retries.
     pub(super) fn give_up_rebuilds(&mut self, error: &str) -> Result<(), CatchUpError> {
+        // First: dropping the tables needs the reserved space.
         self.reserve = None;
         while let Some(at) = self.sets.iter().position(|set| !set.is_live()) {
             self.give_up(at, RebuildOutcome::Failed(error.to_owned()));
@@ -80,6 +83,7 @@ impl Projector {
             let definition = self.sets[at].definition;
             match read_db::swap(&mut self.db, &definition) {
                 Ok(()) => {}
+                // A retry would fail as well, and the live rows need the space.
                 Err(full) if is_full(&full) => return self.give_up_rebuilds(&full.to_string()),
                 Err(error) => return Err(error.into()),
             }
@@ -107,6 +111,7 @@ impl Projector {
 
     /// Reports poisoned live rows, and gives up poisoned rebuilds.
     fn report_poison(&mut self) {
+        // From the last on, so that a removal does not shift the indexes of the others.
         let poisoned = self.sets.iter().enumerate().rev();
         let poisoned = poisoned.filter_map(|(at, set)| Some((at, set.poison.as_ref()?.error.clone())));
         for (at, error) in poisoned.collect::<Vec<_>>() {

@@ -63,6 +63,7 @@ impl Reserve {
                 self.noise = self.noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 *word = self.noise.to_be_bytes();
             }
+            // Written, not only allocated: a sparse file would reserve no space.
             self.file.write_all(&block)?;
             self.bytes += BLOCK_BYTES as u64;
         }

@@ -189,6 +189,7 @@ impl StatusBoard {
         ProjectionStatus {
             name: self.names[index],
             position,
+            // Rows may be ahead of a head that was fetched before the last page.
             head: state.head.map(|head| head.max(position)),
             behind_for: entry.lags_since.map(|since| since.elapsed()).unwrap_or_default(),
             state: if entry.stalled.is_some() || state.failure.is_some() {
@@ -244,8 +245,10 @@ impl StatusBoard {
             (entry.lags_since, entry.is_caught_up) = (None, true);
         } else if let Some(lag) = lag {
             entry.lags_since.get_or_insert_with(Instant::now);
+            // Rows that were live once stay live while the lag is a fraction of a second.
             entry.is_caught_up &= lag <= LIVE_LAG_EVENTS;
         }
+        // Not under the lock: the woken queries read the board.
         drop(state);
         self.positions[index].raise(position);
     }

@@ -78,10 +78,12 @@ impl TableSet {
     pub(super) fn apply(&mut self, db: &Connection, page: &CheckedPage, limit: u32) -> Result<(), Failure> {
         let stop_before = self.poison.as_ref().map_or(u64::MAX, |poison| poison.first);
         let after = self.reached.position;
+        // An overlapping page begins with the last event applied.
         let events = page.events().skip_while(|event| event.position <= after).take(limit as usize);
         for event in events.take_while(|event| event.position < stop_before) {
             let applied = self.rows.apply(db, &event);
             applied.map_err(|error| self.stop(event.position..=event.position, error))?;
+            // Only now: at an error the set still stands before the event.
             self.reached = Checkpoint::after(&event);
         }
         Ok(())
