@@ -86,7 +86,7 @@ impl Projection for Stock {
     const VERSION: u32 = 1;
     const TABLES: &'static [&'static str] = &["stock"];
 
-    fn over(names: &Names) -> Self {
+    fn new(names: &Names) -> Self {
         let stock = names.table("stock");
         let add = format!("INSERT INTO {stock} VALUES (?1, ?2) ON CONFLICT DO UPDATE SET items = items + ?2");
         Self { add }

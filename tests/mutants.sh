@@ -22,7 +22,7 @@ find "$TREE/src" "$TREE/tests" "$TREE/schema.sql" -type f -exec touch {} +
 cd "$TREE"
 
 # What kills, what fails under the process, and what it must forget then.
-readonly TESTS=(crashes:: disk_faults:: projector::tests::upstream::)
+readonly TESTS=(crashes:: disk_faults:: projection::tests::upstream::)
 suite() {
     timeout "$LIMIT" cargo test --quiet --locked --features crash-points --lib --test spec "$@" -- "${TESTS[@]}"
 }

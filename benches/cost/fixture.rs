@@ -116,7 +116,7 @@ impl Pages {
 }
 
 impl Feed for Pages {
-    fn page(
+    fn next_page(
         &mut self,
         after: u64,
         _limit: u32,

@@ -12,7 +12,7 @@ impl Projection for Openings {
     const TABLES: &'static [&'static str] = &["openings"];
 
     // The table has another name while it is rebuilt, so statements are made from `names`.
-    fn over(names: &Names) -> Self {
+    fn new(names: &Names) -> Self {
         let table = names.table("openings");
         let count = format!("INSERT INTO {table} VALUES (?1, 1) ON CONFLICT DO UPDATE SET times = times + 1");
         Self { count }

@@ -204,13 +204,10 @@
 //! # use std::time::Duration;
 //! # use tally::es::{Definition, Projector};
 //! # let projector = Projector::open(&path, &[Definition::of::<Openings>()])?;
-//! use tally::es::Notice;
-//!
-//! let (tell, told) = std::sync::mpsc::sync_channel(16);
-//! let projector = projector.with_notice(move |notice| drop(tell.try_send(notice)));
 //! let running = projector.start(log.clone(), Duration::from_secs(5))?;
-//! running.rebuild("openings")?;
-//! while !matches!(told.recv()?, Notice::Rebuilt { .. }) {}
+//! running.rebuild_and_wait("openings", Duration::from_secs(60))?;
+//! # drop((running, doors, log));
+//! # std::fs::remove_dir_all(&directory)?;
 //! # Ok(())
 //! # }
 //! ```
@@ -267,9 +264,9 @@ pub use log::{
     MemoryDatabase, OwnedEvent, Receipt, SCHEMA, Snapshot, SqliteDatabase, Visitor,
 };
 pub use projection::{
-    CatchUpError, Definition, Feed, FeedError, MAX_PAGE, Names, Notice, OpenError, Projection,
-    ProjectionError, ProjectionState, ProjectionStatus, Projector, RebuildProgress, RebuildRefused,
-    RunningProjector, followed_log,
+    CatchUpError, Definition, Feed, FeedError, MAX_PAGE, Names, OpenError, Projection, ProjectionError,
+    ProjectionState, ProjectionStatus, Projector, ProjectorEvent, RebuildError, RebuildProgress,
+    RebuildRefused, RunningProjector, followed_log,
 };
 
 pub use events::events;

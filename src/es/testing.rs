@@ -162,7 +162,7 @@ impl GivenEvents {
         let db = or_panic(Connection::open_in_memory(), "a database in memory");
         let names = Names::new(Names::LIVE, 1);
         or_panic(P::create(&db, &names), "the tables of the projection");
-        let mut projection = P::over(&names);
+        let mut projection = P::new(&names);
         for event in self.recorded() {
             let applied = projection.apply(&db, &event);
             applied.unwrap_or_else(|error| panic!("event {} cannot be applied: {error}", event.position));

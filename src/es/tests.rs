@@ -145,16 +145,16 @@ impl LogFeed {
 }
 
 impl Feed for PreparedFeed {
-    fn page(&mut self, after: u64, limit: u32, wait: Duration) -> Result<Page, FeedError> {
+    fn next_page(&mut self, after: u64, limit: u32, wait: Duration) -> Result<Page, FeedError> {
         match self.pages.get(&after) {
             Some(page) if limit == MAX_PAGE => Ok(page.clone()),
-            _ => self.log.page(after, limit, wait),
+            _ => self.log.next_page(after, limit, wait),
         }
     }
 }
 
 impl Feed for LogFeed {
-    fn page(&mut self, after: u64, limit: u32, wait: Duration) -> Result<Page, FeedError> {
+    fn next_page(&mut self, after: u64, limit: u32, wait: Duration) -> Result<Page, FeedError> {
         self.asked.lock().unwrap().push(after);
         self.head.wait_for(after + 1, wait);
         Ok(self.log.lock().unwrap().page(after, limit))

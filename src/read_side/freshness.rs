@@ -49,9 +49,7 @@ pub(super) fn await_rows(service: &ReadSide, query: &Query, projections: &[&str]
         {
             let _permit = service.long_polls.enter()?;
             let next = watch.value() + 1;
-            service
-                .projector
-                .hurry_while(|| watch.wait_for(next, deadline.saturating_duration_since(Instant::now())));
+            watch.wait_for(next, deadline.saturating_duration_since(Instant::now()));
         }
     }
     filling().map_or(Ok(()), |projection| Err(problem_of_filling(service, projection)))
@@ -74,7 +72,6 @@ fn problem_of_filling(service: &ReadSide, projection: &str) -> Problem {
 /// 400 for a malformed parameter, 503 `read-model-behind` when the time is up first, 503 `overloaded` when
 /// too many requests wait.
 pub(super) fn await_position(service: &ReadSide, query: &Query, projections: &[&str]) -> Result<(), Problem> {
-    service.projector.hurry();
     // Read before the early return below: a malformed `wait` is never ignored.
     let wait = query.wait()?;
     let Some(wanted) = query.whole_number("min_position", 0..=MAX_EXACT_INTEGER)? else {
@@ -82,16 +79,16 @@ pub(super) fn await_position(service: &ReadSide, query: &Query, projections: &[&
     };
     let deadline = Instant::now() + wait.unwrap_or(DEFAULT_WAIT);
     // One deadline for all: the time of the first wait is gone for the second.
-    for watch in projections.iter().filter_map(|projection| service.projector.watch(projection)) {
-        if watch.value() >= wanted {
+    for projection in projections {
+        if service.projector.watch(projection).is_none_or(|watch| watch.value() >= wanted) {
             continue;
         }
         // A request for a position in the past takes no permit.
         let permit = service.long_polls.enter()?;
         let left = deadline.saturating_duration_since(Instant::now());
-        let reached = service.projector.hurry_while(|| watch.wait_for(wanted, left));
+        let reached = service.projector.wait_for(projection, wanted, left);
         drop(permit);
-        if reached < wanted {
+        if let Some(reached) = reached.filter(|reached| *reached < wanted) {
             let detail = format!("the read model is at position {reached}, not yet at {wanted}");
             return Err(behind(reached, detail));
         }

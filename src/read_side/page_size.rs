@@ -1,17 +1,19 @@
-//! How many events to ask for in one page, so that the page passes the line to the write side in time.
+//! The number of events to request in one page, for a page to pass the line to the write side in time.
 //!
-//! A page has a deadline, or a peer that sends a byte a second would hold the projector for ever. A page
-//! that missed it is not asked for again as it was: that would fail again, for ever.
+//! A page has a deadline, or a peer sending a byte a second would hold the projector for ever. After a missed
+//! deadline the next page is smaller: the same page would fail again, for ever.
 //!
-//! **Invariant:** after a page that was too large the next one is at most half as large, down to one
-//! event; so a line that carries one event in time carries the whole log.
+//! **Invariant:** after a page too large, the next page is at most half as large, down to one
+//! event; any line fast enough for one event carries the whole log.
+//!
+//! Read next: `upstream.rs`.
 
 use std::time::Duration;
 
 use crate::es::MAX_PAGE;
 
 /// The smallest event of a feed, in bytes: three UUIDs, a hash and a time alone are more. A page with
-/// fewer bytes for each event that was asked for had fewer events, and says nothing about larger ones.
+/// fewer bytes for each requested event had fewer events, and is no evidence about larger pages.
 const MIN_EVENT_BYTES: usize = 200;
 
 /// The number of events to ask for, as learnt from the last pages.
@@ -27,14 +29,14 @@ pub(super) struct PageSize {
 pub(super) enum Smaller {
     /// The next page will be smaller.
     Possible,
-    /// One event is the smallest page.
+    /// One event is the smallest page already.
     Impossible,
 }
 
-/// What the log should say.
+/// A change to be logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pace {
-    /// Nothing new.
+    /// No change.
     Same,
     /// Pages have become too large for the line.
     Slow,
@@ -43,17 +45,17 @@ pub(super) enum Pace {
 }
 
 impl PageSize {
-    /// Begins with the largest pages. A page that takes longer than `slow_after` is too large.
+    /// Begins with the largest pages. A page slower than `slow_after` is too large.
     pub(super) fn new(slow_after: Duration) -> Self {
         Self { limit: MAX_PAGE, slow_after, is_slow: false }
     }
 
-    /// Returns the number of events to ask for where `wanted` are wanted.
+    /// Returns the number of events to request, at most `wanted`.
     pub(super) fn limit(&self, wanted: u32) -> u32 {
         wanted.min(self.limit)
     }
 
-    /// Takes note of a page of at most `limit` events that is still arriving.
+    /// Records an arriving page of at most `limit` events.
     pub(super) fn arriving(&mut self, elapsed: Duration) -> Pace {
         if elapsed < self.slow_after || self.is_slow {
             return Pace::Same;
@@ -62,7 +64,7 @@ impl PageSize {
         Pace::Slow
     }
 
-    /// Takes note of a page of at most `limit` events that has arrived.
+    /// Records an arrived page of at most `limit` events.
     pub(super) fn arrived(&mut self, limit: u32, bytes: usize, elapsed: Duration) -> Pace {
         if elapsed >= self.slow_after {
             self.limit = (limit / 2).max(1).min(self.limit);
@@ -82,7 +84,7 @@ impl PageSize {
     /// arrived.
     pub(super) fn cut_off(&mut self, limit: u32, received: usize, expected: Option<usize>) -> Smaller {
         let expected = expected.unwrap_or(received.saturating_mul(2)).max(1);
-        // Three quarters of what would have passed, so that the next page is in time.
+        // Three quarters of the size that would have passed, for the next page to be in time.
         let passed = u64::from(limit) * received as u64 / expected as u64 * 3 / 4;
         let fewer = u32::try_from(passed).unwrap_or(limit).min(limit / 2).max(1);
         self.limit = fewer.min(self.limit);

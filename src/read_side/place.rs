@@ -1,7 +1,9 @@
-//! Whether the path of the read database still names the file whose rows are shown.
+//! The check that the path of the read database still names the file whose rows are shown.
 //!
-//! Where it does not, queries are refused: rows that no query will find after a restart are not shown, and
-//! those of another file that took the name never.
+//! Otherwise queries are refused: a query never shows rows of another file, nor rows lost at the next
+//! restart.
+//!
+//! Read next: `database.rs`, the pool.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,19 +11,19 @@ use std::time::{Duration, Instant};
 
 use crate::es::{DatabaseFile, Displaced};
 
-/// How often queries compare the path of the database with the file that is open. For each query it would
-/// be a fiftieth of its cost.
+/// How often queries compare the path of the database with the file that is open. A check in each query would
+/// be a fiftieth of the cost.
 const CHECK_EVERY: Duration = Duration::from_millis(50);
 
-/// The database file of the read side, and what was found when its path was looked at last.
+/// The database file of the read side, and the result of the last check of the path.
 #[derive(Debug)]
 pub(super) struct Place {
     file: Arc<DatabaseFile>,
-    /// What was found, unless it was the file.
+    /// Another file that was found at the path.
     displaced: Mutex<Option<Displaced>>,
     is_displaced: AtomicBool,
     started: Instant,
-    /// When the path is looked at again, in microseconds after `started`.
+    /// The time of the next check, in microseconds after `started`.
     due_micros: AtomicU64,
 }
 
@@ -40,10 +42,10 @@ impl Place {
         &self.file
     }
 
-    /// Looks now.
+    /// Checks now.
     ///
     /// # Errors
-    /// What was found instead of the file.
+    /// The finding at the path.
     pub(super) fn check(&self) -> Result<(), Displaced> {
         let found = self.file.check();
         *self.displaced() = found.clone().err();
@@ -51,7 +53,7 @@ impl Place {
         found
     }
 
-    /// Looks now, or says what was found [`CHECK_EVERY`] ago at most.
+    /// Checks now, or returns the result of a check at most [`CHECK_EVERY`] old.
     ///
     /// # Errors
     /// As [`Place::check`].

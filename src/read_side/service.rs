@@ -1,4 +1,4 @@
-//! The read side at work: the database, the projector that fills it, and who waits for it.
+//! The read side at work: the database, the projector, and the waiting queries.
 
 use std::fmt;
 use std::path::Path;
@@ -11,36 +11,32 @@ use super::projections;
 use super::upstream::{HttpFeed, Upstream};
 use crate::discovery::BaseUrl;
 use crate::es::{
-    self, DatabaseFile, Feed, Notice, OpenError, ProjectionStatus, Projector, RebuildRefused,
+    self, DatabaseFile, Feed, OpenError, ProjectionStatus, Projector, ProjectorEvent, RebuildRefused,
     RunningProjector,
 };
 use crate::http::LongPolls;
 use uuid::Uuid;
 
-/// How long a start waits for another read service that has the database: a restart that overlaps with the
-/// end of the service before it, which may take so long to finish its requests.
+/// How long a start waits for another read service with the same database: during a restart, the old service
+/// may take ten seconds to finish its requests.
 const OVERLAP: Duration = Duration::from_secs(10);
 
-/// How much older the rows of a service that nobody asks may be while commands come fast. Read
-/// services that stand by then cost the write side a tenth of what they cost it in a hurry.
-const REST_WHILE_UNASKED: Duration = Duration::from_millis(100);
-
-/// What the read side is told.
+/// The configuration of the read side.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
-    /// Where to look for the write side.
+    /// The registries of the write side.
     pub registries: Vec<BaseUrl>,
-    /// The only write side to follow, whatever registries say.
+    /// The only write side to follow; registries are ignored then.
     pub write_side: Option<BaseUrl>,
     /// The longest pause between two looks at the feed, 30 s at most.
     pub poll_interval: Duration,
     /// How many requests may wait for a position at once.
     pub max_waits: usize,
-    /// How far the rows of a service that is ready may be behind the end of the log, in events.
+    /// The largest lag of a ready service, in events.
     pub ready_lag: u64,
 }
 
-/// The state of the service; give it to a [`crate::http::Router`] with [`super::ROUTES`].
+/// The state of the service; for a [`crate::http::Router`] with [`super::ROUTES`].
 #[derive(Debug)]
 pub struct ReadSide {
     pub(super) database: Arc<Database>,
@@ -48,15 +44,15 @@ pub struct ReadSide {
     pub(super) long_polls: LongPolls,
     pub(super) upstream: Arc<Upstream>,
     ready_lag: u64,
-    /// Whether all rows were near the end of the log when that was known last.
+    /// Whether all rows were near the head when the head was last known.
     was_near: AtomicBool,
 }
 
 impl ReadSide {
-    /// Opens the read database, and waits until another read service that has it is gone.
+    /// Opens the read database, and waits for the end of another read service with the database.
     ///
     /// # Errors
-    /// When the database cannot be opened, or another service still has it after ten seconds.
+    /// When the database cannot be opened, or another service still has the database after ten seconds.
     pub fn open(db: &Path) -> Result<Projector, StartError> {
         match Projector::open(db, &projections()) {
             Err(in_use @ OpenError::InUse { .. }) => {
@@ -67,7 +63,7 @@ impl ReadSide {
         }
     }
 
-    /// Begins to follow the write side, wherever the registries say it is, now or later, with the database
+    /// Begins to follow the write side at any registered address, now or later, with the database
     /// from [`ReadSide::open`].
     ///
     /// # Errors
@@ -86,11 +82,10 @@ impl ReadSide {
         options: &Options,
     ) -> Result<Self, StartError> {
         let database = Arc::new(Database::new(Arc::clone(projector.file())));
-        let pool = Arc::clone(&database);
         let source = Arc::clone(&upstream);
-        let projector = projector.with_notice(move |notice| take_notice(&source, &notice));
-        let projector = projector.with_commit_hook(move || pool.committed());
-        let projector = projector.with_rests_of(REST_WHILE_UNASKED);
+        let projector = projector.with_events(move |event| log_event(&source, &event));
+        let pool = Arc::clone(&database);
+        let projector = projector.with_commit_hook(move || pool.release_snapshots());
         let projector = projector.start(feed, options.poll_interval)?;
         let long_polls = LongPolls::new(options.max_waits);
         let (ready_lag, was_near) = (options.ready_lag, AtomicBool::new(false));
@@ -115,7 +110,7 @@ impl ReadSide {
     pub fn rebuild_all(&self) {
         for status in self.projector.status() {
             match self.projector.rebuild(status.name) {
-                // What is being rebuilt already needs no second rebuild.
+                // A running rebuild suffices.
                 Ok(()) | Err(RebuildRefused::Running) => {}
                 Err(
                     refused @ (RebuildRefused::UnknownProjection
@@ -126,12 +121,12 @@ impl ReadSide {
         }
     }
 
-    /// Whether the service can do its whole job: it has met a write side, and its rows are within
+    /// Returns whether the service can do its whole job: a write side was met, and the rows are within
     /// [`Options::ready_lag`] of the end of the log. While the write side is away, the end of the log is
-    /// not known, and what was found last holds.
+    /// unknown, and the last result holds.
     ///
     /// # Errors
-    /// What is missing, for a person.
+    /// The missing condition, as a sentence.
     pub fn readiness(&self) -> Result<(), String> {
         self.check_file()?;
         let statuses = self.projector.status();
@@ -159,20 +154,20 @@ impl ReadSide {
         }
     }
 
-    /// Whether the database's path still names the file that is open.
+    /// Checks that the database's path still names the open file.
     ///
     /// # Errors
-    /// What was found instead, and what to do.
+    /// The finding at the path, and the remedy.
     pub fn check_file(&self) -> Result<(), String> {
         self.database.check().map_err(|displaced| displaced.to_string())
     }
 
-    /// How each projection stands.
+    /// Returns the status of each projection.
     pub fn status(&self) -> Vec<ProjectionStatus> {
         self.projector.status()
     }
 
-    /// How many requests wait for a position now.
+    /// Returns the number of requests waiting for a position.
     pub fn waiting(&self) -> usize {
         self.long_polls.waiting()
     }
@@ -182,37 +177,36 @@ impl ReadSide {
         self.projector.end_waits();
     }
 
-    /// Stops following and lets go of the database. Call it when no query comes any more: one that
-    /// did would open the database again.
+    /// Stops following and closes the database. Call this after the last query: a later query would open the
+    /// database again.
     pub fn close(&self) {
         self.upstream.close();
-        // SQLite tidies its files up when the last connection is closed, but only if that one may write.
+        // SQLite removes the write-ahead log with the last connection, but only if that connection may write.
         self.database.close();
         self.projector.stop();
     }
 }
 
-/// Returns what reads the log that the rows in that database follow, anew each time.
+/// Returns a function that reads the source log of the rows from the database.
 pub(super) fn followed_log(file: &Arc<DatabaseFile>) -> impl Fn() -> Option<Uuid> + Send + 'static {
     let file = Arc::clone(file);
-    // A database that cannot be read is reported by the queries. The connection is not kept: the last to be
-    // closed must be the projector's.
+    // Queries report an unreadable database. The connection is not kept: the projector must be the last to
+    // close the database.
     move || es::followed_log(&file.reader().ok()?).ok().flatten()
 }
 
-fn take_notice(upstream: &Upstream, notice: &Notice) {
-    match notice {
-        Notice::PageRefused => upstream.distrust(),
-        Notice::FeedIsSound => {
+fn log_event(upstream: &Upstream, event: &ProjectorEvent) {
+    match event {
+        ProjectorEvent::Resumed => {
             upstream.trust();
-            log::info!("{notice}");
+            log::info!("{event}");
         }
-        Notice::FeedFails(_) | Notice::Stalled { .. } | Notice::RebuildFailed { .. } => {
-            log::error!("{notice}");
-        }
-        Notice::RebuildBegan { .. } | Notice::Rebuilt { .. } | Notice::RebuildCancelled { .. } => {
-            log::info!("{notice}")
-        }
+        ProjectorEvent::Waiting(_)
+        | ProjectorEvent::Stalled { .. }
+        | ProjectorEvent::RebuildFailed { .. } => log::error!("{event}"),
+        ProjectorEvent::RebuildBegan { .. }
+        | ProjectorEvent::Rebuilt { .. }
+        | ProjectorEvent::RebuildCancelled { .. } => log::info!("{event}"),
     }
 }
 

@@ -1,10 +1,13 @@
-//! The write side, as far as the read side knows it: where it is, whether it answers, and its feed.
+//! The write side, as the read side knows it: the address, the contact, and the feed.
 //!
-//! The registry is asked on a thread of its own, every few seconds and whenever the feed fails,
-//! so that a registry that hangs never holds up a feed that works; and a write side that moved
-//! is followed.
+//! A separate thread asks the registry, every few seconds and whenever the feed fails: a hanging registry
+//! never holds up a working feed, and the read side follows a moved write side.
 //!
 //! **Invariant:** every call has a deadline, and no proxy, redirect or endless body is followed.
+//!
+//! Threads: `discovery`, for the registry.
+//!
+//! Read next: `page_size.rs`.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -20,29 +23,29 @@ use crate::discovery::{BaseUrl, Locator, http_agent};
 use crate::es::{Feed, FeedError, Page};
 use crate::watch::Watch;
 
-/// The name that the write side registers under.
+/// The registered name of the write side.
 const SERVICE: &str = "write";
-/// The longest pause between two look-ups. An address that fails is looked up at once.
+/// The longest pause between two look-ups. A failing address is looked up at once.
 const LOOK_UP_EVERY: Duration = Duration::from_secs(5);
-/// The largest page, in bytes: far above what the write side sends, far below what a process has.
+/// The largest page, in bytes: far above the pages of the write side, far below the memory of a process.
 const MAX_PAGE_BYTES: u64 = 64 << 20;
-/// How much of a page is read before its deadline is looked at, in bytes.
+/// Bytes of a page between two looks at the deadline.
 const STEP_BYTES: usize = 64 << 10;
 
 /// How long the write side may take.
 #[derive(Clone, Copy, Debug)]
 struct Deadlines {
-    /// Without a byte of an answer, beyond the wait that was asked for.
+    /// Without a byte of an answer, beyond the requested wait.
     silence: Duration,
-    /// For a page in all, from its first byte.
+    /// For a page in all, from the first byte.
     page: Duration,
     /// For a page before it counts as too large for the line.
     slow: Duration,
 }
 
 impl Deadlines {
-    /// A page has 1 MiB as a rule, which a line of 20 kB/s carries in a minute. More time would leave a
-    /// peer that sends a byte a second unnoticed for longer.
+    /// A page has 1 MiB as a rule, which a line of 20 kB/s carries in a minute. With more time, a
+    /// peer sending a byte a second would go unnoticed for longer.
     const OF_A_LINE: Self =
         Self { silence: Duration::from_secs(8), page: Duration::from_secs(60), slow: Duration::from_secs(8) };
 }
@@ -54,24 +57,24 @@ pub(super) struct Upstream {
     contact: Mutex<Contact>,
     page_size: Mutex<PageSize>,
     deadlines: Deadlines,
-    /// Counts the look-ups that were asked for.
+    /// The number of requested look-ups.
     look_ups: Watch,
 }
 
-/// What came of the last call.
+/// The result of the last call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Contact {
-    /// There was none.
+    /// No call was made.
     Never,
-    /// The write side at that address answered.
+    /// The write side at the given address answered.
     Reached(String),
-    /// It did not, or it has moved and did not answer yet: for that reason.
+    /// The write side did not answer, or has moved and did not answer yet, for the given reason.
     Lost(String),
 }
 
 impl Upstream {
-    /// Finds the write side at `pinned`, or else in those registries, on a thread of its own.
-    /// `followed` returns the log that the read models have followed so far.
+    /// Finds the write side at `pinned`, or else in the registries, on a separate thread.
+    /// `followed` returns the log of the read models so far.
     pub(super) fn start(
         registries: Vec<BaseUrl>,
         pinned: Option<BaseUrl>,
@@ -119,8 +122,8 @@ impl Upstream {
         self.look_ups.raise(self.look_ups.value() + 1);
     }
 
-    /// What answered is not the write side that was followed: another instance comes first, once a
-    /// registry knows one.
+    /// Distrusts the address in use, which serves another history: another instance comes first, once a
+    /// registry knows another.
     pub(super) fn distrust(&self) {
         if let Contact::Reached(address) = self.contact() {
             self.discovered.mark_rejected(&address);
@@ -128,12 +131,12 @@ impl Upstream {
         }
     }
 
-    /// What answers is the write side that was followed.
+    /// Trusts the address in use.
     pub(super) fn trust(&self) {
         self.discovered.mark_trusted();
     }
 
-    /// Notes how a call went, and says so in the log when that is news.
+    /// Records the result of a call, and logs a change.
     fn note(&self, now: Contact) {
         let mut contact = self.lock();
         match (&*contact, &now) {
@@ -147,7 +150,7 @@ impl Upstream {
         *contact = now;
     }
 
-    /// Says in the log when the line becomes too slow for its pages, and when it no longer is.
+    /// Logs when the line becomes too slow for whole pages, and when whole pages pass again.
     fn note_pace(&self, address: &str, observe: impl FnOnce(&mut PageSize) -> Pace) {
         let pace = observe(&mut self.page_size());
         match pace {
@@ -160,12 +163,12 @@ impl Upstream {
         }
     }
 
-    /// Plain numbers: nothing can be half done.
+    /// Plain numbers, which are consistent after any panic.
     fn page_size(&self) -> MutexGuard<'_, PageSize> {
         self.page_size.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A contact is one value: nothing can be half done.
+    /// A contact is one value, which is consistent after any panic.
     fn lock(&self) -> MutexGuard<'_, Contact> {
         self.contact.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -199,8 +202,8 @@ impl HttpFeed {
         self.receive(address, limit, response.into_body())
     }
 
-    /// Reads a page as it arrives, and learns from it how large the next one may be. A page that will not
-    /// arrive in time is given up as soon as that shows.
+    /// Reads a page during the arrival, and learns the size of the next page. A page that will be late is
+    /// given up at once.
     fn receive(&self, address: &str, limit: u32, body: ureq::Body) -> Result<Page, CallError> {
         let Deadlines { page: deadline, slow, .. } = self.upstream.deadlines;
         let expected = body.content_length().and_then(|length| usize::try_from(length).ok());
@@ -211,7 +214,7 @@ impl HttpFeed {
             match body.read(&mut step) {
                 Ok(0) => break,
                 Ok(bytes) => arrival.json.extend_from_slice(&step[..bytes]),
-                // A connection that breaks early says nothing about the line.
+                // A connection broken early is no evidence about the line.
                 Err(error) if arrival.begun.elapsed() < slow => {
                     return Err(CallError::Failed(format!("{address}: {error}")));
                 }
@@ -241,19 +244,19 @@ impl HttpFeed {
     }
 }
 
-/// A page that is arriving.
+/// An arriving page.
 struct Arrival<'a> {
     address: &'a str,
-    /// The number of events that were asked for.
+    /// The number of requested events.
     limit: u32,
     begun: Instant,
-    /// The size of the whole page, where the write side says it.
+    /// The size of the whole page, if the write side sends the size.
     expected: Option<usize>,
     json: Vec<u8>,
 }
 
 impl Arrival<'_> {
-    /// Returns how long the whole page will take if the rest comes as fast as what has arrived.
+    /// Returns the expected time for the whole page, at the speed so far.
     fn will_take(&self) -> Duration {
         let received = self.json.len().max(1);
         let expected = self.expected.unwrap_or(received);
@@ -262,23 +265,27 @@ impl Arrival<'_> {
     }
 }
 
-/// Why there is no page.
+/// Why no page has arrived.
 enum CallError {
-    /// The write side is away, or answers with something else.
+    /// The write side is away, or does not answer with a page.
     Failed(String),
-    /// It answers, but more than the line carries in time. A smaller page is worth asking for at once.
+    /// The page is too large for the line. Ask for a smaller page at once.
     TooLarge(String),
 }
 
 impl Feed for HttpFeed {
-    fn page(&mut self, after: u64, limit: u32, wait: Duration) -> Result<Page, FeedError> {
+    fn rejected(&mut self) {
+        self.upstream.distrust();
+    }
+
+    fn next_page(&mut self, after: u64, limit: u32, wait: Duration) -> Result<Page, FeedError> {
         let Some(address) = self.upstream.discovered.address() else {
             self.upstream.look_up_now();
             let error = "no registry knows where it is";
             self.upstream.note(Contact::Lost(error.to_owned()));
             return Err(FeedError::new(error));
         };
-        // The first call to an address does not wait: whether it answers is worth knowing now.
+        // The first call to an address does not wait: the contact is worth knowing now.
         let known = match self.upstream.contact() {
             Contact::Reached(before) if before != address => {
                 let error = format!("it has moved from {before} to {address}");

@@ -56,14 +56,18 @@ fn verify_with(db: &Path, feed: &mut dyn Feed) -> Result<Vec<Verified>, VerifyFa
 struct Patient<F>(F);
 
 impl<F: Feed> Feed for Patient<F> {
-    fn page(&mut self, after: u64, limit: u32, wait: Duration) -> Result<Page, FeedError> {
+    fn next_page(&mut self, after: u64, limit: u32, wait: Duration) -> Result<Page, FeedError> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            match self.0.page(after, limit.min(MAX_PAGE), wait) {
+            match self.0.next_page(after, limit.min(MAX_PAGE), wait) {
                 Err(_) if Instant::now() < deadline => thread::sleep(PAUSE),
                 settled => return settled,
             }
         }
+    }
+
+    fn rejected(&mut self) {
+        self.0.rejected();
     }
 }
 

@@ -149,7 +149,7 @@ fn no_body_makes_the_reader_of_fields_panic_or_guess_however_many_come() {
 struct Once(Option<Vec<u8>>);
 
 impl Feed for Once {
-    fn page(&mut self, _: u64, _: u32, _: Duration) -> Result<Page, FeedError> {
+    fn next_page(&mut self, _: u64, _: u32, _: Duration) -> Result<Page, FeedError> {
         self.0.take().map(|json| Page { json }).ok_or_else(|| FeedError::new("no more"))
     }
 }

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::es::database_file::{Access, DatabaseFile, PathError};
 use crate::es::projection::definition::Definition;
 use crate::es::projection::event::CatchUpError;
-use crate::es::projection::read_db::{self as store, Checkpoint, OpenError};
+use crate::es::projection::read_db::{self, Checkpoint, OpenError};
 use crate::es::{Feed, Projector};
 
 /// The result of verifying one projection.
@@ -58,7 +58,7 @@ pub fn verify_projection(
     feed: &mut dyn Feed,
 ) -> Result<Verified, VerifyError> {
     let file = DatabaseFile::existing(live)?;
-    store::check_file(&file).map_err(VerifyError::Open)?;
+    read_db::check_file(&file).map_err(VerifyError::Open)?;
     let live = file.connect(Access::Read).map_err(OpenError::from).map_err(VerifyError::Open)?;
     let mut replay = Projector::open(scratch, std::slice::from_ref(definition)).map_err(VerifyError::Open)?;
     // The long replay comes first, without a read transaction on the live rows: the transaction would keep
@@ -72,8 +72,7 @@ pub fn verify_projection(
 }
 
 fn checkpoint(live: &Connection, definition: &Definition) -> Result<Checkpoint, VerifyError> {
-    let found = store::checkpoint(live, definition.name, definition.version)?;
-    found.map(|(checkpoint, _)| checkpoint).ok_or(VerifyError::Outdated(definition.name))
+    read_db::checkpoint(live, definition)?.ok_or(VerifyError::Outdated(definition.name))
 }
 
 fn replay_to(replay: &mut Projector, feed: &mut dyn Feed, position: u64) -> Result<(), VerifyError> {
@@ -96,8 +95,7 @@ fn compare(
 ) -> Result<Verified, VerifyError> {
     let projection = definition.name;
     let mut verified = Verified { projection, position: checkpoint.position, rows: 0, difference: None };
-    let known = store::checkpoint(replayed, projection, definition.version)?;
-    let hash = known.map(|(checkpoint, _)| checkpoint.hash);
+    let hash = read_db::checkpoint(replayed, definition)?.map(|checkpoint| checkpoint.hash);
     if hash != Some(checkpoint.hash) {
         // The same position with another hash is another history, whose rows are not worth comparing.
         verified.difference = Some(Difference {
@@ -272,7 +270,7 @@ impl std::error::Error for VerifyError {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::es::projection::projector::tests::{definitions, log_of};
+    use crate::es::projection::tests::{definitions, log_of};
     use crate::es::tests::{LogFeed, TempPath};
 
     fn caught_up(feed: &mut LogFeed) -> TempPath {

@@ -1,158 +1,160 @@
-//! A page of the feed that was read once, and checked as far as it can be on its own: it parses,
-//! its positions follow each other, and each of its events continues the hash chain of the one
-//! before.
+//! A request to the feed, and the page that answers it, checked as far as a page can be checked alone:
+//! the JSON parses, positions follow each other, and each event continues the hash chain.
 //!
-//! Reading and hashing cost more than applying an event to a table, so this happens on the
-//! thread that fetches, while the projector's thread applies the page before.
+//! Parsing and hashing cost more than applying an event to a table, so both happen on the
+//! fetching thread, while the applying thread works on the page before.
 //!
-//! **Invariant:** a [`CheckedPage`] is one piece of one history. How it continues what a
-//! projection has seen is for the projector to check.
+//! **Invariant:** a [`CheckedPage`] is one piece of one history. `continuity.rs` checks how the piece
+//! continues the history of a table set.
+//!
+//! Read next: `continuity.rs`.
 
 use std::ops::Range;
-use std::time::Instant;
+use std::time::Duration;
 
-use serde_json::Error;
 use uuid::Uuid;
 
-use crate::es::{Hash, Page, RecordedEvent, chain};
+use super::definition::LIVE_LAG_EVENTS;
+use super::event::CatchUpError;
+use super::feed::{Feed, MAX_PAGE};
+use crate::es::{Hash, Page, PageContent, RecordedEvent, chain};
 
-/// A page whose events follow each other. Unlike [`crate::es::PageContent`] it owns its bytes, so
-/// that it can move from one thread to another.
+/// Events that must remain in the log after a page for the next page to be prefetched. Fewer events are
+/// cheaper to fetch together with later events.
+const PREFETCH_MIN_EVENTS: u64 = 500;
+
+/// A part of the log to fetch: up to `limit` events after the position `after`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Request {
+    pub(super) after: u64,
+    pub(super) limit: u32,
+    pub(super) wait: Duration,
+    /// Whether to fetch the applied event at `after` again, to compare the hashes.
+    pub(super) overlaps: bool,
+}
+
+impl Request {
+    pub(super) fn fetch(&self, feed: &mut dyn Feed) -> Result<CheckedPage, CatchUpError> {
+        let overlap = u32::from(self.overlaps);
+        let limit = (self.limit + overlap).min(MAX_PAGE);
+        let page = feed.next_page(self.after - u64::from(overlap), limit, self.wait);
+        CheckedPage::read(page.map_err(|error| CatchUpError::FeedAway(error.to_string()))?)
+    }
+
+    /// Returns the likely request after `page`, for the fetching thread to work ahead.
+    pub(super) fn following(&self, page: &CheckedPage) -> Option<Self> {
+        let after = page.last_position()?;
+        let is_worth_it = self.limit == MAX_PAGE && page.head.saturating_sub(after) >= PREFETCH_MIN_EVENTS;
+        is_worth_it.then_some(Self { after, limit: MAX_PAGE, wait: Duration::ZERO, overlaps: false })
+    }
+}
+
+/// A page of consecutive events. Unlike [`PageContent`] the page owns the bytes, and so can move from
+/// one thread to another.
 #[derive(Debug)]
-pub(in crate::es) struct CheckedPage {
+pub(super) struct CheckedPage {
+    pub(super) log_id: Uuid,
+    pub(super) head: u64,
     json: String,
-    pub(in crate::es) log_id: Uuid,
-    pub(in crate::es) head: u64,
-    /// When the page was asked for: of two pages, the later one knows the head better.
-    pub(in crate::es) asked: Instant,
-    events: Vec<Place>,
+    events: Vec<Packed>,
 }
 
-/// Why a page is refused. It is asked for again, in case the fault was on the way.
+/// An event with ranges of the page's JSON as texts.
 #[derive(Debug)]
-pub(in crate::es) enum PageError {
-    Malformed(Error),
-    Gap { expected: u64, found: u64 },
-    Altered { position: u64 },
-}
-
-/// Where in the page's text an event is: numbers and ids as they are, texts as ranges.
-#[derive(Debug)]
-struct Place {
-    position: u64,
-    event_id: Uuid,
-    stream_id: Uuid,
-    version: u64,
-    schema_version: u32,
-    hash: Hash,
+struct Packed {
+    /// The event with empty texts.
+    event: RecordedEvent<'static>,
     texts: [Range<u32>; 5],
 }
 
 impl CheckedPage {
-    /// Reads and checks a page that was asked for at `asked`.
-    pub(in crate::es) fn read(page: Page, asked: Instant) -> Result<Self, PageError> {
-        let json = String::from_utf8(page.json)
-            .map_err(|error| PageError::Malformed(serde::de::Error::custom(error)))?;
-        let content: crate::es::PageContent<'_> =
-            serde_json::from_str(&json).map_err(PageError::Malformed)?;
+    /// Parses and checks a page.
+    pub(super) fn read(page: Page) -> Result<Self, CatchUpError> {
+        let malformed = |error: &dyn std::fmt::Display| {
+            CatchUpError::PageRejected(format!("the feed's page is malformed: {error}"))
+        };
+        let json = String::from_utf8(page.json).map_err(|error| malformed(&error))?;
+        let content: PageContent<'_> = serde_json::from_str(&json).map_err(|error| malformed(&error))?;
+        // The first event is checked against the rows, on the applying thread.
         for pair in content.events.windows(2) {
             if let [previous, event] = pair {
-                follows(event, previous.position, &previous.hash)?;
+                check_next(event, previous.position, &previous.hash).map_err(CatchUpError::PageRejected)?;
             }
         }
         let (log_id, head) = (content.log_id, content.head);
-        let events = content.events.iter().map(|event| Place::of(event, &json)).collect();
-        Ok(Self { log_id, head, asked, events, json })
+        let events = content.events.iter().map(|event| Packed::of(event, &json)).collect();
+        Ok(Self { log_id, head, events, json })
     }
 
-    pub(in crate::es) fn len(&self) -> usize {
-        self.events.len()
+    /// Returns the events in order.
+    pub(super) fn events(&self) -> impl Iterator<Item = RecordedEvent<'_>> {
+        self.events.iter().map(|packed| packed.event(&self.json))
     }
 
-    pub(in crate::es) fn last_position(&self) -> Option<u64> {
-        self.events.last().map(|place| place.position)
+    pub(super) fn is_far_from_head(&self) -> bool {
+        self.last_position().is_some_and(|last| self.head.saturating_sub(last) >= LIVE_LAG_EVENTS)
     }
 
-    /// The events in order.
-    pub(in crate::es) fn events(&self) -> impl Iterator<Item = RecordedEvent<'_>> {
-        self.events.iter().map(|place| place.event(&self.json))
+    pub(super) fn last_position(&self) -> Option<u64> {
+        self.events.last().map(|packed| packed.event.position)
     }
 }
 
-/// Checks that `event` is the one after `position`, whose hash is `hash`.
+/// Checks `event` as the successor of the event with this `position` and `hash`.
 ///
-/// A feed may have no hashes at all: then no event before had one either. One that has begun a
-/// chain continues it, so hashes that vanish are found.
-pub(in crate::es) fn follows(event: &RecordedEvent<'_>, position: u64, hash: &Hash) -> Result<(), PageError> {
-    if event.position != position + 1 {
-        return Err(PageError::Gap { expected: position + 1, found: event.position });
+/// A feed may have no hashes at all: then no earlier event had a hash either. A chain that has begun
+/// goes on, so vanished hashes are found.
+pub(super) fn check_next(event: &RecordedEvent<'_>, position: u64, hash: &Hash) -> Result<(), String> {
+    let (expected, found) = (position + 1, event.position);
+    if found != expected {
+        return Err(format!("the feed has a gap: event {expected} should come next, but {found} came"));
     }
     let is_unchained = event.hash == Hash::ZERO && *hash == Hash::ZERO;
     if !is_unchained && chain(hash, event) != event.hash {
-        return Err(PageError::Altered { position: event.position });
+        return Err(format!(
+            "the hash of event {found} does not continue the chain: history was altered at or before it"
+        ));
     }
     Ok(())
 }
 
-impl Place {
+impl Packed {
     fn of(event: &RecordedEvent<'_>, json: &str) -> Self {
         let texts = [event.stream_type, event.event_type, event.data, event.metadata, event.recorded_at];
-        Self {
+        let event = RecordedEvent {
             position: event.position,
             event_id: event.event_id,
             stream_id: event.stream_id,
             version: event.version,
             schema_version: event.schema_version,
             hash: event.hash,
-            texts: texts.map(|text| range_in(json, text)),
-        }
+            stream_type: "",
+            event_type: "",
+            data: "",
+            metadata: "",
+            recorded_at: "",
+        };
+        Self { event, texts: texts.map(|text| range_in(json, text)) }
     }
 
     fn event<'a>(&self, json: &'a str) -> RecordedEvent<'a> {
         let [stream_type, event_type, data, metadata, recorded_at] =
             self.texts.each_ref().map(|range| &json[range.start as usize..range.end as usize]);
-        RecordedEvent {
-            position: self.position,
-            event_id: self.event_id,
-            stream_id: self.stream_id,
-            stream_type,
-            version: self.version,
-            event_type,
-            schema_version: self.schema_version,
-            data,
-            metadata,
-            recorded_at,
-            hash: self.hash,
-        }
+        RecordedEvent { stream_type, event_type, data, metadata, recorded_at, ..self.event }
     }
 }
 
-/// Where `part`, which was borrowed from `whole`, is in it. Pages are far smaller than 4 GiB.
+/// Returns the place of `part`, which was borrowed from `whole`. Pages are far smaller than 4 GiB.
 fn range_in(whole: &str, part: &str) -> Range<u32> {
     let start = part.as_ptr() as usize - whole.as_ptr() as usize;
     start as u32..(start + part.len()) as u32
-}
-
-impl std::fmt::Display for PageError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Malformed(error) => write!(f, "the feed's page is malformed: {error}"),
-            Self::Gap { expected, found } => {
-                write!(f, "the feed has a gap: event {expected} should come next, but {found} came")
-            }
-            Self::Altered { position } => write!(
-                f,
-                "the hash of event {position} does not continue the chain: history was altered at or before it"
-            ),
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Events with what every feed has, and those `further` fields.
+    /// Returns two events with the fields of every feed, and the `further` fields.
     fn page(further: [&str; 2]) -> Page {
         let id = Uuid::nil();
         let event = |(index, further): (usize, &str)| {
@@ -169,17 +171,17 @@ mod tests {
 
     #[test]
     fn a_feed_without_schema_versions_and_hashes_is_read() {
-        let page = CheckedPage::read(page(["", ""]), Instant::now()).unwrap();
+        let page = CheckedPage::read(page(["", ""])).unwrap();
         assert!(page.events().all(|event| event.schema_version == 1));
-        follows(&page.events().next().unwrap(), 0, &Hash::ZERO).unwrap();
+        check_next(&page.events().next().unwrap(), 0, &Hash::ZERO).unwrap();
     }
 
     #[test]
     fn a_chain_that_has_begun_cannot_end() {
         let chained = format!(r#","hash":"{}""#, "0a".repeat(32));
-        let vanished = CheckedPage::read(page([&chained, ""]), Instant::now()).unwrap_err();
-        assert!(matches!(vanished, PageError::Altered { position: 2 }), "{vanished}");
-        let unchained = CheckedPage::read(page(["", &chained]), Instant::now()).unwrap_err();
-        assert!(matches!(unchained, PageError::Altered { position: 2 }), "{unchained}");
+        let vanished = CheckedPage::read(page([&chained, ""])).unwrap_err();
+        assert!(vanished.to_string().contains("the hash of event 2"), "{vanished}");
+        let unchained = CheckedPage::read(page(["", &chained])).unwrap_err();
+        assert!(unchained.to_string().contains("the hash of event 2"), "{unchained}");
     }
 }

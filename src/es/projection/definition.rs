@@ -1,11 +1,13 @@
 //! What a program brings to read its history in another shape: projections, each a set of tables and
-//! how an event changes them.
+//! the rule by which an event changes them.
 //!
 //! A projection never writes its checkpoint and never opens a transaction. The projector does
-//! both around it, so that rows and checkpoint move together or not at all: after any crash the
+//! both around it, so rows and checkpoint move together or not at all: after any crash the
 //! tables say exactly what the events up to the checkpoint say.
 //!
-//! Read next: `projector.rs`, the loop that drives projections.
+//! **Invariant:** the rows of a projection depend on the events alone.
+//!
+//! Read next: `projector.rs`.
 
 use std::fmt;
 
@@ -13,32 +15,31 @@ use rusqlite::{Connection, ErrorCode};
 
 use crate::es::{DecodeError, RecordedEvent};
 
-/// Rows that are so many events from the end of the log, or nearer, follow it: a fraction of a
-/// second.
-pub(in crate::es) const NEAR: u64 = 10_000;
+/// Lag, in events, up to which a projection counts as live: a fraction of a second of replay.
+pub(super) const LIVE_LAG_EVENTS: u64 = 10_000;
 
 /// One read model: its tables, and how an event changes them.
 ///
-/// What it writes may depend on the events and on its own rows alone: no clock, no randomness,
+/// Rows may depend on the events and on the projection's own rows alone: no clock, no randomness,
 /// no other projection's tables. A replay then gives the same rows again.
 ///
-/// A value of the type holds what it likes in memory (statements as text, rows that it will
-/// need again). It is thrown away and made anew with [`Projection::over`] whenever a transaction
+/// A value of the type may cache in memory (statements as text, rows for the next events).
+/// The projector throws the value away and makes another with [`Projection::new`] whenever a transaction
 /// fails, so memory may run ahead of the database only until [`Projection::flush`].
 pub trait Projection: Send + Sized + 'static {
-    /// Its name in the checkpoint table and for people: lower-case letters and digits.
+    /// The name in the checkpoint table and in reports: lower-case letters and digits.
     const NAME: &'static str;
-    /// Raise it when the tables or their meaning change: rows of another version are replaced by new ones,
-    /// which are built from the first event beside them.
+    /// The version of the tables and of their meaning. Raise the number when either changes: the projector
+    /// then replays the log into new tables beside the old rows, and swaps the two.
     const VERSION: u32;
-    /// The oldest version whose rows today's queries can still read. Such rows go on answering, as they
-    /// are, until the new ones replace them; older rows answer nothing.
+    /// The oldest version of rows for today's queries. Rows from this version on keep
+    /// answering until new rows replace them; older rows do not answer.
     const READABLE_FROM: u32 = Self::VERSION;
-    /// Its tables, by their live names.
+    /// The tables, by their live names.
     const TABLES: &'static [&'static str];
 
-    /// The projection over the tables that `names` gives. Nothing is read yet.
-    fn over(names: &Names) -> Self;
+    /// Makes the projection over the tables called `names`. Does not read yet.
+    fn new(names: &Names) -> Self;
 
     /// Creates the empty tables and their indexes.
     ///
@@ -46,15 +47,15 @@ pub trait Projection: Send + Sized + 'static {
     /// When the database refuses.
     fn create(db: &Connection, names: &Names) -> rusqlite::Result<()>;
 
-    /// Takes one event into the rows, or into memory until [`Projection::flush`]. Events come in
+    /// Applies one event to the rows, or to memory until [`Projection::flush`]. Events come in
     /// order of position, each once.
     ///
     /// # Errors
-    /// When the event cannot be applied. The projection stops before this event until a build
-    /// starts that can apply it; it is never skipped.
+    /// When the event cannot be applied. The projection stops before this event until the program starts
+    /// with a fixed version; the event is never skipped.
     fn apply(&mut self, db: &Connection, event: &RecordedEvent<'_>) -> Result<(), ProjectionError>;
 
-    /// Writes what is still in memory; called before every commit.
+    /// Writes the rows still in memory. The projector calls this before every commit.
     ///
     /// # Errors
     /// When the rows cannot be written.
@@ -63,8 +64,8 @@ pub trait Projection: Send + Sized + 'static {
     }
 }
 
-/// The names under which a projection's tables and indexes exist: those of the live ones, or of
-/// those that are built beside them and renamed when they are complete.
+/// The names of a projection's tables and indexes: the live names, or the names of a rebuild beside them,
+/// renamed at its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {
     suffix: &'static str,
@@ -73,27 +74,28 @@ pub struct Names {
 
 impl Names {
     pub(in crate::es) const LIVE: &'static str = "";
-    pub(in crate::es) const NEXT: &'static str = "_next";
+    pub(super) const NEXT: &'static str = "_next";
 
     pub(in crate::es) fn new(suffix: &'static str, generation: u64) -> Self {
         Self { suffix, generation }
     }
 
-    pub(in crate::es) fn suffix(&self) -> &'static str {
-        self.suffix
+    pub(super) fn is_live(&self) -> bool {
+        self.suffix == Self::LIVE
     }
 
-    /// The names after the swap.
-    pub(in crate::es) fn live(self) -> Self {
-        Self { suffix: Self::LIVE, ..self }
+    /// Returns the names after the swap.
+    pub(super) fn live(&self) -> Self {
+        Self { suffix: Self::LIVE, ..*self }
     }
 
-    /// The table that is called `table` when it is live.
+    /// Returns the name of the table called `table` when live.
     pub fn table(&self, table: &str) -> String {
         format!("{table}{}", self.suffix)
     }
 
-    /// An index called `index`. SQLite cannot rename an index, so each build has names of its own.
+    /// Returns the name of the index `index`. SQLite cannot rename an index, so each set of tables has
+    /// other index names.
     pub fn index(&self, index: &str) -> String {
         format!("{index}_{}", self.generation)
     }
@@ -102,42 +104,40 @@ impl Names {
 /// Why an event could not be applied.
 #[derive(Debug)]
 pub enum ProjectionError {
-    /// This build cannot read the event.
+    /// This program cannot read the event.
     Decode(DecodeError),
-    /// The event cannot follow the rows that are there, for the reason given.
+    /// The event cannot follow the rows, for the given reason.
     Impossible(String),
     /// The database refused.
     Storage(rusqlite::Error),
 }
 
 impl ProjectionError {
-    /// Whether the event is to blame, so that trying again is useless; otherwise the machine is
-    /// (disk full, file locked), and it is tried again.
+    /// Returns whether the event is to blame, and a retry useless. Otherwise the machine is
+    /// (disk full, file locked), and the projector retries.
     pub fn is_poison(&self) -> bool {
         match self {
             Self::Decode(_) | Self::Impossible(_) => true,
-            Self::Storage(error) => !is_of_the_machine(error),
+            Self::Storage(error) => {
+                error.sqlite_error_code().is_none_or(|code| !OF_THE_MACHINE.contains(&code))
+            }
         }
     }
 }
 
-/// Errors that say nothing about the statement, only about disk, memory and neighbours.
-fn is_of_the_machine(error: &rusqlite::Error) -> bool {
-    [
-        ErrorCode::DiskFull,
-        ErrorCode::SystemIoFailure,
-        ErrorCode::DatabaseBusy,
-        ErrorCode::DatabaseLocked,
-        ErrorCode::CannotOpen,
-        ErrorCode::ReadOnly,
-        ErrorCode::DatabaseCorrupt,
-        ErrorCode::NotADatabase,
-        ErrorCode::OutOfMemory,
-        ErrorCode::PermissionDenied,
-    ]
-    .iter()
-    .any(|code| error.sqlite_error_code() == Some(*code))
-}
+/// Errors about disk, memory and other processes, not about the statement.
+const OF_THE_MACHINE: [ErrorCode; 10] = [
+    ErrorCode::DiskFull,
+    ErrorCode::SystemIoFailure,
+    ErrorCode::DatabaseBusy,
+    ErrorCode::DatabaseLocked,
+    ErrorCode::CannotOpen,
+    ErrorCode::ReadOnly,
+    ErrorCode::DatabaseCorrupt,
+    ErrorCode::NotADatabase,
+    ErrorCode::OutOfMemory,
+    ErrorCode::PermissionDenied,
+];
 
 impl From<DecodeError> for ProjectionError {
     fn from(error: DecodeError) -> Self {
@@ -163,7 +163,7 @@ impl fmt::Display for ProjectionError {
 
 impl std::error::Error for ProjectionError {}
 
-/// A [`Projection`] as a value, so that a list can hold several types of them.
+/// A [`Projection`] as a value, for lists of several types.
 #[derive(Clone, Copy, Debug)]
 pub struct Definition {
     /// [`Projection::NAME`].
@@ -174,12 +174,12 @@ pub struct Definition {
     pub readable_from: u32,
     /// [`Projection::TABLES`].
     pub tables: &'static [&'static str],
-    pub(in crate::es) create: fn(&Connection, &Names) -> rusqlite::Result<()>,
-    pub(in crate::es) over: fn(&Names) -> Box<dyn Rows>,
+    pub(super) create: fn(&Connection, &Names) -> rusqlite::Result<()>,
+    pub(super) new: fn(&Names) -> Box<dyn ErasedProjection>,
 }
 
 impl Definition {
-    /// The definition that `P` is.
+    /// Returns the definition of the projection `P`.
     pub fn of<P: Projection>() -> Self {
         Self {
             name: P::NAME,
@@ -187,18 +187,18 @@ impl Definition {
             readable_from: P::READABLE_FROM,
             tables: P::TABLES,
             create: P::create,
-            over: |names| Box::new(P::over(names)),
+            new: |names| Box::new(P::new(names)),
         }
     }
 }
 
-/// The part of [`Projection`] that runs for every event, without the type.
-pub(in crate::es) trait Rows: Send {
+/// The part of [`Projection`] to run for every event, without the type.
+pub(super) trait ErasedProjection: Send {
     fn apply(&mut self, db: &Connection, event: &RecordedEvent<'_>) -> Result<(), ProjectionError>;
     fn flush(&mut self, db: &Connection) -> Result<(), ProjectionError>;
 }
 
-impl<P: Projection> Rows for P {
+impl<P: Projection> ErasedProjection for P {
     fn apply(&mut self, db: &Connection, event: &RecordedEvent<'_>) -> Result<(), ProjectionError> {
         Projection::apply(self, db, event)
     }

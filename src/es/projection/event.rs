@@ -1,12 +1,20 @@
-//! What the projector says: to its caller when it cannot go on, to a log when something changes.
+//! Reports of the projector: an error to its caller when the projector cannot go on, an event to a log at
+//! each change.
+//!
+//! **Invariant:** events inform and never control: a feed hears of a rejected page through
+//! [`crate::es::Feed::rejected`].
+//!
+//! Read next: `status.rs`, the same news as a state.
 
 use std::fmt;
 
-/// Why the projector does not go on. It tries again.
+/// Why the projector does not go on. The projector retries.
 #[derive(Debug)]
 pub enum CatchUpError {
-    /// The feed fails, or says what must not be applied.
-    Feed(String),
+    /// The feed has no page now. Rows keep answering, and report their lag.
+    FeedAway(String),
+    /// The feed's page must not be applied.
+    PageRejected(String),
     /// The database refuses: disk full, file locked.
     Database(rusqlite::Error),
 }
@@ -20,7 +28,7 @@ impl From<rusqlite::Error> for CatchUpError {
 impl fmt::Display for CatchUpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Feed(error) => f.write_str(error),
+            Self::FeedAway(error) | Self::PageRejected(error) => f.write_str(error),
             Self::Database(error) => write!(f, "the read database refuses: {error}"),
         }
     }
@@ -28,55 +36,52 @@ impl fmt::Display for CatchUpError {
 
 impl std::error::Error for CatchUpError {}
 
-/// What a log should show.
+/// A change for a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Notice {
-    /// Nothing is taken: a page must not be applied, or the database refuses; said once until it
-    /// changes.
-    FeedFails(String),
-    /// A page must not be applied; said of each, for whoever chooses the feed and not for a log.
-    PageRefused,
-    /// Pages come again.
-    FeedIsSound,
+pub enum ProjectorEvent {
+    /// The projector waits: a page was rejected, or the database refuses. Sent once until the
+    /// reason changes.
+    Waiting(String),
+    /// Pages are applied again.
+    Resumed,
     /// An event stopped a projection.
     Stalled {
-        /// Which.
+        /// The projection.
         projection: &'static str,
-        /// At what, and why.
+        /// The event, and why it cannot be applied.
         error: String,
     },
     /// A rebuild began.
     RebuildBegan {
-        /// Of which projection.
+        /// The projection.
         projection: &'static str,
     },
-    /// A rebuild is complete, and its rows are live.
+    /// A rebuild is complete, and the new rows are live.
     Rebuilt {
-        /// Of which projection.
+        /// The projection.
         projection: &'static str,
-        /// The position they have reached.
+        /// The position of the new rows.
         position: u64,
     },
-    /// A rebuild was given up because an operator wanted that; the live rows are untouched.
+    /// An operator cancelled a rebuild; the live rows are untouched.
     RebuildCancelled {
-        /// Of which projection.
+        /// The projection.
         projection: &'static str,
     },
     /// A rebuild was given up; the live rows are untouched.
     RebuildFailed {
-        /// Of which projection.
+        /// The projection.
         projection: &'static str,
         /// Why.
         error: String,
     },
 }
 
-impl fmt::Display for Notice {
+impl fmt::Display for ProjectorEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::FeedFails(error) => write!(f, "the projector waits: {error}"),
-            Self::PageRefused => f.write_str("a page of the feed must not be applied"),
-            Self::FeedIsSound => f.write_str("the projector goes on"),
+            Self::Waiting(error) => write!(f, "the projector waits: {error}"),
+            Self::Resumed => f.write_str("the projector goes on"),
             Self::Stalled { projection, error } => write!(f, "projection {projection} is stalled: {error}"),
             Self::RebuildBegan { projection } => write!(f, "projection {projection} is being rebuilt"),
             Self::Rebuilt { projection, position } => {

@@ -1,4 +1,8 @@
-//! Where a projector reads events: the log itself in process, or another service over HTTP.
+//! The source of events for a projector: the log itself in process, or another service over HTTP.
+//!
+//! **Invariant:** a feed only carries pages. `continuity.rs` checks whether a page continues the history.
+//!
+//! Read next: `checked_page.rs`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,36 +10,40 @@ use std::time::Duration;
 
 use crate::es::{EventLog, Page};
 
-/// The most events on one page: about a megabyte for each side to hold, and the cost of asking for
-/// it spread thin.
+/// Events on one page, at most: about a megabyte for each side to hold, and the cost of a request spread
+/// thin.
 pub const MAX_PAGE: u32 = 2_500;
 
-/// Where events come from: the log itself in process, or another service over HTTP.
+/// A source of events in order of position.
 pub trait Feed: Send {
-    /// The events after position `after`, at most `limit` (1..=[`MAX_PAGE`]) of them. When there
-    /// is none, waits up to `wait` for one; then the page has no events.
+    /// Returns the events after position `after`, at most `limit` (1..=[`MAX_PAGE`]) of them. At the end of
+    /// the log, waits up to `wait` for an event; if none comes, the page has no events.
     ///
     /// # Errors
-    /// When no page could be had, or when the next one may come from another place than the last: the
-    /// caller asks again after a pause, and then makes sure that it is the same history.
-    fn page(&mut self, after: u64, limit: u32, wait: Duration) -> Result<Page, FeedError>;
+    /// When no page can be had, or when the next page may come from another place than the last: the
+    /// projector asks again after a pause, and checks first that the history is still the same.
+    fn next_page(&mut self, after: u64, limit: u32, wait: Duration) -> Result<Page, FeedError>;
+
+    /// Hears that the last page was rejected: the page was damaged, or of another history. A feed with
+    /// several sources chooses another.
+    fn rejected(&mut self) {}
 }
 
 impl Feed for Arc<EventLog> {
-    fn page(&mut self, after: u64, limit: u32, wait: Duration) -> Result<Page, FeedError> {
-        EventLog::page(self, after, limit, wait).map_err(|error| FeedError::new(error.to_string()))
+    fn next_page(&mut self, after: u64, limit: u32, wait: Duration) -> Result<Page, FeedError> {
+        self.page(after, limit, wait).map_err(|error| FeedError::new(error.to_string()))
     }
 }
 
-/// Why there is no page now. A feed that others depend on logs it where it changes; the projector
-/// only comes back later.
+/// Why a feed has no page now. The feed itself logs the reason; the projector only asks
+/// again later.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FeedError {
     message: String,
 }
 
 impl FeedError {
-    /// An error that says `message`.
+    /// Returns an error with that message.
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into() }
     }

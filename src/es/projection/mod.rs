@@ -1,22 +1,41 @@
 //! Projections: from a page of the feed to rows that answer queries.
 //!
-//! Read next: `definition.rs`, `projector.rs`, `follower.rs`.
+//! ```text
+//!   feed ──next_page──▶ fetching threads ──CheckedPage──▶ applying thread ──▶ read database
+//!   feed.rs             checked_page.rs                   projector.rs        read_db.rs
+//!                            ▲                              │ continuity.rs: the same history?
+//!                            └────── Request (the next) ────┤ table_set.rs: apply, flush
+//!   queries ◀──status, watch── status.rs ◀──────publish─────┤ rebuild.rs: begin, swap, give up
+//!   log     ◀──ProjectorEvent── event.rs ◀──────────────────┘ reserve.rs: disk space
+//! ```
+//!
+//! Threads: `feed` and `replay` fetch, `projector` applies (`follower.rs`).
+//!
+//! Read next: `definition.rs`, then `projector.rs`.
 
-pub(in crate::es) mod checked_page;
 pub(in crate::es) mod definition;
 pub(in crate::es) mod event;
-pub(in crate::es) mod feed;
-pub(in crate::es) mod follower;
-pub(in crate::es) mod pace;
-pub(in crate::es) mod projector;
+mod feed;
+
+mod checked_page;
+mod continuity;
 pub(in crate::es) mod read_db;
-pub(in crate::es) mod status;
-pub(in crate::es) mod table_set;
+mod status;
+mod table_set;
+
+mod projector;
+mod rebuild;
+mod reserve;
+
+mod follower;
 
 pub use definition::{Definition, Names, Projection, ProjectionError};
-pub use event::{CatchUpError, Notice};
+pub use event::{CatchUpError, ProjectorEvent};
 pub use feed::{Feed, FeedError, MAX_PAGE};
 pub use follower::RunningProjector;
 pub use projector::Projector;
 pub use read_db::{OpenError, log_id as followed_log};
-pub use status::{ProjectionState, ProjectionStatus, RebuildProgress, RebuildRefused};
+pub use status::{ProjectionState, ProjectionStatus, RebuildError, RebuildProgress, RebuildRefused};
+
+#[cfg(test)]
+pub(in crate::es) mod tests;

@@ -1,14 +1,17 @@
-//! The read database: opening it safely, and where each projection stands in it.
+//! The read database: opening the file, and the checkpoint of each projection.
 //!
-//! Beside the tables of the projections it holds two of its own. `checkpoints` has a row for
-//! each build of a projection: the live one under the projection's name, one that is being
-//! rebuilt under `<name>_next`. A query reads `checkpoints.position` in the same statement as the
-//! rows, and so knows exactly how fresh they are. `feed` remembers whose history this is.
+//! Beside the tables of the projections the database has three more. `checkpoints` has a row for
+//! each set of tables: the live set under the projection's name, a rebuild under `<name>_next`. A query
+//! reads `checkpoints.position` in the same statement as the rows, and reports exactly how fresh the
+//! rows are. `feed` names the source log of the rows. `fills` lists the projections being filled for
+//! the first time.
 //!
-//! Everything in the file can be made again from the log. So the file is never repaired and never
-//! migrated: what is outdated is dropped and replayed. A file that is not ours is not touched.
+//! The rows can all be replayed from the log. The file is therefore never repaired and never
+//! migrated: outdated rows are replayed and then dropped. A foreign file is not touched.
 //!
-//! **Invariant:** `checkpoints.position` changes in the transaction that changes the rows.
+//! **Invariant:** `checkpoints.position` changes in the transaction of the rows.
+//!
+//! Read next: `table_set.rs`.
 
 use std::fmt;
 use std::io;
@@ -18,29 +21,27 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use uuid::Uuid;
 
-use crate::es::database_file::{Access, DatabaseFile, DatabasePath, Holder, OLDEST_SQLITE, PathError};
-use crate::es::projection::definition::{Definition, Names};
-use crate::es::projection::status::Fill;
+use super::definition::{Definition, Names};
+use crate::es::database_file::{Access, DatabaseFile, OLDEST_SQLITE, PathError};
 use crate::es::{Hash, RecordedEvent};
 
 /// Marks the file as a read database: "TalR" in ASCII.
 const APPLICATION_ID: u32 = 0x5461_6C52;
-/// The form of the two tables below.
+/// The version of the tables `feed` and `checkpoints`.
 const SCHEMA_VERSION: u32 = 1;
-/// Pages (of 4 KiB) in the write-ahead log before a commit moves them into the database. The sync of
-/// so many takes a few milliseconds, in which no row becomes visible; with eight times as many
-/// each pause was longer than the slowest hundredth of all waits may be.
-pub(in crate::es) const CHECKPOINT_PAGES: u32 = 500;
-/// The same during a replay: several of its transactions, since most of them write the same pages
+/// Pages of 4 KiB in the write-ahead log at which a commit flushes the WAL into the database. Their sync
+/// takes a few milliseconds, in which no row becomes visible; with eight times as many
+/// each pause exceeded the 99th percentile allowed for all waits.
+const FLUSH_PAGES: u32 = 500;
+/// The same during a replay, 16 MiB: several transactions, since most write the same pages
 /// again.
-pub(in crate::es) const REPLAY_CHECKPOINT_PAGES: u32 = 4_000;
-/// Pages that the writer keeps, in KiB. A replay's transaction that touches more moves the rest into the
-/// write-ahead log before its commit: that costs time, and no row is seen earlier. It is taken as needed,
-/// and given back at the head of the log.
+const REPLAY_FLUSH_PAGES: u32 = 4_000;
+/// Page cache of the writer, in KiB. A transaction that touches more pages writes the rest to the
+/// write-ahead log before the commit, which costs time. SQLite allocates the pages as needed.
 const CACHE_KIB: i64 = 16 << 10;
-/// What the write-ahead log is cut back to after it grew, in bytes.
+/// Size of the write-ahead log after a reset, in bytes.
 const WAL_LIMIT: u32 = 32 << 20;
-/// Statements that stay compiled: more than all projections use together.
+/// Compiled statements to keep: more than all projections use together.
 const STATEMENTS: usize = 128;
 
 const SCHEMA: &str = "
@@ -57,7 +58,7 @@ const SCHEMA: &str = "
         hash BLOB NOT NULL
     ) STRICT, WITHOUT ROWID;";
 
-/// How far a build has come: the position of the last event it has taken, and its hash.
+/// The position and hash of the last event applied to a set of tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::es) struct Checkpoint {
     pub(in crate::es) position: u64,
@@ -65,20 +66,22 @@ pub(in crate::es) struct Checkpoint {
 }
 
 impl Checkpoint {
-    pub(in crate::es) const START: Self = Self { position: 0, hash: Hash::ZERO };
+    pub(super) const START: Self = Self { position: 0, hash: Hash::ZERO };
 
-    pub(in crate::es) fn after(event: &RecordedEvent<'_>) -> Self {
+    pub(super) fn after(event: &RecordedEvent<'_>) -> Self {
         Self { position: event.position, hash: event.hash }
     }
 }
 
-/// Opens the database in `file`, and creates it where that is empty.
+/// Opens the database in `file`, and creates the tables of an empty file.
 ///
 /// # Errors
-/// When the file is not a read database of this or an earlier version; it is not touched then.
-pub(in crate::es) fn open(file: &DatabaseFile) -> Result<Connection, OpenError> {
+/// When the file is not a read database of this or an earlier version; the file is not touched then.
+pub(super) fn open(file: &DatabaseFile) -> Result<Connection, OpenError> {
     if rusqlite::version_number() < OLDEST_SQLITE {
-        return Err(OpenError::OldSqlite);
+        let found = rusqlite::version();
+        let error = format!("SQLite {found} can corrupt databases; 3.51.3 or later is needed");
+        return Err(OpenError::Unusable(error));
     }
     check_file(file)?;
     let mut db = file.connect(Access::Write)?;
@@ -90,46 +93,56 @@ pub(in crate::es) fn open(file: &DatabaseFile) -> Result<Connection, OpenError> 
     db.pragma_update(None, "journal_mode", "WAL")?;
     db.pragma_update(None, "synchronous", "NORMAL")?;
     db.pragma_update(None, "cache_size", -CACHE_KIB)?;
-    checkpoint_at(&db, CHECKPOINT_PAGES)?;
+    db.pragma_update(None, "wal_autocheckpoint", FLUSH_PAGES)?;
     db.pragma_update(None, "journal_size_limit", WAL_LIMIT)?;
-    // Beside the schema, whose version is that of 0.1.0: a build of that version passes over the table.
+    // Beside the schema, whose version is that of 0.1.0: a program of version 0.1.0 ignores the table.
     db.execute_batch("CREATE TABLE IF NOT EXISTS fills (name TEXT PRIMARY KEY, until INTEGER) STRICT")?;
-    // A first read, with which SQLite opens the write-ahead log.
+    // With the first read SQLite opens the write-ahead log, which must exist to be watched.
     log_id(&db)?;
     file.watch();
     Ok(db)
 }
 
-/// Lets a commit that finds so many pages in the write-ahead log move them.
-pub(in crate::es) fn checkpoint_at(db: &Connection, pages: u32) -> rusqlite::Result<()> {
-    db.pragma_update(None, "wal_autocheckpoint", pages)
+/// Commits the open transaction with that many pages of the feed.
+pub(super) fn commit(db: &Connection, pages: usize) -> rusqlite::Result<()> {
+    if pages > 1 {
+        // A replay: the next transactions write the same pages of the database again.
+        db.pragma_update(None, "wal_autocheckpoint", REPLAY_FLUSH_PAGES)?;
+    }
+    let committed = db.execute_batch("COMMIT");
+    // Also after a failure: the next commit may be that of a single page.
+    if pages > 1 {
+        db.pragma_update(None, "wal_autocheckpoint", FLUSH_PAGES)?;
+    }
+    committed
 }
 
-/// Moves the write-ahead log into the database and cuts it back, unless a reader is in the way.
-pub(in crate::es) fn shorten_wal(db: &Connection) -> rusqlite::Result<()> {
+/// Flushes the write-ahead log into the database and cuts it back, unless a reader prevents that.
+pub(super) fn truncate_wal(db: &Connection) -> rusqlite::Result<()> {
     db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
 }
 
-/// Looks at the file's header with plain reads: SQLite itself would recover a foreign database's
-/// journal on opening it.
+/// Checks the file's header with plain reads: SQLite itself would recover the journal of a foreign database
+/// on opening the file.
 pub(in crate::es) fn check_file(file: &DatabaseFile) -> Result<(), OpenError> {
-    let path = file.path();
-    let unreadable = |error| OpenError::Io(path.to_path_buf(), error);
+    let unusable = |what: String| OpenError::Unusable(format!("{} {what}", file.path().display()));
+    let unreadable = |error: io::Error| unusable(format!("cannot be read: {error}"));
     if file.length().map_err(unreadable)? == 0 {
         return Ok(());
     }
     let mut header = [0; 100];
     let is_whole = file.read_header(&mut header).map_err(unreadable)?;
-    if !is_whole || !header.starts_with(b"SQLite format 3\0") {
-        return Err(OpenError::Foreign(path.to_path_buf()));
-    }
     // "Database file format", sections 1.3.12 and 1.3.14: big-endian at 60 and 68.
     let number = |at: usize| header[at..at + 4].iter().fold(0_u32, |sum, byte| sum << 8 | u32::from(*byte));
-    if number(68) != APPLICATION_ID {
-        return Err(OpenError::Foreign(path.to_path_buf()));
+    let (version, application) = (number(60), number(68));
+    if !is_whole || !header.starts_with(b"SQLite format 3\0") || application != APPLICATION_ID {
+        return Err(unusable("is not a read database; it was left alone. Give another path".to_owned()));
     }
-    if number(60) > SCHEMA_VERSION {
-        return Err(OpenError::Newer { path: path.to_path_buf(), found: number(60) });
+    if version > SCHEMA_VERSION {
+        return Err(unusable(format!(
+            "has schema {version}, this program knows {SCHEMA_VERSION}. Use the later program, or delete the \
+             file: it is rebuilt from the log"
+        )));
     }
     Ok(())
 }
@@ -147,173 +160,144 @@ fn create_schema(db: &mut Connection) -> rusqlite::Result<()> {
     tx.commit()
 }
 
-/// Returns the log that the rows of a read database come from, once one has been seen.
+/// Returns the source log of the rows in a read database, once a page was applied.
 ///
 /// # Errors
-/// Those of SQLite, also when the file is no read database.
+/// Errors of SQLite, also when the file is not a read database.
 pub fn log_id(db: &Connection) -> rusqlite::Result<Option<Uuid>> {
     let id = db.query_row("SELECT log_id FROM feed", [], |row| row.get::<_, [u8; 16]>(0)).optional()?;
     Ok(id.map(Uuid::from_bytes))
 }
 
-pub(in crate::es) fn remember_log(db: &Connection, log_id: Uuid) -> rusqlite::Result<()> {
+pub(super) fn remember_log(db: &Connection, log_id: Uuid) -> rusqlite::Result<()> {
     db.execute("INSERT INTO feed (id, log_id) VALUES (1, ?1)", [log_id.as_bytes()])?;
     Ok(())
 }
 
-/// Where the build of that name stands, when there is one of that version.
-pub(in crate::es) fn checkpoint(
-    db: &Connection,
-    name: &str,
+/// A row of `checkpoints`.
+struct Found {
+    checkpoint: Checkpoint,
+    generation: u64,
     version: u32,
-) -> rusqlite::Result<Option<(Checkpoint, u64)>> {
-    db.query_row(
-        "SELECT position, hash, generation FROM checkpoints WHERE name = ?1 AND version = ?2",
-        params![name, version],
-        |row| Ok((Checkpoint { position: row.get(0)?, hash: Hash(row.get(1)?) }, row.get(2)?)),
-    )
+}
+
+fn find(db: &Connection, name: &str) -> rusqlite::Result<Option<Found>> {
+    let sql = "SELECT position, hash, generation, version FROM checkpoints WHERE name = ?1";
+    db.query_row(sql, [name], |row| {
+        let checkpoint = Checkpoint { position: row.get(0)?, hash: Hash(row.get(1)?) };
+        Ok(Found { checkpoint, generation: row.get(2)?, version: row.get(3)? })
+    })
     .optional()
 }
 
-/// Moves the checkpoint of the build of that name.
+/// Returns the checkpoint of the live rows of `definition`, when the rows are of that version.
+pub(in crate::es) fn checkpoint(
+    db: &Connection,
+    definition: &Definition,
+) -> rusqlite::Result<Option<Checkpoint>> {
+    let found = find(db, definition.name)?.filter(|found| found.version == definition.version);
+    Ok(found.map(|found| found.checkpoint))
+}
+
+/// Moves the checkpoint of a set of tables.
 ///
 /// # Errors
-/// When it does not stand where this process left it: another one writes to the same file.
-pub(in crate::es) fn advance(
+/// When the checkpoint is not where this process left it: another process writes to the same file.
+pub(super) fn advance(
     tx: &Connection,
-    name: &str,
-    from: Checkpoint,
-    to: Checkpoint,
+    definition: &Definition,
+    names: &Names,
+    [from, to]: [Checkpoint; 2],
 ) -> rusqlite::Result<()> {
+    // A set that was not at the page has no news.
+    if from == to {
+        return Ok(());
+    }
     let moved = tx
         .prepare_cached("UPDATE checkpoints SET position = ?3, hash = ?4 WHERE name = ?1 AND position = ?2")?
-        .execute(params![name, from.position, to.position, to.hash.0])?;
+        .execute(params![names.table(definition.name), from.position, to.position, to.hash.0])?;
     if moved == 1 { Ok(()) } else { Err(rusqlite::Error::StatementChangedRows(moved)) }
 }
 
-/// The live rows of a projection as they were found.
-pub(in crate::es) struct Live {
-    pub(in crate::es) names: Names,
-    pub(in crate::es) checkpoint: Checkpoint,
-    pub(in crate::es) fill: Fill,
-    pub(in crate::es) form: Form,
-}
-
-/// Whether this build can go on with rows that are there.
+/// Whether this program can apply events to rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::es) enum Form {
-    /// They are of this version.
+pub(super) enum Form {
+    /// The rows are of this version.
     Current,
-    /// They are of another version, and stay as they are until new ones replace them.
+    /// The rows are of another version, and stay as they are until new rows replace them.
     Outdated,
 }
 
-/// The live build of `definition`: the one that is there, or a new, empty one that is to be filled.
-pub(in crate::es) fn live(db: &mut Connection, definition: &Definition) -> rusqlite::Result<Live> {
-    let sql = "SELECT position, hash, generation, version FROM checkpoints WHERE name = ?1";
-    let found = db.query_row(sql, [definition.name], |row| {
-        let checkpoint = Checkpoint { position: row.get(0)?, hash: Hash(row.get(1)?) };
-        Ok((checkpoint, row.get::<_, u64>(2)?, row.get::<_, u32>(3)?))
-    });
+/// Returns the live rows of `definition`, or new and empty rows to be filled.
+pub(super) fn find_or_create_live(
+    db: &mut Connection,
+    definition: &Definition,
+) -> rusqlite::Result<(Names, Checkpoint, Form)> {
     let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let (names, checkpoint, form) = match found.optional()? {
-        Some((checkpoint, generation, version)) => {
-            let names = Names::new(Names::LIVE, generation);
-            if version == definition.version {
-                (names, checkpoint, Form::Current)
-            } else {
-                if !(definition.readable_from..definition.version).contains(&version) {
-                    begin_fill(&tx, definition.name)?;
-                }
-                (names, checkpoint, Form::Outdated)
+    let live = match find(&tx, definition.name)? {
+        Some(Found { checkpoint, generation, version }) if version == definition.version => {
+            (Names::new(Names::LIVE, generation), checkpoint, Form::Current)
+        }
+        Some(Found { checkpoint, generation, version }) => {
+            if !(definition.readable_from..definition.version).contains(&version) {
+                begin_fill(&tx, definition)?;
             }
+            (Names::new(Names::LIVE, generation), checkpoint, Form::Outdated)
         }
         None => {
-            drop_build(&tx, definition, Names::NEXT)?;
-            begin_fill(&tx, definition.name)?;
-            (create_build(&tx, definition, Names::LIVE)?, Checkpoint::START, Form::Current)
+            begin_fill(&tx, definition)?;
+            // A rebuild without live rows to replace is left over from a deleted projection.
+            drop_tables(&tx, definition, Names::NEXT)?;
+            (create_tables(&tx, definition, Names::LIVE)?, Checkpoint::START, Form::Current)
         }
     };
-    let fill = fill(&tx, definition.name)?;
     tx.commit()?;
-    Ok(Live { names, checkpoint, fill, form })
+    Ok(live)
 }
 
-/// Notes that the rows of a projection do not answer before they have reached a head, which is not known
-/// yet.
-fn begin_fill(tx: &Connection, name: &str) -> rusqlite::Result<()> {
-    tx.execute("INSERT INTO fills (name, until) VALUES (?1, NULL) ON CONFLICT DO NOTHING", [name])?;
-    Ok(())
+/// Returns the checkpoint of a rebuild of `definition` after the process ended during the rebuild.
+pub(super) fn find_next(
+    db: &Connection,
+    definition: &Definition,
+) -> rusqlite::Result<Option<(Names, Checkpoint)>> {
+    let found = find(db, &format!("{}{}", definition.name, Names::NEXT))?;
+    let found = found.filter(|found| found.version == definition.version);
+    Ok(found.map(|found| (Names::new(Names::NEXT, found.generation), found.checkpoint)))
 }
 
-fn fill(db: &Connection, name: &str) -> rusqlite::Result<Fill> {
-    let until = db.query_row("SELECT until FROM fills WHERE name = ?1", [name], |row| row.get(0));
-    Ok(match until.optional()? {
-        None => Fill::Done,
-        Some(None) => Fill::Begun,
-        Some(Some(until)) => Fill::Until(until),
-    })
-}
-
-/// Keeps how far the first rows of a projection have to come.
-pub(in crate::es) fn keep_fill(db: &Connection, name: &str, fill: Fill) -> rusqlite::Result<()> {
-    match fill {
-        Fill::Done => db.execute("DELETE FROM fills WHERE name = ?1", [name])?,
-        Fill::Begun => 0,
-        Fill::Until(until) => {
-            db.execute("UPDATE fills SET until = ?2 WHERE name = ?1", params![name, until])?
-        }
-    };
-    Ok(())
-}
-
-/// The build of `definition` that is to replace the live one, empty.
-pub(in crate::es) fn begin_next(db: &mut Connection, definition: &Definition) -> rusqlite::Result<Names> {
+/// Creates the empty tables of a rebuild.
+pub(super) fn create_next(db: &mut Connection, definition: &Definition) -> rusqlite::Result<Names> {
     let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    drop_build(&tx, definition, Names::NEXT)?;
-    let names = create_build(&tx, definition, Names::NEXT)?;
+    drop_tables(&tx, definition, Names::NEXT)?;
+    let names = create_tables(&tx, definition, Names::NEXT)?;
     crash_point!("rebuild-begun-before-commit");
     tx.commit()?;
     Ok(names)
 }
 
-/// Where a rebuild of `definition` stood when the process ended in the middle of it.
-pub(in crate::es) fn unfinished_next(
-    db: &Connection,
-    definition: &Definition,
-) -> rusqlite::Result<Option<(Names, Checkpoint)>> {
-    let found = checkpoint(db, &build_name(definition, Names::NEXT), definition.version)?;
-    Ok(found.map(|(checkpoint, generation)| (Names::new(Names::NEXT, generation), checkpoint)))
-}
-
-/// Throws a rebuild away.
-pub(in crate::es) fn discard_next(db: &mut Connection, definition: &Definition) -> rusqlite::Result<()> {
+/// Drops the tables of a rebuild.
+pub(super) fn drop_next(db: &mut Connection, definition: &Definition) -> rusqlite::Result<()> {
     let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    drop_build(&tx, definition, Names::NEXT)?;
+    drop_tables(&tx, definition, Names::NEXT)?;
     tx.commit()
 }
 
-/// Puts the rebuilt tables in the place of the live ones. A query sees either the old rows with
-/// the old checkpoint or the new ones with the new, since all of it is one transaction.
-pub(in crate::es) fn swap(db: &mut Connection, definition: &Definition) -> rusqlite::Result<()> {
+/// Replaces the live tables by the rebuilt tables. A query reads either the old rows with
+/// the old checkpoint or the new rows with the new checkpoint, since the swap is one transaction.
+pub(super) fn swap(db: &mut Connection, definition: &Definition) -> rusqlite::Result<()> {
     let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    drop_build(&tx, definition, Names::LIVE)?;
+    drop_tables(&tx, definition, Names::LIVE)?;
+    // Indexes keep their names, which no other set of tables ever has.
     for table in definition.tables {
         tx.execute_batch(&format!("ALTER TABLE {table}{} RENAME TO {table}", Names::NEXT))?;
     }
-    tx.execute(
-        "UPDATE checkpoints SET name = ?1 WHERE name = ?2",
-        [definition.name, &build_name(definition, Names::NEXT)],
-    )?;
+    let rename = "UPDATE checkpoints SET name = ?1 WHERE name = ?1 || ?2";
+    tx.execute(rename, [definition.name, Names::NEXT])?;
     crash_point!("in-swap-before-commit");
     tx.commit()
 }
 
-pub(in crate::es) fn build_name(definition: &Definition, suffix: &str) -> String {
-    format!("{}{suffix}", definition.name)
-}
-
-fn create_build(
+fn create_tables(
     tx: &Transaction<'_>,
     definition: &Definition,
     suffix: &'static str,
@@ -322,71 +306,68 @@ fn create_build(
         tx.query_row("SELECT coalesce(max(generation), 0) + 1 FROM checkpoints", [], |row| row.get(0))?;
     let names = Names::new(suffix, generation);
     (definition.create)(tx, &names)?;
+    let (name, tables) = (names.table(definition.name), definition.tables.join(" "));
     tx.execute(
         "INSERT INTO checkpoints (name, version, generation, tables, position, hash)
          VALUES (?1, ?2, ?3, ?4, 0, ?5)",
-        params![
-            build_name(definition, suffix),
-            definition.version,
-            generation,
-            definition.tables.join(" "),
-            Hash::ZERO.0
-        ],
+        params![name, definition.version, generation, tables, Hash::ZERO.0],
     )?;
     Ok(names)
 }
 
-/// Drops a build, if there is one: the tables that it had, which may be others than today's.
-fn drop_build(tx: &Transaction<'_>, definition: &Definition, suffix: &str) -> rusqlite::Result<()> {
-    let name = build_name(definition, suffix);
-    let tables: Option<String> = tx
-        .query_row("DELETE FROM checkpoints WHERE name = ?1 RETURNING tables", [&name], |row| row.get(0))
-        .optional()?;
+/// Drops the tables listed in `checkpoints` for a set, which may differ from today's.
+fn drop_tables(tx: &Transaction<'_>, definition: &Definition, suffix: &str) -> rusqlite::Result<()> {
+    let delete = "DELETE FROM checkpoints WHERE name = ?1 || ?2 RETURNING tables";
+    let tables: Option<String> =
+        tx.query_row(delete, [definition.name, suffix], |row| row.get(0)).optional()?;
     for table in tables.iter().flat_map(|tables| tables.split(' ')) {
         tx.execute_batch(&format!("DROP TABLE IF EXISTS \"{table}{suffix}\""))?;
     }
     Ok(())
 }
 
-/// Why a read database cannot be opened. Nothing was changed.
+/// Notes that the rows of a projection do not answer before reaching the head, which is still unknown.
+fn begin_fill(tx: &Connection, definition: &Definition) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO fills (name, until) VALUES (?1, NULL) ON CONFLICT DO NOTHING";
+    tx.execute(sql, [definition.name]).map(drop)
+}
+
+/// Returns the position to reach before the rows answer: `u64::MAX` while the head is
+/// unknown, `None` when the rows have answered once.
+pub(super) fn fill(db: &Connection, definition: &Definition) -> rusqlite::Result<Option<u64>> {
+    let sql = "SELECT until FROM fills WHERE name = ?1";
+    let until = db.query_row(sql, [definition.name], |row| row.get::<_, Option<u64>>(0)).optional()?;
+    Ok(until.map(|until| until.unwrap_or(u64::MAX)))
+}
+
+pub(super) fn save_fill(db: &Connection, name: &str, fill: Option<u64>) -> rusqlite::Result<()> {
+    let changed = match fill {
+        None => db.execute("DELETE FROM fills WHERE name = ?1", [name]),
+        Some(until) => db.execute("UPDATE fills SET until = ?2 WHERE name = ?1", params![name, until]),
+    };
+    changed.map(drop)
+}
+
+/// Why a read database cannot be opened. The file is unchanged.
 #[derive(Debug)]
 pub enum OpenError {
-    /// No database can be at that path, or the system refuses to open it. The text says what to do.
-    Path(PathError),
-    /// Another process has the database. Stop that one, or give another path.
+    /// Another process has the database. Stop that process, or give another path.
     InUse {
         /// The file.
         path: PathBuf,
-        /// The process that has it, where the system tells.
+        /// The process, where the system reports it.
         process: Option<u32>,
     },
-    /// The SQLite that is linked has a bug that corrupts databases. Link 3.51.3 or later.
-    OldSqlite,
-    /// The file is something else. Give another path.
-    Foreign(PathBuf),
-    /// A later version of this program wrote the file. Use that version, or delete the file: it is
-    /// rebuilt from the log.
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// Its schema version.
-        found: u32,
-    },
-    /// The file cannot be read.
-    Io(PathBuf, io::Error),
-    /// SQLite refused. When the file is damaged, delete it: it is rebuilt from the log.
+    /// The file is not a read database for this program, or cannot be read. The text gives the finding and
+    /// the remedy.
+    Unusable(String),
+    /// SQLite refused. Delete a damaged file: the rows are replayed from the log.
     Sqlite(rusqlite::Error),
-}
-
-impl OpenError {
-    pub(in crate::es) fn in_use(path: &DatabasePath, holder: Option<Holder>) -> Self {
-        Self::InUse { path: path.to_path_buf(), process: holder.map(|holder| holder.process) }
-    }
 }
 
 impl From<PathError> for OpenError {
     fn from(error: PathError) -> Self {
-        Self::Path(error)
+        Self::Unusable(error.to_string())
     }
 }
 
@@ -399,7 +380,6 @@ impl From<rusqlite::Error> for OpenError {
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Path(error) => error.fmt(f),
             Self::InUse { path, process } => {
                 let which = process.map(|process| format!(" (process {process})")).unwrap_or_default();
                 write!(
@@ -409,19 +389,7 @@ impl fmt::Display for OpenError {
                     path.display()
                 )
             }
-            Self::OldSqlite => {
-                write!(f, "SQLite {} can corrupt databases; 3.51.3 or later is needed", rusqlite::version())
-            }
-            Self::Foreign(path) => {
-                write!(f, "{} is not a read database; it was left alone. Give another path", path.display())
-            }
-            Self::Newer { path, found } => write!(
-                f,
-                "{} has schema {found}, this program knows {SCHEMA_VERSION}. Use the later program, or delete \
-                 the file: it is rebuilt from the log",
-                path.display()
-            ),
-            Self::Io(path, error) => write!(f, "{} cannot be read: {error}", path.display()),
+            Self::Unusable(what) => f.write_str(what),
             Self::Sqlite(error) => write!(
                 f,
                 "the read database cannot be opened: {error}. If it is damaged, delete it: it is rebuilt from \

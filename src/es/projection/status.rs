@@ -1,30 +1,35 @@
-//! How the projections stand, for whoever asks: queries that wait for a position, the routes
-//! that show progress, health and metrics.
+//! The state of the projections, for queries waiting for a position and for the routes of
+//! progress, health and metrics.
 //!
-//! The projector writes here after every transaction and reads back only the head, so a status can be late
-//! by one transaction, which has many pages during a replay, but never holds the projector up.
+//! The projector writes here after every transaction and reads back only the head, and readers never hold
+//! the projector up. A status can be late by one transaction, which has many pages during a replay.
+//!
+//! **Invariant:** a position is raised here after its commit, and never before.
+//!
+//! Read next: `follower.rs`, through which other threads read the board.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::es::projection::definition::{Definition, NEAR};
+use super::definition::LIVE_LAG_EVENTS;
 use crate::watch::Watch;
 
-/// What a projection is doing.
+/// The state of a projection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProjectionState {
-    /// It follows the log.
+    /// The rows follow the log.
     Live,
-    /// It has not reached the end of the log yet, and its answers are old.
+    /// The rows have not reached the end of the log yet: answers lag.
     CatchingUp,
-    /// It is being replayed from the first event, beside the live rows, which go on answering.
+    /// The log is replayed from the first event into new rows, while the live rows keep answering.
     Rebuilding,
-    /// It cannot go on; the error says why. Its rows stay as they are and answer.
+    /// The projection cannot go on; the error says why. The rows keep answering as they are.
     Stalled,
 }
 
 impl ProjectionState {
-    /// The word for it: `live`, `catching-up`, `rebuilding` or `stalled`.
+    /// Returns `live`, `catching-up`, `rebuilding` or `stalled`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Live => "live",
@@ -35,95 +40,91 @@ impl ProjectionState {
     }
 }
 
-/// How one projection stands.
+/// The position and state of one projection.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProjectionStatus {
-    /// Its name.
+    /// The name of the projection.
     pub name: &'static str,
-    /// The last position that its live rows contain.
+    /// The last position in the live rows.
     pub position: u64,
-    /// The end of the log, as the feed last reported it; none before the first report, and after a failure
+    /// The end of the log, as the feed last reported; unknown before the first report, and after a failure
     /// until the next report.
     pub head: Option<u64>,
-    /// For how long it has been behind the end of the log; zero when it is not.
+    /// For how long the rows have lagged behind the end of the log; zero without a lag.
     pub behind_for: Duration,
-    /// What it is doing.
+    /// The state.
     pub state: ProjectionState,
-    /// Why it is stalled, or why the last rebuild failed.
+    /// Why the projection is stalled, or why the last rebuild failed.
     pub error: Option<String>,
-    /// How far its replay has come, while there is one.
+    /// The progress of the running rebuild.
     pub rebuild: Option<RebuildProgress>,
-    /// Whether its rows are being made for the first time and have not reached the head that was found
-    /// then: they do not answer yet.
+    /// Whether the rows are filled for the first time and have not reached the initial head of the log:
+    /// the rows do not answer yet.
     pub filling: bool,
 }
 
 impl ProjectionStatus {
-    /// Events in the log that the live rows lack; none while the head is not known.
+    /// Returns the number of events missing in the live rows; unknown while the head is unknown.
     pub fn lag(&self) -> Option<u64> {
         self.head.map(|head| head.saturating_sub(self.position))
     }
 }
 
-/// How far a replay has come.
+/// The progress of a replay.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RebuildProgress {
     /// The last position replayed.
     pub position: u64,
-    /// Events a second since it began.
+    /// Events a second since the beginning of the replay.
     pub events_per_second: f64,
-    /// Seconds left at that rate; none before there is a rate, and while the head is not known.
+    /// Seconds left at that rate; unknown without a rate or a head.
     pub seconds_left: Option<f64>,
 }
 
-/// Shared between the projector and those who ask.
+/// Shared between the projector and the threads of queries.
 #[derive(Debug)]
-pub(in crate::es) struct Published {
-    entries: Vec<Entry>,
-    feed: Mutex<FeedState>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    name: &'static str,
-    position: Arc<Watch>,
-    state: Mutex<EntryState>,
+pub(super) struct StatusBoard {
+    names: Vec<&'static str>,
+    /// The position of each projection's live rows.
+    positions: Vec<Arc<Watch>>,
+    /// The number of ended rebuilds of each projection.
+    rebuilds: Vec<Watch>,
+    /// Raised by each query before a wait, to end the pause of the fetching thread.
+    pub(super) demand: Watch,
+    state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
-struct FeedState {
-    said: Option<Said>,
-    /// The feed answers, but with something that must not be applied.
-    error: Option<String>,
+struct State {
+    head: Option<u64>,
+    /// Why the projector waits.
+    failure: Option<String>,
+    entries: Vec<Entry>,
 }
 
-/// What the feed said last. It is forgotten whole at a doubt: the feed that answers next may be another log,
-/// or an older state of this one.
-#[derive(Clone, Copy, Debug)]
-struct Said {
-    head: u64,
-    asked: Instant,
-}
-
-#[derive(Debug)]
-struct EntryState {
-    behind_since: Option<Instant>,
-    caught_up: bool,
-    fill: Fill,
-    error: Option<String>,
+#[derive(Debug, Default)]
+struct Entry {
+    lags_since: Option<Instant>,
+    is_caught_up: bool,
+    is_filling: bool,
+    stalled: Option<String>,
     replay: Option<Replay>,
-    rebuild_error: Option<String>,
+    outcome: Option<RebuildOutcome>,
 }
 
-/// Whether rows are being made for the first time.
+/// How a rebuild ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum RebuildOutcome {
+    SwappedIn,
+    Cancelled,
+    Failed(String),
+}
+
+/// Whether an update was news.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::es) enum Fill {
-    /// They have reached the head that was found when they were begun.
-    Done,
-    /// They have not; the head is not known yet.
-    Begun,
-    /// They have not reached this head.
-    Until(u64),
+pub(super) enum Changed {
+    Yes,
+    No,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -134,7 +135,7 @@ struct Replay {
 }
 
 impl Replay {
-    fn at(position: u64) -> Self {
+    fn from(position: u64) -> Self {
         Self { from: position, position, since: Instant::now() }
     }
 
@@ -143,214 +144,219 @@ impl Replay {
         let done = self.position.saturating_sub(self.from) as f64;
         let rate = if seconds > 0.0 { done / seconds } else { 0.0 };
         let left = head.map(|head| head.saturating_sub(self.position) as f64);
-        RebuildProgress {
-            position: self.position,
-            events_per_second: rate,
-            seconds_left: left.filter(|_| rate > 0.0).map(|left| left / rate),
-        }
+        let seconds_left = left.filter(|_| rate > 0.0).map(|left| left / rate);
+        RebuildProgress { position: self.position, events_per_second: rate, seconds_left }
     }
 }
 
-impl Published {
-    pub(in crate::es) fn new(positions: impl Iterator<Item = (Definition, u64, Fill)>) -> Self {
-        let entry = |(definition, position, fill): (Definition, u64, Fill)| Entry {
-            name: definition.name,
-            position: Arc::new(Watch::at(position)),
-            state: Mutex::new(EntryState {
-                behind_since: Some(Instant::now()),
-                caught_up: false,
-                fill,
-                error: None,
-                replay: None,
-                rebuild_error: None,
-            }),
+impl StatusBoard {
+    /// Makes the board of projections at the given positions.
+    pub(super) fn new(projections: &[(&'static str, u64)]) -> Self {
+        let (names, positions) =
+            projections.iter().map(|(name, at)| (*name, Arc::new(Watch::at(*at)))).unzip();
+        let rebuilds = projections.iter().map(|_| Watch::at(0)).collect();
+        let entry = |_| Entry { lags_since: Some(Instant::now()), ..Entry::default() };
+        let entries = projections.iter().map(entry).collect();
+        let demand = Watch::at(0);
+        Self { names, positions, rebuilds, demand, state: Mutex::new(State { entries, ..State::default() }) }
+    }
+
+    fn index(&self, name: &str) -> Result<usize, RebuildRefused> {
+        self.names.iter().position(|known| *known == name).ok_or(RebuildRefused::UnknownProjection)
+    }
+
+    pub(super) fn watch(&self, name: &str) -> Option<&Arc<Watch>> {
+        self.index(name).ok().map(|index| &self.positions[index])
+    }
+
+    pub(super) fn close(&self) {
+        self.positions.iter().for_each(|position| position.close());
+        self.rebuilds.iter().for_each(Watch::close);
+        self.demand.close();
+    }
+
+    pub(super) fn statuses(&self) -> Vec<ProjectionStatus> {
+        let state = self.lock();
+        (0..self.names.len()).map(|index| self.status(index, &state)).collect()
+    }
+
+    fn status(&self, index: usize, state: &State) -> ProjectionStatus {
+        let (entry, position) = (&state.entries[index], self.positions[index].value());
+        let failed = || match &entry.outcome {
+            Some(RebuildOutcome::Failed(error)) => Some(format!("the rebuild was given up: {error}")),
+            Some(RebuildOutcome::SwappedIn | RebuildOutcome::Cancelled) | None => None,
         };
-        Self { entries: positions.map(entry).collect(), feed: Mutex::new(FeedState::default()) }
-    }
-
-    /// The position of that projection's live rows, to wait on.
-    pub(in crate::es) fn watch(&self, name: &str) -> Option<&Arc<Watch>> {
-        self.entries.iter().find(|entry| entry.name == name).map(|entry| &entry.position)
-    }
-
-    pub(in crate::es) fn close(&self) {
-        self.entries.iter().for_each(|entry| entry.position.close());
-    }
-
-    pub(in crate::es) fn statuses(&self) -> Vec<ProjectionStatus> {
-        let feed = lock(&self.feed);
-        self.entries.iter().map(|entry| entry.status(&feed)).collect()
-    }
-
-    /// The end of the log, as the feed last said.
-    pub(in crate::es) fn head(&self) -> Option<u64> {
-        lock(&self.feed).said.map(|said| said.head)
-    }
-
-    /// The feed said that the log ends at `head`, when it was asked at `asked`. An answer to an earlier
-    /// question changes nothing: a page may have been read ahead.
-    pub(in crate::es) fn feed_said(&self, head: u64, asked: Instant) {
-        let mut feed = lock(&self.feed);
-        if feed.said.is_none_or(|said| said.asked <= asked) {
-            feed.said = Some(Said { head, asked });
+        ProjectionStatus {
+            name: self.names[index],
+            position,
+            // Rows may be ahead of a head that was fetched before the last page.
+            head: state.head.map(|head| head.max(position)),
+            behind_for: entry.lags_since.map(|since| since.elapsed()).unwrap_or_default(),
+            state: if entry.stalled.is_some() || state.failure.is_some() {
+                ProjectionState::Stalled
+            } else if entry.replay.is_some() {
+                ProjectionState::Rebuilding
+            } else if entry.is_caught_up {
+                ProjectionState::Live
+            } else {
+                ProjectionState::CatchingUp
+            },
+            error: entry.stalled.as_ref().or(state.failure.as_ref()).cloned().or_else(failed),
+            rebuild: entry.replay.map(|replay| replay.progress(state.head)),
+            filling: entry.is_filling,
         }
     }
 
-    /// Forgets what the feed said.
-    pub(in crate::es) fn forget_feed(&self) {
-        lock(&self.feed).said = None;
-        for entry in &self.entries {
-            // How far behind the rows are is not known, which counts as behind.
-            lock(&entry.state).behind_since.get_or_insert_with(Instant::now);
+    pub(super) fn head(&self) -> Option<u64> {
+        self.lock().head
+    }
+
+    /// Records the end of the log, as the feed reported.
+    pub(super) fn set_head(&self, head: u64) {
+        self.lock().head = Some(head);
+    }
+
+    /// Forgets the head. The next answer may come from another log, or from an older state of this log.
+    pub(super) fn forget_head(&self) {
+        let mut state = self.lock();
+        state.head = None;
+        for entry in &mut state.entries {
+            // The lag is unknown, which counts as a lag.
+            entry.lags_since.get_or_insert_with(Instant::now);
         }
     }
 
-    /// What the feed said was sound, and is kept. Whether that is news.
-    pub(in crate::es) fn feed_is_sound(&self) -> bool {
-        lock(&self.feed).error.take().is_some()
+    /// Records why the projector waits.
+    pub(super) fn record_failure(&self, error: &str) -> Changed {
+        replace(&mut self.lock().failure, error)
     }
 
-    /// The feed says what must not be applied. Whether that is news.
-    pub(in crate::es) fn feed_is_unsound(&self, error: String) -> bool {
-        let mut feed = lock(&self.feed);
-        let news = feed.error.as_ref() != Some(&error);
-        feed.error = Some(error);
-        news
+    /// Records the end of the failure.
+    pub(super) fn clear_failure(&self) -> Changed {
+        if self.lock().failure.take().is_some() { Changed::Yes } else { Changed::No }
     }
 
-    /// The live rows of the `index`th projection contain `position`.
-    pub(in crate::es) fn reached(&self, index: usize, position: u64) {
-        // Before the lock of the entry: `statuses` takes the locks in that order.
-        let head = self.head();
-        let entry = &self.entries[index];
-        let mut state = lock(&entry.state);
-        match head {
-            Some(head) if position >= head => {
-                state.behind_since = None;
-                state.caught_up = true;
-            }
-            Some(head) => {
-                state.behind_since.get_or_insert_with(Instant::now);
-                state.caught_up &= head - position <= NEAR;
-            }
-            None => {}
+    /// Records `position` in the live rows, and wakes the queries waiting for the position.
+    pub(super) fn raise(&self, index: usize, position: u64) {
+        let mut state = self.lock();
+        let lag = state.head.map(|head| head.saturating_sub(position));
+        let entry = &mut state.entries[index];
+        if lag == Some(0) {
+            (entry.lags_since, entry.is_caught_up) = (None, true);
+        } else if let Some(lag) = lag {
+            entry.lags_since.get_or_insert_with(Instant::now);
+            // Rows that were live once stay live while the lag is a fraction of a second.
+            entry.is_caught_up &= lag <= LIVE_LAG_EVENTS;
         }
+        // Not under the lock: the woken queries read the board.
         drop(state);
-        entry.position.raise(position);
+        self.positions[index].raise(position);
     }
 
-    /// How far the first rows of the `index`th projection have to come.
-    pub(in crate::es) fn fill(&self, index: usize) -> Fill {
-        lock(&self.entries[index].state).fill
+    pub(super) fn set_filling(&self, index: usize, is_filling: bool) {
+        self.lock().entries[index].is_filling = is_filling;
     }
 
-    pub(in crate::es) fn set_fill(&self, index: usize, fill: Fill) {
-        lock(&self.entries[index].state).fill = fill;
+    pub(super) fn is_filling(&self, name: &str) -> bool {
+        self.index(name).is_ok_and(|index| self.lock().entries[index].is_filling)
     }
 
-    /// Whether the rows of that projection do not answer yet.
-    pub(in crate::es) fn is_filling(&self, name: &str) -> bool {
-        let entry = self.entries.iter().find(|entry| entry.name == name);
-        entry.is_some_and(|entry| lock(&entry.state).fill != Fill::Done)
+    /// Records the poison of the live rows.
+    pub(super) fn record_stall(&self, index: usize, error: &str) -> Changed {
+        replace(&mut self.lock().entries[index].stalled, error)
     }
 
-    /// An event stopped the live rows. Whether that is news.
-    pub(in crate::es) fn stalled(&self, index: usize, error: String) -> bool {
-        let mut state = lock(&self.entries[index].state);
-        let news = state.error.as_ref() != Some(&error);
-        state.error = Some(error);
-        news
-    }
-
-    /// Claims the projection for a rebuild, so that of two who ask at once one is refused.
-    pub(in crate::es) fn claim_rebuild(&self, name: &str) -> Result<usize, RebuildRefused> {
-        let index = self.entries.iter().position(|entry| entry.name == name);
-        let index = index.ok_or(RebuildRefused::UnknownProjection)?;
-        let mut state = lock(&self.entries[index].state);
-        if state.replay.is_some() {
+    /// Claims the projection for a rebuild: of two requests at once, one is refused.
+    pub(super) fn claim_rebuild(&self, name: &str) -> Result<usize, RebuildRefused> {
+        let index = self.index(name)?;
+        let entry = &mut self.lock().entries[index];
+        if entry.replay.is_some() {
             return Err(RebuildRefused::Running);
         }
-        state.replay = Some(Replay::at(0));
+        entry.replay = Some(Replay::from(0));
         Ok(index)
     }
 
-    /// The projection of that name, where it is being rebuilt.
-    pub(in crate::es) fn rebuilding(&self, name: &str) -> Option<usize> {
-        let index = self.entries.iter().position(|entry| entry.name == name)?;
-        lock(&self.entries[index].state).replay.map(|_| index)
+    /// Returns the projection, if it is being rebuilt.
+    pub(super) fn rebuilding(&self, name: &str) -> Result<usize, RebuildRefused> {
+        let index = self.index(name)?;
+        self.lock().entries[index].replay.map(|_| index).ok_or(RebuildRefused::NotRunning)
     }
 
-    /// A rebuild goes on from `position`.
-    pub(in crate::es) fn rebuild_begins(&self, index: usize, position: u64) {
-        let mut state = lock(&self.entries[index].state);
-        state.replay = Some(Replay::at(position));
-        state.rebuild_error = None;
+    /// Records a rebuild from `position` on.
+    pub(super) fn begin_rebuild(&self, index: usize, position: u64) {
+        let entry = &mut self.lock().entries[index];
+        entry.replay = Some(Replay::from(position));
+        entry.outcome = None;
     }
 
-    pub(in crate::es) fn rebuild_reached(&self, index: usize, position: u64) {
-        if let Some(replay) = &mut lock(&self.entries[index].state).replay {
+    pub(super) fn raise_rebuild(&self, index: usize, position: u64) {
+        if let Some(replay) = &mut self.lock().entries[index].replay {
             replay.position = position;
         }
     }
 
-    /// The rebuild is over: its rows are live, or it failed.
-    pub(in crate::es) fn rebuild_ends(&self, index: usize, result: Result<(), String>) {
-        let mut state = lock(&self.entries[index].state);
-        state.replay = None;
-        match result {
-            // The new rows have passed whatever stopped the old ones.
-            Ok(()) => state.error = None,
-            Err(error) => state.rebuild_error = Some(error),
+    pub(super) fn end_rebuild(&self, index: usize, outcome: RebuildOutcome) {
+        let mut state = self.lock();
+        let entry = &mut state.entries[index];
+        entry.replay = None;
+        if outcome == RebuildOutcome::SwappedIn {
+            // The new rows have passed the poison of the old rows.
+            entry.stalled = None;
         }
+        entry.outcome = Some(outcome);
+        drop(state);
+        self.rebuilds[index].raise(self.rebuilds[index].value() + 1);
+    }
+
+    /// Returns the number of ended rebuilds of the projection.
+    pub(super) fn ended_rebuilds(&self, name: &str) -> Result<u64, RebuildRefused> {
+        self.index(name).map(|index| self.rebuilds[index].value())
+    }
+
+    /// Waits for the end of the rebuild after the first `ended` rebuilds, for `patience` at most.
+    pub(super) fn wait_for_rebuild(
+        &self,
+        name: &str,
+        ended: u64,
+        patience: Duration,
+    ) -> Result<RebuildOutcome, RebuildError> {
+        let index = self.index(name)?;
+        let reached = self.rebuilds[index].wait_for(ended + 1, patience);
+        let outcome = self.lock().entries[index].outcome.clone();
+        match outcome.filter(|_| reached > ended) {
+            Some(outcome) => Ok(outcome),
+            None if self.rebuilds[index].is_closed() => Err(RebuildRefused::Stopped.into()),
+            None => Err(RebuildError::TimedOut),
+        }
+    }
+
+    /// The board holds plain values, which are consistent after any panic.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Entry {
-    fn status(&self, feed: &FeedState) -> ProjectionStatus {
-        let state = lock(&self.state);
-        let position = self.position.value();
-        let projection_state = if state.error.is_some() || feed.error.is_some() {
-            ProjectionState::Stalled
-        } else if state.replay.is_some() {
-            ProjectionState::Rebuilding
-        } else if state.caught_up {
-            ProjectionState::Live
-        } else {
-            ProjectionState::CatchingUp
-        };
-        ProjectionStatus {
-            name: self.name,
-            position,
-            head: feed.said.map(|said| said.head.max(position)),
-            behind_for: state.behind_since.map(|since| since.elapsed()).unwrap_or_default(),
-            state: projection_state,
-            error: state.error.clone().or(feed.error.clone()).or(state.rebuild_error.clone()),
-            rebuild: state.replay.map(|replay| replay.progress(feed.said.map(|said| said.head))),
-            filling: state.fill != Fill::Done,
-        }
-    }
-}
-
-/// The data behind these locks are plain values, consistent after any panic.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+fn replace(text: &mut Option<String>, new: &str) -> Changed {
+    let old = text.replace(new.to_owned());
+    if old.as_deref() == Some(new) { Changed::No } else { Changed::Yes }
 }
 
 /// Why a rebuild does not begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RebuildRefused {
-    /// There is no projection of that name.
+    /// The projection is unknown.
     UnknownProjection,
-    /// One is running; wait for it.
+    /// A rebuild of this projection is running; wait for the end.
     Running,
-    /// None is running, so none can be given up.
+    /// No rebuild is running.
     NotRunning,
     /// The projector has stopped.
     Stopped,
 }
 
-impl std::fmt::Display for RebuildRefused {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for RebuildRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::UnknownProjection => "there is no projection of that name",
             Self::Running => "a rebuild of this projection is running",
@@ -361,3 +367,33 @@ impl std::fmt::Display for RebuildRefused {
 }
 
 impl std::error::Error for RebuildRefused {}
+
+/// Why [`RunningProjector::rebuild_and_wait`](super::RunningProjector::rebuild_and_wait) has no new rows to
+/// report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RebuildError {
+    /// The rebuild did not begin.
+    Refused(RebuildRefused),
+    /// The rebuild was cancelled or given up, for this reason. The live rows are untouched.
+    GivenUp(String),
+    /// The time is up. The rebuild goes on.
+    TimedOut,
+}
+
+impl From<RebuildRefused> for RebuildError {
+    fn from(refused: RebuildRefused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+impl fmt::Display for RebuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(refused) => refused.fmt(f),
+            Self::GivenUp(reason) => f.write_str(reason),
+            Self::TimedOut => f.write_str("the rebuild has not ended in time; it goes on"),
+        }
+    }
+}
+
+impl std::error::Error for RebuildError {}

@@ -49,7 +49,7 @@ impl Projection for Accounts {
     const VERSION: u32 = 1;
     const TABLES: &'static [&'static str] = &["accounts"];
 
-    fn over(names: &Names) -> Self {
+    fn new(names: &Names) -> Self {
         let table = names.table("accounts");
         let select =
             format!("SELECT opened, version, balance, status, updated_at FROM {table} WHERE account_id = ?1");

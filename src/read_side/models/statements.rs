@@ -54,7 +54,7 @@ impl Projection for Transactions {
     const VERSION: u32 = 1;
     const TABLES: &'static [&'static str] = &["statements", "transactions", "milestones"];
 
-    fn over(names: &Names) -> Self {
+    fn new(names: &Names) -> Self {
         let [statements, transactions, milestones] =
             ["statements", "transactions", "milestones"].map(|table| names.table(table));
         let select =

@@ -49,7 +49,7 @@ impl Projection for Summary {
     const VERSION: u32 = 2;
     const TABLES: &'static [&'static str] = &["summary", "summary_accounts"];
 
-    fn over(names: &Names) -> Self {
+    fn new(names: &Names) -> Self {
         let (summary, accounts) = (names.table("summary"), names.table("summary_accounts"));
         Self {
             select: format!(

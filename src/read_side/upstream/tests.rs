@@ -55,7 +55,7 @@ fn a_line_that_is_too_slow_for_a_page_carries_smaller_ones() {
     let mut feed = feed_from(slow_write_side(100));
     let mut failures = 0;
     let page = loop {
-        match feed.page(0, crate::es::MAX_PAGE, Duration::ZERO) {
+        match feed.next_page(0, crate::es::MAX_PAGE, Duration::ZERO) {
             Ok(page) => break page,
             Err(error) => {
                 failures += 1;
@@ -72,7 +72,7 @@ fn a_line_that_is_too_slow_for_a_page_carries_smaller_ones() {
 fn a_peer_that_sends_a_byte_now_and_then_is_given_up() {
     let mut feed = feed_from(slow_write_side(1));
     // A page of one event is 300 bytes, and comes in time or not; one of thousands does not.
-    let error = feed.page(0, crate::es::MAX_PAGE, Duration::ZERO).unwrap_err();
+    let error = feed.next_page(0, crate::es::MAX_PAGE, Duration::ZERO).unwrap_err();
     assert!(error.to_string().contains("of a page arrived"), "{error}");
     assert!(feed.upstream.page_size().limit(crate::es::MAX_PAGE) <= 2, "the next page is as small as can be");
 }
@@ -86,7 +86,7 @@ fn a_peer_that_falls_silent_within_a_page_of_one_event_is_lost() {
         connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{").unwrap();
         connection
     });
-    feed.page(0, 1, Duration::ZERO).unwrap_err();
+    feed.next_page(0, 1, Duration::ZERO).unwrap_err();
     assert!(matches!(feed.upstream.contact(), Contact::Lost(error) if error.contains("1 bytes of 1000")));
     drop(peer.join());
 }

@@ -1,16 +1,16 @@
-//! What the feed said, kept no longer than the contact; and rows that are made for the first time.
+//! The head reported by the feed, kept no longer than the contact; and rows filled for the first time.
 
 use super::*;
 
-/// A feed that says once that the log ends where it does not.
+/// A feed that reports a wrong head once.
 struct Lying<'f> {
     feed: &'f mut LogFeed,
     head: Option<u64>,
 }
 
 impl Feed for Lying<'_> {
-    fn page(&mut self, after: u64, limit: u32, wait: Duration) -> Result<Page, FeedError> {
-        let page = self.feed.page(after, limit, wait)?;
+    fn next_page(&mut self, after: u64, limit: u32, wait: Duration) -> Result<Page, FeedError> {
+        let page = self.feed.next_page(after, limit, wait)?;
         let Some(head) = self.head.take() else { return Ok(page) };
         let (text, _) = std::str::from_utf8(&page.json).unwrap().rsplit_once("\"head\":").unwrap();
         Ok(Page { json: format!("{text}\"head\":{head}}}").into_bytes() })
@@ -35,15 +35,15 @@ fn a_head_that_was_too_high_once_is_corrected_by_the_next_page() {
 }
 
 #[test]
-fn a_head_that_was_read_ahead_does_not_take_the_place_of_one_that_was_learnt_later() {
-    let published = Published::new(std::iter::empty());
-    let early = Instant::now();
-    let late = early + Duration::from_millis(1);
-    published.feed_said(7, late);
-    published.feed_said(5, early);
-    assert_eq!(published.head(), Some(7));
-    published.feed_said(5, late);
-    assert_eq!(published.head(), Some(5), "the log was restored to an older copy");
+fn a_page_for_rows_that_lag_does_not_change_the_head() {
+    let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&["1", "2"])));
+    let mut projector = caught_up(&path, &mut feed);
+    projector.board.claim_rebuild("sums").unwrap();
+    projector.begin_rebuild(0).unwrap();
+    let request = projector.wanted_behind().unwrap();
+    let page = request.fetch(&mut Lying { feed: &mut feed, head: Some(7) }).unwrap();
+    projector.process(Some((&request, &page))).unwrap();
+    assert_eq!(projector.board.head(), Some(2));
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn what_the_feed_said_is_forgotten_at_a_doubt_and_learnt_anew() {
     assert_eq!(heads(&projector), [Some(4), Some(4)]);
     projector.doubt();
     assert_eq!(heads(&projector), [None, None]);
-    // The write side comes back with an older copy of its log.
+    // The write side comes back with an older copy of the log.
     restored(&feed, &["1", "2"]);
     projector.catch_up(&mut feed, u64::MAX).unwrap();
     assert_eq!(heads(&projector), [Some(2), Some(2)]);
@@ -67,7 +67,7 @@ fn a_rebuild_ends_though_the_log_was_restored_to_an_older_copy_meanwhile() {
     let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&["1", "2"])));
     let mut projector = caught_up(&path, &mut feed);
     projector.catch_up(&mut Lying { feed: &mut feed, head: Some(far as u64) }, u64::MAX).unwrap();
-    projector.published.claim_rebuild("sums").unwrap();
+    projector.board.claim_rebuild("sums").unwrap();
     projector.begin_rebuild(0).unwrap();
     projector.doubt();
     projector.catch_up(&mut feed, u64::MAX).unwrap();
@@ -119,8 +119,7 @@ fn an_empty_log_is_full_at_once() {
     let mut projector = open(&path);
     projector.catch_up(&mut feed, u64::MAX).unwrap();
     let request = projector.wanted_at_front(Duration::ZERO).unwrap();
-    let page = feed.page(request.after, request.limit, Duration::ZERO).unwrap();
-    projector.take(&request, &CheckedPage::read(page, Instant::now()).unwrap()).unwrap();
+    projector.process(Some((&request, &request.fetch(&mut feed).unwrap()))).unwrap();
     assert!(projector.status().iter().all(|status| !status.filling));
 }
 
@@ -156,11 +155,11 @@ fn a_rebuild_that_is_not_wanted_any_more_leaves_nothing_behind() {
     running.stop();
     drop(running);
     let mut projector = open(&path);
-    projector.published.claim_rebuild("sums").unwrap();
+    projector.board.claim_rebuild("sums").unwrap();
     projector.begin_rebuild(0).unwrap();
     projector.cancel_rebuild(0).unwrap();
     assert_eq!(projector.status()[0].rebuild, None);
     assert_eq!(number(&path, "SELECT count(*) FROM sqlite_schema WHERE name LIKE '%next%'"), 0);
     assert_eq!(sum(&path), 3);
-    projector.published.claim_rebuild("sums").unwrap();
+    projector.board.claim_rebuild("sums").unwrap();
 }

@@ -1,12 +1,14 @@
-//! The projector's promises, each with the fault that it is made against.
+//! The projector's promises, each with the fault against the promise.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, params};
 
-use super::*;
+use super::checked_page::Request;
+use super::definition::LIVE_LAG_EVENTS as NEAR;
+use super::status::Changed;
 use crate::es::tests::{Log, LogFeed, TempPath};
 use crate::es::*;
 
@@ -25,7 +27,7 @@ impl Projection for Sums {
     const VERSION: u32 = 1;
     const TABLES: &'static [&'static str] = &["sums"];
 
-    fn over(names: &Names) -> Self {
+    fn new(names: &Names) -> Self {
         let table = names.table("sums");
         let insert = format!(
             "INSERT INTO {table} (stream, sum) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET sum = sum + ?2"
@@ -55,7 +57,7 @@ impl Projection for Sums {
     }
 }
 
-/// Sums as another build has it: of another version, or able to read `null`.
+/// Sums of another program: of another version, or able to read `null`.
 macro_rules! another_build_of_sums {
     ($name:ident, $version:literal, $read:expr) => {
         struct $name(Sums);
@@ -65,8 +67,8 @@ macro_rules! another_build_of_sums {
             const VERSION: u32 = $version;
             const TABLES: &'static [&'static str] = Sums::TABLES;
 
-            fn over(names: &Names) -> Self {
-                Self(Sums::over(names))
+            fn new(names: &Names) -> Self {
+                Self(Sums::new(names))
             }
 
             fn create(db: &Connection, names: &Names) -> rusqlite::Result<()> {
@@ -94,7 +96,7 @@ impl Projection for Count {
     const VERSION: u32 = 1;
     const TABLES: &'static [&'static str] = &["count"];
 
-    fn over(names: &Names) -> Self {
+    fn new(names: &Names) -> Self {
         Self(format!("UPDATE {} SET events = events + 1", names.table("count")))
     }
 
@@ -164,7 +166,11 @@ fn a_restart_goes_on_at_the_checkpoint() {
     feed.asked.lock().unwrap().clear();
     caught_up(&path, &mut feed);
     assert_eq!((sum(&path), count(&path)), (7, 3));
-    assert_eq!(feed.asked.lock().unwrap()[..2], [1, 2], "nothing is read twice, but the last event as proof");
+    assert_eq!(
+        feed.asked.lock().unwrap()[..2],
+        [1, 3],
+        "nothing is read twice but the last event, for its hash"
+    );
 }
 
 /// The trigger stands for any failure between the rows and the checkpoint.
@@ -207,7 +213,7 @@ fn an_event_that_was_altered_is_found_and_located() {
         let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&["1", "2"])));
         caught_up(&path, &mut feed);
         if altered == 2 {
-            // What was read before is known by its hash alone.
+            // Applied events are known by their hash alone.
             restored(&feed, &["1", "20", "3"]);
         } else {
             restored(&feed, &["1", "2", "3", "4"]);
@@ -242,7 +248,7 @@ fn another_log_is_never_mixed_in() {
     let mut other = LogFeed::new(Log::new(2));
     other.append(7, "Added", "1");
     other.append(7, "Added", "1");
-    // Also one that begins as this log does.
+    // Also a log with the same first event.
     assert!(refusal(&mut open(&path), &mut other).contains("but these read models follow log"));
     assert_eq!(count(&path), 1);
 }
@@ -298,7 +304,7 @@ fn a_rebuild_is_swapped_in_whole_and_makes_good_what_was_wrong() {
     let mut projector = caught_up(&path, &mut feed);
     Connection::open(&*path).unwrap().execute_batch("UPDATE sums SET sum = 1000").unwrap();
     for _ in 0..2 {
-        projector.published.claim_rebuild("sums").unwrap();
+        projector.board.claim_rebuild("sums").unwrap();
         projector.begin_rebuild(0).unwrap();
         assert_eq!(projector.status()[0].state, ProjectionState::Rebuilding);
         projector.catch_up(&mut feed, u64::MAX).unwrap();
@@ -314,12 +320,11 @@ fn a_rebuild_is_swapped_in_whole_and_makes_good_what_was_wrong() {
 fn a_rebuild_that_is_cut_off_leaves_the_live_rows_and_goes_on_at_the_next_start() {
     let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&["1", "2", "3"])));
     let mut projector = caught_up(&path, &mut feed);
-    projector.published.claim_rebuild("sums").unwrap();
+    projector.board.claim_rebuild("sums").unwrap();
     projector.begin_rebuild(0).unwrap();
     let request = projector.wanted_behind().unwrap();
-    let page = feed.page(request.after, 2, Duration::ZERO).unwrap();
-    let page = CheckedPage::read(page, Instant::now()).unwrap();
-    projector.take(&request, &page).unwrap();
+    let page = Request { limit: 2, ..request }.fetch(&mut feed).unwrap();
+    projector.process(Some((&request, &page))).unwrap();
     drop(projector);
     assert_eq!(sum(&path), 6, "the live rows");
     assert_eq!(number(&path, "SELECT sum(sum) FROM sums_next"), 3, "the rebuild, half done");
@@ -334,7 +339,7 @@ fn a_rebuild_that_meets_poison_is_given_up_and_says_so() {
     let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&["1"])));
     let mut projector = caught_up(&path, &mut feed);
     feed.append(7, "Added", "null");
-    projector.published.claim_rebuild("sums").unwrap();
+    projector.board.claim_rebuild("sums").unwrap();
     projector.begin_rebuild(0).unwrap();
     projector.catch_up(&mut feed, u64::MAX).unwrap();
     let status = &projector.status()[0];
@@ -363,13 +368,12 @@ fn following_goes_on_while_a_rebuild_has_far_to_go() {
     let far = u64::from(MAX_PAGE) + 1;
     let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&vec!["1"; far as usize])));
     let mut projector = caught_up(&path, &mut feed);
-    projector.published.claim_rebuild("sums").unwrap();
+    projector.board.claim_rebuild("sums").unwrap();
     projector.begin_rebuild(0).unwrap();
     let asked = [projector.wanted_at_front(Duration::ZERO), projector.wanted_behind()];
     assert_eq!(asked.map(|request| request.unwrap().after), [far, 0], "both at once");
     let request = projector.wanted_behind().unwrap();
-    let page = feed.page(request.after, request.limit, Duration::ZERO).unwrap();
-    projector.take(&request, &CheckedPage::read(page, Instant::now()).unwrap()).unwrap();
+    projector.process(Some((&request, &request.fetch(&mut feed).unwrap()))).unwrap();
     assert_eq!(projector.wanted_at_front(Duration::ZERO), None, "within a page, the front lets it come");
     assert_eq!(projector.wanted_behind().unwrap().after, far - 1);
 }

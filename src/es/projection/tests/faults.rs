@@ -1,9 +1,9 @@
-//! The promises of a projector whose database fails for a while: what it has begun is neither lost nor
-//! hung, and nobody is told that all is well.
+//! The promises of a projector with a failing database: work in progress is neither lost nor
+//! hung, and no report says that all is well.
 
 use super::*;
 
-/// A trigger stands for any failure; it is the same database that fails, and heals.
+/// A trigger stands for any failure; the same database fails and heals.
 pub(in crate::es) fn sabotage(path: &TempPath, change: &str) {
     let trigger = format!("CREATE TRIGGER crash BEFORE {change} BEGIN SELECT RAISE(ABORT, 'crash'); END");
     Connection::open(&**path).unwrap().execute_batch(&trigger).unwrap();
@@ -13,7 +13,7 @@ pub(in crate::es) fn heal(path: &TempPath) {
     Connection::open(&**path).unwrap().execute_batch("DROP TRIGGER crash").unwrap();
 }
 
-/// A log so long that its first page stays in an open transaction.
+/// A log so long that the first page stays in an open transaction.
 pub(in crate::es) fn long_log() -> Log {
     log_of(&vec!["1"; MAX_PAGE as usize + NEAR as usize])
 }
@@ -21,8 +21,8 @@ pub(in crate::es) fn long_log() -> Log {
 /// Takes the next page at the front.
 fn take_one(projector: &mut Projector, feed: &mut LogFeed) -> Result<(), CatchUpError> {
     let request = projector.wanted_at_front(Duration::ZERO).unwrap();
-    let page = feed.page(request.after, request.limit, Duration::ZERO).unwrap();
-    projector.take(&request, &CheckedPage::read(page, Instant::now()).unwrap())
+    let page = request.fetch(feed).unwrap();
+    projector.process(Some((&request, &page)))
 }
 
 #[test]
@@ -32,11 +32,11 @@ fn a_rebuild_that_cannot_begin_can_be_asked_for_again() {
     sabotage(&path, "UPDATE ON checkpoints");
     take_one(&mut projector, &mut feed).unwrap();
     assert!(projector.is_open(), "the rebuild has to commit it first");
-    let index = projector.published.claim_rebuild("sums").unwrap();
+    let index = projector.board.claim_rebuild("sums").unwrap();
     assert!(projector.begin_rebuild(index).is_err());
     assert!(projector.status()[0].error.as_ref().unwrap().contains("crash"));
     heal(&path);
-    assert_eq!(projector.published.claim_rebuild("sums"), Ok(index));
+    assert_eq!(projector.board.claim_rebuild("sums"), Ok(index));
     projector.begin_rebuild(index).unwrap();
     projector.catch_up(&mut feed, u64::MAX).unwrap();
     assert_eq!(projector.status()[0].state, ProjectionState::Live);
@@ -47,7 +47,7 @@ fn a_rebuild_that_cannot_be_swapped_in_yet_is_swapped_in_later() {
     let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&["1", "2"])));
     let mut projector = caught_up(&path, &mut feed);
     for name in ["sums", "count"] {
-        let index = projector.published.claim_rebuild(name).unwrap();
+        let index = projector.board.claim_rebuild(name).unwrap();
         projector.begin_rebuild(index).unwrap();
     }
     sabotage(&path, "UPDATE OF name ON checkpoints");
@@ -63,7 +63,7 @@ fn a_rebuild_that_cannot_be_swapped_in_yet_is_swapped_in_later() {
 fn a_feed_is_sound_again_only_once_a_page_of_it_is_committed() {
     let (path, mut feed) = (TempPath::new(), LogFeed::new(long_log()));
     let mut projector = open(&path);
-    assert!(projector.published.feed_is_unsound("the disk is full".into()));
+    assert_eq!(projector.board.record_failure("the disk is full"), Changed::Yes);
     sabotage(&path, "UPDATE ON checkpoints");
     take_one(&mut projector, &mut feed).unwrap();
     assert!(projector.is_open());
@@ -76,29 +76,18 @@ fn a_feed_is_sound_again_only_once_a_page_of_it_is_committed() {
 }
 
 #[test]
-fn only_a_proof_that_was_asked_for_after_the_last_doubt_ends_it() {
-    let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&["1", "2"])));
-    let mut projector = caught_up(&path, &mut feed);
-    projector.doubt();
-    let early = projector.wanted_at_front(Duration::ZERO).unwrap();
-    let page = feed.page(early.after, early.limit, Duration::ZERO).unwrap();
-    projector.doubt();
-    projector.take(&early, &CheckedPage::read(page, Instant::now()).unwrap()).unwrap();
-    assert!(projector.is_in_doubt());
-    take_one(&mut projector, &mut feed).unwrap();
-    assert!(!projector.is_in_doubt());
-}
-
-#[test]
-fn an_event_at_which_nothing_stands_is_no_proof() {
+fn a_page_at_which_nothing_stands_proves_nothing() {
     let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&["1", "2"])));
     let mut projector = caught_up(&path, &mut feed);
     projector.doubt();
     let wanted = projector.wanted_at_front(Duration::ZERO).unwrap();
+    assert!(wanted.overlaps);
     let elsewhere = Request { after: wanted.after - 1, ..wanted };
-    let page = feed.page(elsewhere.after, elsewhere.limit, Duration::ZERO).unwrap();
-    projector.take(&elsewhere, &CheckedPage::read(page, Instant::now()).unwrap()).unwrap();
-    assert!(projector.is_in_doubt());
+    let page = elsewhere.fetch(&mut feed).unwrap();
+    projector.process(Some((&elsewhere, &page))).unwrap();
+    assert_eq!(projector.wanted_at_front(Duration::ZERO), Some(wanted));
+    take_one(&mut projector, &mut feed).unwrap();
+    assert!(!projector.wanted_at_front(Duration::ZERO).unwrap().overlaps);
 }
 
 #[test]
