@@ -7,8 +7,10 @@
 //! **Invariant:** a thread that waits for a gate waits with a deadline; and a gate that closes lets those
 //! inside leave, and opens again whatever happens.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Condvar, Mutex, MutexGuard};
+use std::time::Duration;
+
+use crate::lock::{lock, wait_while};
 
 /// See the module. Share it in an [`std::sync::Arc`].
 #[derive(Debug)]
@@ -53,7 +55,7 @@ impl Gate {
     /// opens the gate again. None when a thread stayed inside, or another one has the gate closed.
     pub fn alone<T>(&self, patience: Duration, act: impl FnOnce() -> T) -> Option<T> {
         {
-            let mut state = self.lock();
+            let mut state = lock(&self.state);
             if state.closed {
                 return None;
             }
@@ -69,27 +71,14 @@ impl Gate {
         patience: Duration,
         must_wait: impl Fn(&State) -> bool,
     ) -> Option<MutexGuard<'_, State>> {
-        let deadline = Instant::now() + patience;
-        let mut state = self.lock();
-        while must_wait(&state) {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return None;
-            }
-            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        Some(state)
-    }
-
-    /// The state is a number and a flag: nothing can be half done.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let state = wait_while(&self.changed, lock(&self.state), patience, |state| must_wait(state));
+        (!must_wait(&state)).then_some(state)
     }
 }
 
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
-        self.gate.lock().inside -= 1;
+        lock(&self.gate.state).inside -= 1;
         self.gate.changed.notify_all();
     }
 }
@@ -99,7 +88,7 @@ struct Opens<'g>(&'g Gate);
 
 impl Drop for Opens<'_> {
     fn drop(&mut self) {
-        self.0.lock().closed = false;
+        lock(&self.0.state).closed = false;
         self.0.changed.notify_all();
     }
 }

@@ -24,6 +24,7 @@ mod router;
 // The sockets: a room that a first reader skips.
 mod engine;
 
+pub use ::http::Method;
 pub use admission::Admission;
 pub use budget::Budget;
 pub use engine::{ConnectionStats, Connections, Engine, Options, Server, serve};
@@ -33,6 +34,6 @@ pub use long_polls::{LongPolls, Permit};
 pub(crate) use problem::problem_types;
 pub use problem::{Problem, ProblemType, problems};
 pub use query::{MAX_WAIT_SECONDS, Query};
-pub use request::{Method, Request};
+pub use request::Request;
 pub use response::Response;
 pub use router::{Handler, Observer, Params, Route, Router};

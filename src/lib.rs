@@ -102,6 +102,7 @@ pub mod http;
 pub mod service;
 
 pub mod gate;
+mod lock;
 pub mod watch;
 
 #[cfg(feature = "services")]

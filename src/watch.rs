@@ -7,8 +7,10 @@
 //! **Invariant:** a waiter is never left behind. Every wait has a timeout, [`Watch::raise`] wakes
 //! all who wait, and after [`Watch::close`] nobody waits any more, so that a service can stop.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Condvar, Mutex};
+use std::time::Duration;
+
+use crate::lock::{lock, wait_while};
 
 /// A rising number that threads can wait on. Share it in an [`std::sync::Arc`].
 #[derive(Debug)]
@@ -31,12 +33,12 @@ impl Watch {
 
     /// The value now.
     pub fn value(&self) -> u64 {
-        self.lock().value
+        lock(&self.state).value
     }
 
     /// Raises the value to `value` and wakes all who wait. A lower value changes nothing.
     pub fn raise(&self, value: u64) {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         if value > state.value {
             state.value = value;
             self.changed.notify_all();
@@ -46,32 +48,19 @@ impl Watch {
     /// Waits until the value is at least `value`, for `timeout` at most, and returns the value
     /// then: the caller compares it. Returns at once when the watch is closed.
     pub fn wait_for(&self, value: u64, timeout: Duration) -> u64 {
-        let deadline = Instant::now() + timeout;
-        let mut state = self.lock();
-        while state.value < value && !state.closed {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        state.value
+        let must_wait = |state: &mut State| state.value < value && !state.closed;
+        wait_while(&self.changed, lock(&self.state), timeout, must_wait).value
     }
 
     /// Ends all waits, now and from now on. The value can still be raised and read.
     pub fn close(&self) {
-        self.lock().closed = true;
+        lock(&self.state).closed = true;
         self.changed.notify_all();
     }
 
     /// Whether [`Watch::close`] was called.
     pub fn is_closed(&self) -> bool {
-        self.lock().closed
-    }
-
-    /// A poisoned lock is no danger here: the state is two plain values, always consistent.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state).closed
     }
 }
 

@@ -2,46 +2,7 @@
 
 use std::ops::Range;
 
-/// The methods this system knows, and every other by name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)] // The names are the methods.
-pub enum Method {
-    Get,
-    Head,
-    Post,
-    Put,
-    Delete,
-    Options,
-    Other(String),
-}
-
-impl Method {
-    /// The method of that name. Methods are case-sensitive (RFC 9110, 9.1).
-    pub fn parse(name: &str) -> Self {
-        match name {
-            "GET" => Self::Get,
-            "HEAD" => Self::Head,
-            "POST" => Self::Post,
-            "PUT" => Self::Put,
-            "DELETE" => Self::Delete,
-            "OPTIONS" => Self::Options,
-            other => Self::Other(other.to_owned()),
-        }
-    }
-
-    /// The method's name on the wire.
-    pub fn as_str(&self) -> &str {
-        match self {
-            Self::Get => "GET",
-            Self::Head => "HEAD",
-            Self::Post => "POST",
-            Self::Put => "PUT",
-            Self::Delete => "DELETE",
-            Self::Options => "OPTIONS",
-            Self::Other(name) => name,
-        }
-    }
-}
+use ::http::Method;
 
 /// A whole request. The engine has read the body; nothing here blocks.
 #[derive(Clone, Debug)]
@@ -62,7 +23,7 @@ impl Request {
     /// A request for `target` (path and query, as on the request line), without headers and body.
     pub fn new(method: Method, target: &str) -> Self {
         let mut request = Self {
-            method: Method::Get,
+            method: Method::GET,
             body: Vec::new(),
             text: String::new(),
             path: 0..0,
@@ -89,18 +50,18 @@ impl Request {
     /// Gives back what it has reserved beyond `kept_bytes` each for the head and the body.
     pub(super) fn release_memory(&mut self, kept_bytes: usize) {
         if self.text.capacity() > kept_bytes || self.body.capacity() > kept_bytes {
-            *self = Self::new(Method::Get, "");
+            *self = Self::new(Method::GET, "");
         }
     }
 
     /// `GET target`, for tests and callers without a socket.
     pub fn get(target: &str) -> Self {
-        Self::new(Method::Get, target)
+        Self::new(Method::GET, target)
     }
 
     /// `POST target` with a JSON body, for tests and callers without a socket.
     pub fn post(target: &str, json: &str) -> Self {
-        let mut request = Self::new(Method::Post, target).with_header("Content-Type", "application/json");
+        let mut request = Self::new(Method::POST, target).with_header("Content-Type", "application/json");
         request.body = json.as_bytes().to_vec();
         request
     }

@@ -33,39 +33,39 @@ const ALL: &[&str] = &["accounts", "transactions", "summary"];
 /// The route table.
 pub const ROUTES: &[Route<ReadSide>] = &[
     Route {
-        method: Method::Get,
+        method: Method::GET,
         pattern: "/accounts/{id}",
         handler: |service, request, params| dated(service, account(service, request, params)),
     },
     Route {
-        method: Method::Get,
+        method: Method::GET,
         pattern: "/accounts/{id}/transactions",
         handler: |service, request, params| dated(service, transactions(service, request, params)),
     },
     Route {
-        method: Method::Get,
+        method: Method::GET,
         pattern: "/accounts",
         handler: |service, request, params| dated(service, accounts(service, request, params)),
     },
     Route {
-        method: Method::Get,
+        method: Method::GET,
         pattern: "/summary",
         handler: |service, request, params| dated(service, summary(service, request, params)),
     },
     Route {
-        method: Method::Get,
+        method: Method::GET,
         pattern: "/position",
         handler: |service, request, params| dated(service, position(service, request, params)),
     },
     Route {
-        method: Method::Get,
+        method: Method::GET,
         pattern: "/projections",
         handler: |service, request, params| dated(service, projections(service, request, params)),
     },
-    Route { method: Method::Post, pattern: "/projections/{name}/rebuild", handler: rebuild },
-    Route { method: Method::Delete, pattern: "/projections/{name}/rebuild", handler: cancel_rebuild },
-    Route { method: Method::Get, pattern: "/ready", handler: ready },
-    Route { method: Method::Get, pattern: "/health", handler: health },
+    Route { method: Method::POST, pattern: "/projections/{name}/rebuild", handler: rebuild },
+    Route { method: Method::DELETE, pattern: "/projections/{name}/rebuild", handler: cancel_rebuild },
+    Route { method: Method::GET, pattern: "/ready", handler: ready },
+    Route { method: Method::GET, pattern: "/health", handler: health },
 ];
 
 // --------------------------------------------------------------------------------- queries

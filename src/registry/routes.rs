@@ -34,14 +34,14 @@ pub const PROBLEMS: &[&ProblemType] = &[&INSTANCE_NOT_FOUND];
 
 /// The routes of the registry.
 pub const ROUTES: &[Route<Arc<Registry>>] = &[
-    Route { method: Method::Get, pattern: "/health", handler: health },
-    Route { method: Method::Get, pattern: "/ready", handler: ready },
-    Route { method: Method::Post, pattern: "/services", handler: register },
-    Route { method: Method::Get, pattern: "/services", handler: all_services },
-    Route { method: Method::Get, pattern: "/services/{name}", handler: one_service },
-    Route { method: Method::Get, pattern: "/services/{name}/{instance_id}", handler: one_instance },
-    Route { method: Method::Delete, pattern: "/services/{name}/{instance_id}", handler: deregister },
-    Route { method: Method::Put, pattern: "/services/{name}/{instance_id}/heartbeat", handler: heartbeat },
+    Route { method: Method::GET, pattern: "/health", handler: health },
+    Route { method: Method::GET, pattern: "/ready", handler: ready },
+    Route { method: Method::POST, pattern: "/services", handler: register },
+    Route { method: Method::GET, pattern: "/services", handler: all_services },
+    Route { method: Method::GET, pattern: "/services/{name}", handler: one_service },
+    Route { method: Method::GET, pattern: "/services/{name}/{instance_id}", handler: one_instance },
+    Route { method: Method::DELETE, pattern: "/services/{name}/{instance_id}", handler: deregister },
+    Route { method: Method::PUT, pattern: "/services/{name}/{instance_id}/heartbeat", handler: heartbeat },
 ];
 
 /// The service: hand it to an engine, or call it directly.
@@ -329,8 +329,8 @@ mod tests {
     fn a_heartbeat_keeps_and_a_removal_ends_and_then_both_are_404() {
         let service = lasting();
         register_as(&service, &ID.to_uppercase());
-        let beat = Request::new(Method::Put, &format!("/services/write/{ID}/heartbeat"));
-        let removal = Request::new(Method::Delete, &format!("/services/write/{ID}"));
+        let beat = Request::new(Method::PUT, &format!("/services/write/{ID}/heartbeat"));
+        let removal = Request::new(Method::DELETE, &format!("/services/write/{ID}"));
         assert_eq!(service.handle(&beat).status, 204);
         assert_eq!(service.handle(&removal).status, 204);
         for request in [beat, removal, Request::get(&format!("/services/write/{ID}"))] {
@@ -352,8 +352,8 @@ mod tests {
             (Request::get("/services/Write"), "invalid-id"),
             (Request::get("/services/%20"), "invalid-id"),
             (Request::get(&long), "invalid-id"),
-            (Request::new(Method::Put, not_uuid), "invalid-id"),
-            (Request::new(Method::Delete, "/services/write/7"), "invalid-id"),
+            (Request::new(Method::PUT, not_uuid), "invalid-id"),
+            (Request::new(Method::DELETE, "/services/write/7"), "invalid-id"),
             (Request::get("/services?index=-1"), "invalid-query"),
             (Request::get("/services/write?wait=31"), "invalid-query"),
             (Request::get("/services/write?wait=x&index=0"), "invalid-query"),
@@ -389,8 +389,8 @@ mod tests {
         register_as(&service, ID);
         let before = index(&service);
         let waiter = waiting(&service, "/services");
-        service.handle(&Request::new(Method::Put, &format!("/services/write/{ID}/heartbeat")));
-        service.handle(&Request::new(Method::Delete, &format!("/services/write/{ID}")));
+        service.handle(&Request::new(Method::PUT, &format!("/services/write/{ID}/heartbeat")));
+        service.handle(&Request::new(Method::DELETE, &format!("/services/write/{ID}")));
         assert_eq!(waiter.join().unwrap(), json!({"index": before + 1, "services": {}}));
     }
 

@@ -63,10 +63,10 @@ impl About {
 
 /// The routes that every service has.
 pub const ROUTES: &[Route<About>] = &[
-    Route { method: Method::Get, pattern: "/", handler: index },
-    Route { method: Method::Get, pattern: "/metrics", handler: scrape },
-    Route { method: Method::Get, pattern: "/openapi.json", handler: openapi },
-    Route { method: Method::Get, pattern: "/problems/{slug}", handler: problem },
+    Route { method: Method::GET, pattern: "/", handler: index },
+    Route { method: Method::GET, pattern: "/metrics", handler: scrape },
+    Route { method: Method::GET, pattern: "/openapi.json", handler: openapi },
+    Route { method: Method::GET, pattern: "/problems/{slug}", handler: problem },
 ];
 
 /// Answers [`ROUTES`] for that service.

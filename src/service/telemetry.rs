@@ -149,8 +149,8 @@ mod tests {
     use crate::service::metrics::lint;
 
     const OBSERVED: &[Route<()>] = &[
-        Route { method: Method::Get, pattern: "/things/{id}", handler: |(), _, _| Ok(Response::empty(200)) },
-        Route { method: Method::Post, pattern: "/things", handler: |(), _, _| Ok(Response::empty(503)) },
+        Route { method: Method::GET, pattern: "/things/{id}", handler: |(), _, _| Ok(Response::empty(200)) },
+        Route { method: Method::POST, pattern: "/things", handler: |(), _, _| Ok(Response::empty(503)) },
     ];
 
     fn scrape_after(requests: &[Request]) -> String {

@@ -70,15 +70,15 @@ impl WriteSide {
 
 /// The route table.
 pub const ROUTES: &[Route<WriteSide>] = &[
-    Route { method: Method::Post, pattern: "/accounts", handler: open },
-    Route { method: Method::Post, pattern: "/accounts/{id}/deposit", handler: deposit },
-    Route { method: Method::Post, pattern: "/accounts/{id}/withdraw", handler: withdraw },
-    Route { method: Method::Post, pattern: "/accounts/{id}/close", handler: close },
-    Route { method: Method::Post, pattern: "/transfers", handler: transfer },
-    Route { method: Method::Get, pattern: "/events", handler: events },
-    Route { method: Method::Get, pattern: "/streams/{id}/events", handler: stream_events },
-    Route { method: Method::Get, pattern: "/health", handler: health },
-    Route { method: Method::Get, pattern: "/ready", handler: ready },
+    Route { method: Method::POST, pattern: "/accounts", handler: open },
+    Route { method: Method::POST, pattern: "/accounts/{id}/deposit", handler: deposit },
+    Route { method: Method::POST, pattern: "/accounts/{id}/withdraw", handler: withdraw },
+    Route { method: Method::POST, pattern: "/accounts/{id}/close", handler: close },
+    Route { method: Method::POST, pattern: "/transfers", handler: transfer },
+    Route { method: Method::GET, pattern: "/events", handler: events },
+    Route { method: Method::GET, pattern: "/streams/{id}/events", handler: stream_events },
+    Route { method: Method::GET, pattern: "/health", handler: health },
+    Route { method: Method::GET, pattern: "/ready", handler: ready },
 ];
 
 // -------------------------------------------------------------------------------- commands

@@ -6,8 +6,9 @@
 use std::time::Instant;
 
 use super::head::{Framing, body_too_large, invalid, too_large};
+use super::options::Options;
 use super::wire::{Failure, Wire};
-use crate::http::{Options, Problem};
+use crate::http::Problem;
 
 /// A chunk's size line with its extension. Nobody uses extensions; endless ones are an attack.
 const MAX_CHUNK_LINE: usize = 1024;

@@ -6,6 +6,8 @@
 use std::io::Write as _;
 use std::time::{Duration, Instant, SystemTime};
 
+use ::http::StatusCode;
+
 use super::head::Persistence;
 use crate::http::{Problem, Response, problems};
 use crate::time::Timestamp;
@@ -87,7 +89,7 @@ fn is_the_engines(name: &str) -> bool {
 }
 
 /// Appends the head of `response` to `out`.
-pub(super) fn head(
+pub(super) fn push_status_and_headers(
     out: &mut Vec<u8>,
     response: &Response,
     delivery: Delivery,
@@ -135,32 +137,13 @@ fn push_number(out: &mut Vec<u8>, number: usize) {
     let _ = write!(out, "{number}");
 }
 
-/// The words after the status code; nobody reads them but people.
+/// Returns the reason phrase, which people read and programs ignore. The crate `http` has two phrases of
+/// the older RFC 7231.
 fn reason(status: u16) -> &'static str {
     match status {
-        200 => "OK",
-        201 => "Created",
-        202 => "Accepted",
-        204 => "No Content",
-        304 => "Not Modified",
-        400 => "Bad Request",
-        403 => "Forbidden",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        406 => "Not Acceptable",
-        408 => "Request Timeout",
-        409 => "Conflict",
-        412 => "Precondition Failed",
         413 => "Content Too Large",
-        415 => "Unsupported Media Type",
         422 => "Unprocessable Content",
-        431 => "Request Header Fields Too Large",
-        500 => "Internal Server Error",
-        501 => "Not Implemented",
-        503 => "Service Unavailable",
-        505 => "HTTP Version Not Supported",
-        507 => "Insufficient Storage",
-        _ => "",
+        _ => StatusCode::from_u16(status).ok().and_then(|code| code.canonical_reason()).unwrap_or(""),
     }
 }
 
@@ -171,7 +154,13 @@ mod tests {
     fn encoded(response: &Response, content: Content, persistence: Persistence) -> String {
         let now = Instant::now();
         let mut out = Vec::new();
-        head(&mut out, response, Delivery { content, persistence }, &mut Date::at(now), now);
+        push_status_and_headers(
+            &mut out,
+            response,
+            Delivery { content, persistence },
+            &mut Date::at(now),
+            now,
+        );
         out.extend_from_slice(super::content(response, Delivery { content, persistence }));
         String::from_utf8(out).unwrap()
     }

@@ -12,8 +12,9 @@ use std::mem::MaybeUninit;
 
 use httparse::Status;
 
+use super::options::Options;
 use crate::http::admission;
-use crate::http::{Method, Options, Problem, Request, problems};
+use crate::http::{Method, Problem, Request, problems};
 
 /// More header slots than [`Options::max_headers`] can use; they live on the stack.
 const HEADER_SLOTS: usize = 128;
@@ -73,7 +74,7 @@ pub(super) fn parse(bytes: &[u8], options: &Options, request: &mut Request) -> R
     let (Some(method), Some(target_text), Some(version)) = (raw.method, raw.path, raw.version) else {
         return Err(invalid("the request line is not complete"));
     };
-    let method = Method::parse(method);
+    let method = parse_method(method)?;
     let Target { path_and_query, authority } = target(&method, target_text)?;
     request.reset(method, &path_and_query);
     let mut fields = Fields::default();
@@ -88,6 +89,11 @@ pub(super) fn parse(bytes: &[u8], options: &Options, request: &mut Request) -> R
         request.push_header("Host", authority);
     }
     fields.decide(length, version, options).map(Some)
+}
+
+/// Reads a method; any token is a method, and methods are case-sensitive (RFC 9110, 9.1).
+pub(super) fn parse_method(name: &str) -> Result<Method, Problem> {
+    Method::from_bytes(name.as_bytes()).map_err(|_| invalid("the method is malformed"))
 }
 
 pub(super) fn invalid(detail: impl Into<String>) -> Problem {
@@ -144,7 +150,7 @@ pub(super) fn target<'a>(method: &Method, target: &'a str) -> Result<Target<'a>,
     if target.contains('#') {
         return Err(invalid("the request target has a fragment"));
     }
-    if target == "*" && *method == Method::Options {
+    if target == "*" && *method == Method::OPTIONS {
         return Ok(Target { path_and_query: Cow::Borrowed(target), authority: None });
     }
     if target.starts_with('/') {

@@ -12,13 +12,14 @@ use std::io::{self, Read, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::{self, Builder};
 use std::time::{Duration, Instant};
 
 use super::encode::{self, Content, Date, Delivery};
 use super::head::{self, Persistence, Target};
-use super::server::{Service, call, within_budget};
-use crate::http::{Method, Options, Problem, Request, Response};
+use super::options::Options;
+use super::service::{Service, call, within_budget};
+use super::thread;
+use crate::http::{Method, Problem, Request, Response};
 
 /// How often a stop looks whether all threads have ended: tiny_http cannot be waited for.
 const STOP_CHECK: Duration = Duration::from_millis(1);
@@ -56,7 +57,7 @@ impl Drop for Running {
         let threads = &self.0.options.connections.threads;
         while threads.load(Ordering::SeqCst) > 0 && Instant::now() < deadline {
             self.0.server.unblock();
-            thread::sleep(STOP_CHECK);
+            std::thread::sleep(STOP_CHECK);
         }
     }
 }
@@ -66,8 +67,7 @@ impl Crew {
         let crew = Arc::clone(self);
         self.idle.fetch_add(1, Ordering::SeqCst);
         self.options.connections.threads.fetch_add(1, Ordering::SeqCst);
-        let started = Builder::new().name("tiny-http".into()).stack_size(super::blocking::STACK_BYTES);
-        let started = started.spawn(move || crew.work()).map(drop);
+        let started = thread::builder("tiny-http").spawn(move || crew.work()).map(drop);
         if started.is_err() {
             self.idle.fetch_sub(1, Ordering::SeqCst);
             self.options.connections.threads.fetch_sub(1, Ordering::SeqCst);
@@ -109,7 +109,7 @@ impl Crew {
     }
 
     fn receive(&self, raw: &mut tiny_http::Request) -> Result<Request, Problem> {
-        let method = Method::parse(raw.method().as_str());
+        let method = head::parse_method(raw.method().as_str())?;
         let Target { path_and_query, authority } = head::target(&method, raw.url())?;
         let authority = authority.map(str::to_owned);
         let mut request = Request::new(method, &path_and_query);
@@ -132,7 +132,7 @@ impl Crew {
 }
 
 fn content(request: &Request) -> Content {
-    if request.method == Method::Head { Content::HeadOnly } else { Content::Body }
+    if request.method == Method::HEAD { Content::HeadOnly } else { Content::Body }
 }
 
 /// What tiny_http is going to do after the answer: it alone decides.
@@ -151,7 +151,7 @@ fn persistence(raw: &tiny_http::Request) -> Persistence {
 fn write(raw: tiny_http::Request, response: &Response, delivery: Delivery) -> io::Result<()> {
     let now = Instant::now();
     let mut out = Vec::new();
-    encode::head(&mut out, response, delivery, &mut Date::at(now), now);
+    encode::push_status_and_headers(&mut out, response, delivery, &mut Date::at(now), now);
     out.extend_from_slice(encode::content(response, delivery));
     let mut writer = raw.into_writer();
     writer.write_all(&out)?;

@@ -1,0 +1,48 @@
+//! Locks and waits that survive a panic of another thread.
+//!
+//! std poisons a mutex when a thread panics with the lock held. Tally enters a poisoned lock: every
+//! critical section of this crate either changes plain values that are consistent at each step, or
+//! runs no code that can panic halfway through a change. Refusing the lock would turn one failed
+//! request into a service that answers no request.
+//!
+//! **Invariant:** code under a lock never calls a handler, a projection or an aggregate.
+//!
+//! Read next: `watch.rs` and `gate.rs`, which wait with these functions.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Locks `mutex`, poisoned or not.
+pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits while `must_wait` holds, at most for `timeout`. The caller checks the state after a timeout.
+pub(crate) fn wait_while<'a, T>(
+    changed: &Condvar,
+    guard: MutexGuard<'a, T>,
+    timeout: Duration,
+    must_wait: impl FnMut(&mut T) -> bool,
+) -> MutexGuard<'a, T> {
+    changed.wait_timeout_while(guard, timeout, must_wait).unwrap_or_else(PoisonError::into_inner).0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_entered_after_a_thread_panicked_inside() {
+        let mutex = Mutex::new(1);
+        std::thread::scope(|scope| {
+            let panicked = scope.spawn(|| {
+                let _guard = lock(&mutex);
+                panic!("on purpose");
+            });
+            assert!(panicked.join().is_err() && mutex.is_poisoned());
+        });
+        *lock(&mutex) += 1;
+        let guard = wait_while(&Condvar::new(), lock(&mutex), Duration::ZERO, |value| *value == 2);
+        assert_eq!(*guard, 2);
+    }
+}
