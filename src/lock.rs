@@ -5,7 +5,7 @@
 //! runs no code that can panic halfway through a change. Refusing the lock would turn one failed
 //! request into a service that answers no request.
 //!
-//! **Invariant:** code under a lock never calls a handler, a projection or an aggregate.
+//! **Invariant:** a critical section leaves the value consistent at every point that can panic.
 //!
 //! Read next: `watch.rs` and `gate.rs`, which wait with these functions.
 

@@ -144,7 +144,7 @@ impl<'a> Connection<'a> {
         }
         match persistence {
             Persistence::Close => self.close(),
-            Persistence::KeepAlive | Persistence::KeepAliveSaid => self.wait_for_next(now),
+            Persistence::KeepAlive | Persistence::KeepAliveConfirmed => self.wait_for_next(now),
         }
     }
 

@@ -1,7 +1,9 @@
 //! Responses as bytes.
 //!
-//! **Invariant:** what a handler puts into a header cannot become another header or another
-//! response: a control character in a value makes the whole response a 500.
+//! **Invariant:** a header value of a handler cannot become another header or another response: a control
+//! character in a value turns the whole response into a 500.
+//!
+//! Read next: `refuse.rs`, which sends the one response without a request.
 
 use std::io::Write as _;
 use std::time::{Duration, Instant, SystemTime};
@@ -12,21 +14,21 @@ use super::head::Persistence;
 use crate::http::{Problem, Response, problems};
 use crate::time::Timestamp;
 
-/// How a response is to be sent.
+/// The way to send a response.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Delivery {
     pub(super) content: Content,
     pub(super) persistence: Persistence,
 }
 
-/// Whether the request wants the body or, being a HEAD, only what describes it.
+/// Whether to send the body: a HEAD gets the headers alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Content {
     Body,
     HeadOnly,
 }
 
-/// The `Date` header's value, formatted once a second.
+/// The value of the `Date` header, formatted once a second.
 #[derive(Debug)]
 pub(super) struct Date {
     text: String,
@@ -49,36 +51,39 @@ impl Date {
     }
 }
 
-/// The response itself, or a 500 in its place when it cannot be sent as it is.
+/// Returns the response, or a 500 when the response would break the protocol.
 pub(super) fn checked(response: Response) -> Response {
     match flaw(&response) {
         None => response,
         Some(flaw) => {
-            log::error!("a handler made a response that cannot be sent: {flaw}");
+            log::error!("a handler returned a response that cannot be sent: {flaw}");
             Problem::new(&problems::INTERNAL_ERROR, "the response cannot be sent").into()
         }
     }
 }
 
+/// Returns the reason that the response cannot be sent.
 fn flaw(response: &Response) -> Option<&'static str> {
     if !(200..=599).contains(&response.status) {
-        return Some("a status that is no final one");
+        return Some("the status must be from 200 to 599");
     }
     for (name, value) in &response.headers {
         if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
-            return Some("a header name that is none");
+            return Some("a header name must be letters, digits and hyphens");
         }
         if value.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t') {
-            return Some("a control character in a header value");
+            return Some("a header value must not have a control character");
         }
         if is_the_engines(name) {
-            return Some("a header that is the engine's to send");
+            return Some("the engine alone sends Date, Connection, Content-Length and Transfer-Encoding");
         }
     }
     None
 }
 
+/// Whether the engine alone sends the header.
 fn is_the_engines(name: &str) -> bool {
+    // By length first: most headers match none.
     match name.len() {
         4 => name.eq_ignore_ascii_case("date"),
         10 => name.eq_ignore_ascii_case("connection"),
@@ -88,7 +93,7 @@ fn is_the_engines(name: &str) -> bool {
     }
 }
 
-/// Appends the head of `response` to `out`.
+/// Appends the status line and the headers of `response` to `out`.
 pub(super) fn push_status_and_headers(
     out: &mut Vec<u8>,
     response: &Response,
@@ -102,7 +107,7 @@ pub(super) fn push_status_and_headers(
     out.extend_from_slice(reason(response.status).as_bytes());
     out.extend_from_slice(b"\r\nDate: ");
     out.extend_from_slice(date.text(now).as_bytes());
-    // RFC 9110, 8.6: never with 204; with 304 it would have to be that of the 200.
+    // RFC 9110, 8.6: a 204 has no length; a 304 would need the length of the 200, unknown here.
     if has_content(response.status) {
         out.extend_from_slice(b"\r\nContent-Length: ");
         push_number(out, response.body.len());
@@ -116,11 +121,11 @@ pub(super) fn push_status_and_headers(
     out.extend_from_slice(match delivery.persistence {
         Persistence::Close => b"\r\nConnection: close\r\n\r\n",
         Persistence::KeepAlive => b"\r\n\r\n",
-        Persistence::KeepAliveSaid => b"\r\nConnection: keep-alive\r\n\r\n",
+        Persistence::KeepAliveConfirmed => b"\r\nConnection: keep-alive\r\n\r\n",
     });
 }
 
-/// The part of the response's body that is sent.
+/// Returns the bytes of the body to send.
 pub(super) fn content(response: &Response, delivery: Delivery) -> &[u8] {
     match delivery.content {
         Content::Body if has_content(response.status) => &response.body,

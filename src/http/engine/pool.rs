@@ -87,7 +87,7 @@ impl Pool {
             // The woken thread blocks on the lock until the connection is in `pending`.
             thread.unpark();
         } else if let Err(error) = self.spawn(service) {
-            log::warn!("cannot start a thread for a connection: {error}");
+            log::warn!("cannot start a thread for a connection, answering 503: {error}");
             return Arc::into_inner(slot).map_or(Ok(()), |slot| Err(slot.into_stream()));
         } else {
             state.threads += 1;

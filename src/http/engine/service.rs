@@ -30,7 +30,7 @@ pub(super) fn call(service: &Service, request: &Request, connections: &Connectio
 
 /// Returns the response with a share of the budget, or a 503 without a share when the budget is spent.
 pub(super) fn within_budget(response: Response, answers: &Budget) -> (Response, Option<Share<'_>>) {
-    match answers.take(response.body.len()) {
+    match answers.claim(response.body.len()) {
         Some(share) => (response, Some(share)),
         None => {
             // The memory returns to the allocator before the small refusal takes its own.
