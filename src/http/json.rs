@@ -1,4 +1,4 @@
-//! Request bodies, field by field, so that every refusal names the field it is about.
+//! Request bodies, field by field, so that every refusal names the field.
 
 use std::fmt;
 
@@ -56,7 +56,7 @@ impl Fields {
     /// Takes a text.
     ///
     /// # Errors
-    /// 400 when it is no string.
+    /// 400 for anything but a string.
     pub fn text(&mut self, field: &str) -> Result<Option<String>, Problem> {
         match self.take(field) {
             None => Ok(None),
@@ -68,7 +68,7 @@ impl Fields {
     /// Takes a whole number.
     ///
     /// # Errors
-    /// 400 when it is no whole number from `range`; a fraction or an exponent makes it none.
+    /// 400 for anything but a whole number in `range`, written without a fraction or an exponent.
     pub fn whole_number(
         &mut self,
         field: &str,
@@ -86,7 +86,7 @@ impl Fields {
     /// Takes a UUID.
     ///
     /// # Errors
-    /// 400 when it is no UUID with hyphens.
+    /// 400 for anything but a UUID with hyphens.
     pub fn uuid(&mut self, field: &str) -> Result<Option<Uuid>, Problem> {
         let Some(text) = self.text(field)? else {
             return Ok(None);
@@ -96,7 +96,7 @@ impl Fields {
             .ok_or_else(|| Problem::invalid_field(field, "must be a UUID with hyphens"))
     }
 
-    /// Makes sure that no field is left.
+    /// Checks that no field is left.
     ///
     /// # Errors
     /// 400 that names a field which the route does not know.

@@ -1,5 +1,5 @@
-//! Query parameters, checked by name: an unknown, repeated or malformed one is refused, since
-//! to ignore `?at_versoin=3` would be to answer another question.
+//! Query parameters, checked by name: an unknown, repeated or malformed parameter is refused.
+//! Ignoring `?at_versoin=3` would answer another question.
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
@@ -9,8 +9,7 @@ use percent_encoding::percent_decode_str;
 
 use super::{Problem, Request};
 
-/// The longest that a client may ask to wait, in seconds: below the idle timeouts of common
-/// proxies.
+/// Maximum wait of a long poll, in seconds: below the idle timeouts of common proxies.
 pub const MAX_WAIT_SECONDS: f64 = 30.0;
 
 /// The parameters of one request.
@@ -43,15 +42,15 @@ impl Query {
         Ok(Self { parameters })
     }
 
-    /// The parameter as text.
+    /// Returns the parameter as text.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// The parameter as a whole number.
+    /// Returns the parameter as a whole number.
     ///
     /// # Errors
-    /// 400 when it is none from `range`; it is never clamped.
+    /// 400 for anything but a whole number in `range`; a number is never clamped.
     pub fn whole_number(&self, name: &str, range: RangeInclusive<u64>) -> Result<Option<u64>, Problem> {
         let Some(text) = self.text(name) else {
             return Ok(None);
@@ -67,10 +66,10 @@ impl Query {
             })
     }
 
-    /// The parameter `wait`, in seconds, fractions allowed.
+    /// Returns the parameter `wait`, in seconds, fractions allowed.
     ///
     /// # Errors
-    /// 400 when it is no number from 0 to [`MAX_WAIT_SECONDS`].
+    /// 400 for anything but a number from 0 to [`MAX_WAIT_SECONDS`].
     pub fn wait(&self) -> Result<Option<Duration>, Problem> {
         let Some(text) = self.text("wait") else {
             return Ok(None);

@@ -17,7 +17,7 @@ pub struct Params<'a> {
 }
 
 impl<'a> Params<'a> {
-    /// The value of the `index`th `{...}` segment, from 0.
+    /// Returns the value of the `index`th `{...}` segment, from 0.
     ///
     /// # Panics
     /// When the pattern has fewer: a bug in the route table.
@@ -36,10 +36,10 @@ impl<'a> Params<'a> {
     }
 }
 
-/// The methods that some route takes: the answer to `OPTIONS *`, which asks for the server as a whole.
+/// The methods of all routes: the answer to `OPTIONS *`, which asks about the server as a whole.
 const SERVER_WIDE: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS";
 
-/// What answers a route.
+/// The function that answers a route.
 pub type Handler<S> = fn(&S, &Request, &Params<'_>) -> Result<Response, Problem>;
 
 /// One row of the table: `S` is the service's state.
@@ -53,17 +53,17 @@ pub struct Route<S: 'static> {
     pub handler: Handler<S>,
 }
 
-/// Is told of every request that a [`Router`] answers; both calls must be quick.
+/// Receives a report of every request that a [`Router`] answers; both calls must be quick.
 pub trait Observer: fmt::Debug + Send + Sync {
     /// A request begins.
     fn begun(&self);
 
-    /// It ended: the row of the route table that answered it (none where no row has its method
-    /// and path), its status (500 when the handler panicked), and the time it took.
+    /// A request ended: the row of the route table (None when no row has the method and path), the
+    /// status (500 when the handler panicked), and the elapsed time.
     fn ended(&self, route: Option<usize>, status: u16, elapsed: Duration);
 }
 
-/// A request on its way. It ends when this is dropped, so that a panic is counted too.
+/// A request in flight. Dropping this value reports the end, also after a panic.
 struct Observed<'a> {
     observer: Option<&'a dyn Observer>,
     route: Cell<Option<usize>>,
@@ -114,7 +114,7 @@ impl<S> Router<S> {
         &self.state
     }
 
-    /// Whether a route has that path, whatever the method.
+    /// Whether a route has the path, with any method.
     pub fn knows(&self, path: &str) -> bool {
         self.routes.iter().any(|route| matches(route.pattern, path).is_some())
     }
@@ -145,7 +145,7 @@ impl<S> Router<S> {
             if *method == route.method {
                 found.set(Some(row));
                 if route.method != Method::POST {
-                    // No other method has a use for a body: what comes is refused, never ignored.
+                    // Only POST has a use for a body: a body of another method is refused, never ignored.
                     Fields::of_optional(request)?.finish()?;
                 }
                 return (route.handler)(&self.state, request, &params);
