@@ -1,18 +1,20 @@
-//! A gate: at most so many threads are inside at once, and one thread can have the inside to itself.
+//! A gate: admits a limited number of threads at once, or one thread alone.
 //!
-//! Readers of the event log pass a gate, so that the sum of the pages under construction has a bound, and
-//! so that a checkpoint finds a moment without readers. The same gate bounds the large answers that a
-//! service builds at once.
+//! Readers of the event log pass a gate: the gate bounds the sum of the pages under construction, and
+//! flushing the WAL finds a moment without readers. The same gate bounds the large answers that a service
+//! builds at once.
 //!
-//! **Invariant:** a thread that waits for a gate waits with a deadline; and a gate that closes lets those
-//! inside leave, and opens again whatever happens.
+//! **Invariant:** every wait for a gate has a deadline. A closed gate lets the threads inside leave, and opens
+//! again, also after a panic.
+//!
+//! Read next: `lock.rs`.
 
 use std::sync::{Condvar, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::lock::{lock, wait_timeout};
+use crate::lock::{lock, wait_while};
 
-/// See the module. Share it in an [`std::sync::Arc`].
+/// See the module. Share a gate in an [`std::sync::Arc`].
 #[derive(Debug)]
 pub struct Gate {
     max: usize,
@@ -26,72 +28,62 @@ struct State {
     closed: bool,
 }
 
-/// The right to be inside, for as long as this lives.
+/// The right to be inside; dropping the pass leaves the gate.
 #[derive(Debug)]
 pub struct Pass<'g> {
     gate: &'g Gate,
 }
 
 impl Gate {
-    /// A gate for at most `max` threads.
+    /// Returns a gate for at most `max` threads.
     pub fn new(max: usize) -> Self {
         Self { max, state: Mutex::default(), changed: Condvar::new() }
     }
 
-    /// A gate for work that waits for the processor alone: as many threads as half of the cores, rounded up,
-    /// so that the rest of the service has the other half.
+    /// Returns a gate for work that waits for the processor alone. Half of the cores, rounded up, may compute;
+    /// the rest of the service has the other half.
     pub fn for_computing() -> Self {
         Self::new(std::thread::available_parallelism().map_or(1, usize::from).div_ceil(2))
     }
 
-    /// Waits for a place inside, for `patience` at most. None when no place came free.
+    /// Waits for a place inside, at most for `patience`. None when no place became free.
     pub fn enter(&self, patience: Duration) -> Option<Pass<'_>> {
         let mut state = self.wait_while(patience, |state| state.closed || state.inside >= self.max)?;
         state.inside += 1;
         Some(Pass { gate: self })
     }
 
-    /// Closes the gate, waits until all threads inside have left, for `patience` at most, runs `act`, and
-    /// opens the gate again. None when a thread stayed inside, or another one has the gate closed.
+    /// Closes the gate, waits until all threads inside have left, at most for `patience`, runs `act`, and
+    /// opens the gate again. None when a thread stayed inside, or another thread has closed the gate.
     pub fn alone<T>(&self, patience: Duration, act: impl FnOnce() -> T) -> Option<T> {
         {
-            let mut state = self.lock();
+            let mut state = lock(&self.state);
             if state.closed {
                 return None;
             }
             state.closed = true;
         }
+        // Before the wait: the gate opens again also after a timeout.
         let _opens = Opens(self);
+        // Without the lock, so that threads that arrive meanwhile can time out.
         drop(self.wait_while(patience, |state| state.inside > 0)?);
         Some(act())
     }
 
+    /// Returns the locked state once `must_wait` is false; None after `patience`.
     fn wait_while(
         &self,
         patience: Duration,
         must_wait: impl Fn(&State) -> bool,
     ) -> Option<MutexGuard<'_, State>> {
-        let deadline = Instant::now() + patience;
-        let mut state = self.lock();
-        while must_wait(&state) {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return None;
-            }
-            state = wait_timeout(&self.changed, state, left);
-        }
-        Some(state)
-    }
-
-    /// The state is a number and a flag: nothing can be half done.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
+        let state = wait_while(&self.changed, lock(&self.state), patience, |state| must_wait(state));
+        (!must_wait(&state)).then_some(state)
     }
 }
 
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
-        self.gate.lock().inside -= 1;
+        lock(&self.gate.state).inside -= 1;
         self.gate.changed.notify_all();
     }
 }
@@ -101,7 +93,7 @@ struct Opens<'g>(&'g Gate);
 
 impl Drop for Opens<'_> {
     fn drop(&mut self) {
-        self.0.lock().closed = false;
+        lock(&self.0.state).closed = false;
         self.0.changed.notify_all();
     }
 }

@@ -1,11 +1,13 @@
-//! A host: a DNS name or an IP address. One rule for what is listened on, advertised, registered and
-//! connected to.
+//! A host: a DNS name or an IP address. One rule for the hosts to listen on, advertise, register and
+//! connect to.
 //!
-//! A text is read as strictly as the strictest client reads it. Resolvers still take `127.1`,
-//! `0127.0.0.1` and `2130706433` for addresses, each in its own way, so a name whose last label is a
-//! number is neither a name nor an address here.
+//! Parsing is as strict as the strictest client. Resolvers still accept `127.1`,
+//! `0127.0.0.1` and `2130706433` as addresses, each in its own way. A name with a
+//! number as the last label is therefore neither a name nor an address.
 //!
-//! **Invariant:** a [`Host`] can stand in a URL without any escape: it has no slash, `@` or space.
+//! **Invariant:** a [`Host`] can stand in a URL without any escape: a host has no slash, `@` or space.
+//!
+//! Read next: `http/admission.rs`.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -16,8 +18,8 @@ const MAX_NAME_BYTES: usize = 253;
 /// The longest label of a host name, in bytes: the limit of DNS.
 const MAX_LABEL_BYTES: usize = 63;
 
-/// A host name or an IP address. It may be one that no client can connect to, such as `0.0.0.0`:
-/// [`Host::for_clients`] refuses those.
+/// A host name or an IP address, including addresses to listen on alone, for example `0.0.0.0`:
+/// [`Host::for_clients`] refuses them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Host {
     /// A DNS name in the letters that were given, without a final dot.
@@ -26,7 +28,7 @@ pub enum Host {
     Address(IpAddr),
 }
 
-/// A text that is not a [`Host`], or not one that a client can connect to.
+/// The error for a text that is not a [`Host`], or for a host that no client can connect to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidHost;
 
@@ -57,7 +59,7 @@ fn address<A: FromStr + Into<IpAddr>>(text: &str) -> Result<Host, InvalidHost> {
     text.parse().map(|address: A| Host::Address(address.into())).map_err(|_| InvalidHost)
 }
 
-/// Whether URLs and resolvers take a name that ends in this label for an IPv4 address.
+/// Whether URLs and resolvers read a name with this last label as an IPv4 address.
 fn is_number(label: &str) -> bool {
     let hexadecimal = label.strip_prefix("0x").or_else(|| label.strip_prefix("0X"));
     match hexadecimal {
@@ -66,7 +68,7 @@ fn is_number(label: &str) -> bool {
     }
 }
 
-/// DNS has no underscore in host names, but the names of containers have.
+/// Whether the text is a label. DNS has no underscore in host names, but container names have.
 fn is_label(label: &str) -> bool {
     (1..=MAX_LABEL_BYTES).contains(&label.len())
         && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')

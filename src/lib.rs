@@ -110,13 +110,13 @@ pub mod http;
 pub mod service;
 
 pub mod gate;
+mod lock;
 pub mod watch;
 
 #[cfg(feature = "services")]
 pub mod host;
 
 pub mod jitter;
-pub mod lock;
 
 #[cfg(feature = "services")]
 pub mod limits;

@@ -1,24 +1,58 @@
-//! Locks whose data stays valid when a thread panics.
+//! Locks and waits that survive a panic of another thread.
 //!
-//! **Invariant:** each critical section behind these functions leaves the data consistent at every point at
-//! which it could panic; the call site says why. So a poisoned lock is locked like any other.
+//! std poisons a mutex when a thread panics with the lock held. Tally enters a poisoned lock: every
+//! critical section of this crate either changes plain values that are consistent at each step, or
+//! runs no code that can panic halfway through a change. Refusing the lock would turn one failed
+//! request into a service that answers no request.
 //!
-//! Read next: `watch.rs`.
+//! **Invariant:** a critical section leaves the value consistent at every point that can panic.
+//!
+//! Read next: `watch.rs` and `gate.rs`, which wait with these functions.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Locks `mutex`, also after a thread panicked while holding the lock.
-pub fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// Locks `mutex`, poisoned or not.
+pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Releases the lock, waits for `changed` up to `timeout`, and returns the lock. The caller checks its
-/// condition again: a wait may end early.
-pub fn wait_timeout<'l, T>(
+/// Waits while `must_wait` holds, at most for `timeout`. The caller checks the state after a timeout.
+pub(crate) fn wait_while<'a, T>(
     changed: &Condvar,
-    guard: MutexGuard<'l, T>,
+    guard: MutexGuard<'a, T>,
     timeout: Duration,
-) -> MutexGuard<'l, T> {
-    changed.wait_timeout(guard, timeout).unwrap_or_else(PoisonError::into_inner).0
+    must_wait: impl FnMut(&mut T) -> bool,
+) -> MutexGuard<'a, T> {
+    changed.wait_timeout_while(guard, timeout, must_wait).unwrap_or_else(PoisonError::into_inner).0
+}
+
+/// Returns the value of a mutex that no other thread can lock.
+pub(crate) fn exclusive<T: ?Sized>(mutex: &mut Mutex<T>) -> &mut T {
+    mutex.get_mut().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits until another thread notifies `changed`. The caller checks the state after each return.
+pub(crate) fn wait<'a, T>(changed: &Condvar, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+    changed.wait(guard).unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_entered_after_a_thread_panicked_inside() {
+        let mutex = Mutex::new(1);
+        std::thread::scope(|scope| {
+            let panicked = scope.spawn(|| {
+                let _guard = lock(&mutex);
+                panic!("on purpose");
+            });
+            assert!(panicked.join().is_err() && mutex.is_poisoned());
+        });
+        *lock(&mutex) += 1;
+        let guard = wait_while(&Condvar::new(), lock(&mutex), Duration::ZERO, |value| *value == 2);
+        assert_eq!(*guard, 2);
+    }
 }

@@ -1,10 +1,12 @@
 //! Moments in UTC to the microsecond: RFC 3339 for events and logs, HTTP dates for headers.
 //!
-//! Tally needs no time zones and no calendar arithmetic, only these two spellings of a number:
-//! that is two short, well-known functions instead of three more crates.
+//! Tally needs no time zones and no calendar arithmetic, only two spellings of a number: two short,
+//! well-known functions replace three more crates.
 //!
 //! **Invariant:** a [`Timestamp`] lies in the years 0000 to 9999, so that its RFC 3339 text always
 //! has 27 characters, and texts sort as the moments do.
+//!
+//! Read next: `civil_from_days`, the whole calendar.
 
 use std::fmt;
 use std::str::FromStr;
@@ -32,7 +34,7 @@ impl Timestamp {
     pub const MAX: Self =
         Self { micros: days_from_civil(10_000, 1, 1) * SECONDS_PER_DAY * MICROS_PER_SECOND - 1 };
 
-    /// Now, by the system's clock, which may be set back at any time: measure durations with
+    /// Returns the time now, by the system's clock, which may be set back at any time: measure durations with
     /// [`std::time::Instant`].
     pub fn now() -> Self {
         let micros = match SystemTime::now().duration_since(UNIX_EPOCH) {
@@ -42,19 +44,19 @@ impl Timestamp {
         Self { micros: micros.clamp(Self::MIN.micros, Self::MAX.micros) }
     }
 
-    /// The moment that many microseconds after 1970-01-01T00:00:00Z; none outside the years 0000
+    /// Returns the moment `micros` microseconds after 1970-01-01T00:00:00Z; None outside the years 0000
     /// to 9999.
     pub fn from_micros(micros: i64) -> Option<Self> {
         let timestamp = Self { micros };
         (Self::MIN..=Self::MAX).contains(&timestamp).then_some(timestamp)
     }
 
-    /// Microseconds since 1970-01-01T00:00:00Z.
+    /// Returns the microseconds since 1970-01-01T00:00:00Z.
     pub fn as_micros(self) -> i64 {
         self.micros
     }
 
-    /// The form of the `Date` header (RFC 9110, section 5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
+    /// Returns the form of the `Date` header (RFC 9110, section 5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
     pub fn http_date(self) -> String {
         let (days, second, _) = self.parts();
         let (year, month, day) = civil_from_days(days);
@@ -88,7 +90,7 @@ impl fmt::Debug for Timestamp {
     }
 }
 
-/// The text is no RFC 3339 time of the years 0000 to 9999.
+/// The error for a text that is not an RFC 3339 time of the years 0000 to 9999.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoTimestamp;
 
@@ -100,7 +102,7 @@ impl fmt::Display for NoTimestamp {
 
 impl std::error::Error for NoTimestamp {}
 
-/// Reads RFC 3339: any offset, any number of decimals (what is finer than a microsecond is cut
+/// Reads RFC 3339: any offset, any number of decimals (decimals beyond a microsecond are cut
 /// off); a leap second counts as the second before it.
 impl FromStr for Timestamp {
     type Err = NoTimestamp;
@@ -131,7 +133,7 @@ fn parse(text: &[u8]) -> Option<Timestamp> {
     Timestamp::from_micros((seconds - offset_seconds(rest)?) * MICROS_PER_SECOND + micro)
 }
 
-/// The first six decimals, as microseconds.
+/// Returns the first six decimals as microseconds.
 fn first_six(digits: &[u8]) -> i64 {
     let zeros = std::iter::repeat(&b'0');
     digits.iter().chain(zeros).take(6).fold(0, |number, digit| number * 10 + i64::from(digit - b'0'))
@@ -163,8 +165,8 @@ fn days_of_month(year: i64, month: i64) -> i64 {
     next - days_from_civil(year, month, 1)
 }
 
-/// Days since 1970-01-01 in the Gregorian calendar. The year is taken to begin in March, so that
-/// the leap day is its last: <https://howardhinnant.github.io/date_algorithms.html>.
+/// Returns the days since 1970-01-01 in the Gregorian calendar. The year begins in March, so that
+/// the leap day is the last day: <https://howardhinnant.github.io/date_algorithms.html>.
 const fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
@@ -174,7 +176,7 @@ const fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + day_of_era - 719_468
 }
 
-/// Year, month and day of that day since 1970-01-01: the inverse of [`days_from_civil`].
+/// Returns year, month and day of the day `days` after 1970-01-01: the inverse of [`days_from_civil`].
 const fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);

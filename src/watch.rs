@@ -1,18 +1,19 @@
-//! A number that only rises, and threads that wait until it has.
+//! A number that only rises, and threads that wait for a value.
 //!
-//! The head of the log, the position of a read model and the index of the registry are all such
-//! numbers, and every long poll is a thread that waits for one of them to pass what its client has
-//! seen. One primitive serves all three.
+//! The head of the log, the position of a read model and the index of the registry only rise. Every long
+//! poll is a thread that waits for one of the three numbers to pass the value known to the client.
 //!
-//! **Invariant:** a waiter is never left behind. Every wait has a timeout, [`Watch::raise`] wakes
-//! all who wait, and after [`Watch::close`] nobody waits any more, so that a service can stop.
+//! **Invariant:** no waiting thread is forgotten. Every wait has a timeout, [`Watch::raise`] wakes all
+//! waiting threads, and [`Watch::close`] ends all waits, so that a service can stop.
+//!
+//! Read next: `lock.rs`.
 
-use std::sync::{Condvar, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::sync::{Condvar, Mutex};
+use std::time::Duration;
 
-use crate::lock::{lock, wait_timeout};
+use crate::lock::{lock, wait_while};
 
-/// A rising number that threads can wait on. Share it in an [`std::sync::Arc`].
+/// A rising number that threads can wait for. Share a watch in an [`std::sync::Arc`].
 #[derive(Debug)]
 pub struct Watch {
     state: Mutex<State>,
@@ -26,54 +27,41 @@ struct State {
 }
 
 impl Watch {
-    /// A watch that stands at `value`.
+    /// Returns a watch with the value `value`.
     pub fn at(value: u64) -> Self {
         Self { state: Mutex::new(State { value, closed: false }), changed: Condvar::new() }
     }
 
-    /// The value now.
+    /// Returns the value now.
     pub fn value(&self) -> u64 {
-        self.lock().value
+        lock(&self.state).value
     }
 
-    /// Raises the value to `value` and wakes all who wait. A lower value changes nothing.
+    /// Raises the value to `value` and wakes all waiting threads. Ignores a lower value.
     pub fn raise(&self, value: u64) {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         if value > state.value {
             state.value = value;
             self.changed.notify_all();
         }
     }
 
-    /// Waits until the value is at least `value`, for `timeout` at most, and returns the value
-    /// then: the caller compares it. Returns at once when the watch is closed.
+    /// Waits until the value is at least `value`, at most for `timeout`, and returns the value, which may
+    /// be lower after a timeout. Returns at once when the watch is closed.
     pub fn wait_for(&self, value: u64, timeout: Duration) -> u64 {
-        let deadline = Instant::now() + timeout;
-        let mut state = self.lock();
-        while state.value < value && !state.closed {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            state = wait_timeout(&self.changed, state, left);
-        }
-        state.value
+        let must_wait = |state: &mut State| state.value < value && !state.closed;
+        wait_while(&self.changed, lock(&self.state), timeout, must_wait).value
     }
 
-    /// Ends all waits, now and from now on. The value can still be raised and read.
+    /// Ends all waits, present and future. The value can still be raised and read.
     pub fn close(&self) {
-        self.lock().closed = true;
+        lock(&self.state).closed = true;
         self.changed.notify_all();
     }
 
     /// Whether [`Watch::close`] was called.
     pub fn is_closed(&self) -> bool {
-        self.lock().closed
-    }
-
-    /// A poisoned lock is no danger here: the state is two plain values, always consistent.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
+        lock(&self.state).closed
     }
 }
 

@@ -1,15 +1,20 @@
-//! Content negotiation (RFC 9110, 12.5.1): which of several forms of an answer a client wants.
+//! Content negotiation (RFC 9110, 12.5.1): the choice between several forms of an answer.
+//!
+//! **Invariant:** a header that cannot be satisfied never leads to a refusal, but to the default form.
+//!
+//! Read next: `response.rs`.
 
-use super::Request;
+use super::request::Request;
 
 impl Request {
-    /// Which of the media types in `offers` the client prefers: an index into `offers`, which names
-    /// its default first. Where the client has no preference, or wants none of them, it gets the
-    /// default: an answer in another form is of more use than a refusal.
+    /// Returns the index of the media type in `offers` that the client prefers. The default is the first
+    /// offer, also for a client that accepts no offer: an answer in another form is more useful than a
+    /// refusal.
     pub fn preferred(&self, offers: &[&str]) -> usize {
         let ranges: Vec<Range<'_>> =
             self.header_values("Accept").flat_map(|value| value.split(',')).filter_map(Range::of).collect();
         let weights = offers.iter().map(|offer| weight(&ranges, offer));
+        // The first of several equal weights wins, hence `>`: the service's order breaks the tie.
         let best = weights.enumerate().reduce(|best, next| if next.1 > best.1 { next } else { best });
         best.filter(|(_, weight)| *weight > 0).map_or(0, |(index, _)| index)
     }
@@ -19,12 +24,12 @@ impl Request {
 struct Range<'a> {
     kind: &'a str,
     subtype: &'a str,
-    /// The quality in thousandths, the finest that there is.
+    /// The quality in thousandths, the finest unit of the header.
     weight: u16,
 }
 
 impl<'a> Range<'a> {
-    /// `None` for what is no media range: the rest of the header still says what the client wants.
+    /// Parses a media range; None for a malformed range, which leaves the other ranges valid.
     fn of(text: &'a str) -> Option<Self> {
         let mut parts = text.split(';').map(str::trim);
         let (kind, subtype) = parts.next()?.split_once('/')?;
@@ -33,7 +38,7 @@ impl<'a> Range<'a> {
         Some(Self { kind, subtype, weight })
     }
 
-    /// How exactly the range names that media type, if it does.
+    /// Returns the exactness of the match: 2 for the type itself, 0 for `*/*`, None without a match.
     fn specificity(&self, kind: &str, subtype: &str) -> Option<u8> {
         match (self.kind, self.subtype) {
             ("*", "*") => Some(0),
@@ -44,18 +49,18 @@ impl<'a> Range<'a> {
     }
 }
 
-/// The weight that the most exact of the ranges gives to a media type.
+/// Returns the weight of a media type by the most exact range.
 fn weight(ranges: &[Range<'_>], offer: &str) -> u16 {
     let (kind, subtype) = offer.split_once('/').unwrap_or((offer, ""));
     let exactness = |range: &Range<'_>| range.specificity(kind, subtype).map(|exact| (exact, range.weight));
     ranges.iter().filter_map(exactness).max().map_or(0, |(_, weight)| weight)
 }
 
-/// `1`, `0.5`, `0.123`: at most three decimals.
+/// Parses `1`, `0.5`, `0.123`.
 fn thousandths(quality: &str) -> Option<u16> {
     let digits = quality.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     let value = quality.parse::<f32>().ok().filter(|value| digits && (0.0..=1.0).contains(value))?;
-    // In range by the line before.
+    // No truncation: the line above has checked the range.
     Some((value * 1000.0).round() as u16)
 }
 

@@ -1,14 +1,17 @@
-//! What every request must satisfy before a route sees the request, whatever the route.
+//! The rules that every request must satisfy before a route sees the request.
 //!
-//! **Invariant:** input is never ignored and never guessed at. A host name that the service does not know,
-//! a field that stands twice and a coding that is not undone are refused here, once for all routes.
+//! **Invariant:** input is never ignored and never guessed. An unknown host name, a single field that is
+//! given twice and an unsupported content coding are refused here, once for all routes.
+//!
+//! Read next: `router.rs`.
 
-use super::{Problem, Request, problems};
+use super::problem::{Problem, problems};
+use super::request::Request;
 use crate::host::Host;
 
-/// Fields that may stand once in a request (RFC 9110, 5.3), as far as any route reads them. The engine
-/// sees to `Content-Length` and `Transfer-Encoding`.
-const SINGLE: [&str; 9] = [
+/// Header fields of the routes that a request may have once (RFC 9110, 5.3). The engine checks
+/// `Content-Length` and `Transfer-Encoding`.
+const SINGLE_FIELDS: [&str; 9] = [
     "Host",
     "Content-Type",
     "Idempotency-Key",
@@ -20,7 +23,7 @@ const SINGLE: [&str; 9] = [
     "Authorization",
 ];
 
-/// The host names that a service answers to.
+/// The host names of a service.
 #[derive(Clone, Debug, Default)]
 pub struct Admission {
     names: Vec<String>,
@@ -28,7 +31,7 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// Admits requests to `names`, besides IP addresses and `localhost`. The name `*` admits all.
+    /// Returns the rules for requests to `names`, besides IP addresses and `localhost`. The name `*` admits all.
     pub fn to(names: impl IntoIterator<Item = String>) -> Self {
         let names: Vec<String> =
             names.into_iter().map(|name| canonical(&name).to_ascii_lowercase()).collect();
@@ -38,17 +41,18 @@ impl Admission {
     /// Checks a request.
     ///
     /// # Errors
-    /// 421 `host-not-allowed`, 400 `invalid-header` for a field that stands twice, 415 for a body in a
+    /// 421 `host-not-allowed`, 400 `invalid-header` for a single field given twice, 415 for a body in a
     /// content coding.
     pub fn check(&self, request: &Request) -> Result<(), Problem> {
-        if let Some(name) = SINGLE.iter().find(|name| request.header_values(name).nth(1).is_some()) {
+        if let Some(name) = SINGLE_FIELDS.iter().find(|name| request.header_values(name).nth(1).is_some()) {
             return Err(Problem::invalid_header(name, "stands twice, but may stand once"));
         }
         self.check_host(request)?;
         check_coding(request)
     }
 
-    /// A request of HTTP/1.0 may come without a host; browsers, which this rule is for, always send one.
+    /// Checks the host name. A request of HTTP/1.0 may lack the header; browsers, the reason for this rule,
+    /// always send the header.
     fn check_host(&self, request: &Request) -> Result<(), Problem> {
         let Some(authority) = request.header("Host") else {
             return Ok(());
@@ -72,15 +76,15 @@ impl Admission {
     }
 }
 
-/// A host name without the dot that may end it.
+/// Returns a host name without a final dot.
 fn canonical(host: &str) -> &str {
     host.strip_suffix('.').unwrap_or(host)
 }
 
-/// The host in the value of a `Host` header, whose port may be empty (RFC 3986, 3.2.3).
+/// Returns the host in the value of a `Host` header; the port may be empty (RFC 3986, 3.2.3).
 pub(super) fn host(authority: &str) -> Option<Host> {
     let (host, port) = match authority.rsplit_once(':') {
-        // The colons of an IPv6 address are in its brackets.
+        // A colon before `]` belongs to an IPv6 address.
         Some((host, port)) if !port.contains(']') => (host, port),
         Some(_) | None => (authority, ""),
     };
@@ -89,9 +93,11 @@ pub(super) fn host(authority: &str) -> Option<Host> {
     if is_bracketed && is_port { canonical(host).parse().ok() } else { None }
 }
 
+/// Refuses a body in a content coding: the services decode no coding.
 fn check_coding(request: &Request) -> Result<(), Problem> {
     let codings = request.header_values("Content-Encoding").flat_map(|value| value.split(',')).map(str::trim);
     let mut applied = codings.filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity"));
+    // A coding without a body changes no meaning.
     match applied.next().filter(|_| !request.body.is_empty()) {
         None => Ok(()),
         Some(coding) => {

@@ -1,15 +1,17 @@
-//! The bytes of large answers that a server holds at once.
+//! The budget for the bytes of large answers in memory.
 //!
-//! An answer is held in memory from the moment it is built until its client has taken it. Each answer has
-//! a limit of its own; this is the limit of their sum, which clients that do not read would otherwise set.
+//! A server holds an answer in memory until the client has received the last byte. Each answer has a limit;
+//! the budget limits the sum, which clients that do not read would otherwise set.
 //!
-//! **Invariant:** small answers are never refused: health, metrics and problems pass whatever is held.
+//! **Invariant:** small answers are never refused: health, metrics and problems pass at any load.
+//!
+//! Read next: `engine/service.rs`, which claims the shares.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// An answer of at most this many bytes costs nothing: with one for each connection it is no more than
-/// the connections' own buffers.
-const SMALL_BYTES: usize = 32 * 1024;
+/// Maximum bytes of an answer that costs no share: a small answer for each connection takes no more
+/// than the connections' own buffers.
+const MAX_SMALL_BYTES: usize = 32 * 1024;
 
 /// See the module.
 #[derive(Debug)]
@@ -19,7 +21,7 @@ pub struct Budget {
     refused: AtomicU64,
 }
 
-/// A share of the budget, given back when dropped.
+/// A share of the budget, released when dropped.
 #[derive(Debug)]
 pub(super) struct Share<'b> {
     budget: &'b Budget,
@@ -27,32 +29,33 @@ pub(super) struct Share<'b> {
 }
 
 impl Default for Budget {
-    /// 64 MiB: sixty-four of the largest pages, and a quarter of what a service may ever take.
+    /// Returns 64 MiB: sixty-four of the largest pages, and a quarter of a service's memory limit.
     fn default() -> Self {
         Self::of(64 << 20)
     }
 }
 
 impl Budget {
-    /// A budget of so many bytes.
+    /// Returns a budget of `max_bytes`.
     pub fn of(max_bytes: usize) -> Self {
         Self { max_bytes, held: AtomicUsize::new(0), refused: AtomicU64::new(0) }
     }
 
-    /// Bytes of large answers that are held now.
+    /// Returns the bytes of large answers in memory now.
     pub fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
     }
 
-    /// Answers that were refused because the budget was spent.
+    /// Returns the number of answers refused because the budget was spent.
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
 
-    /// Takes the share of an answer of `bytes`. None when the budget is spent.
-    pub(super) fn take(&self, bytes: usize) -> Option<Share<'_>> {
-        let bytes = if bytes > SMALL_BYTES { bytes } else { 0 };
+    /// Claims the share of an answer of `bytes`; None when the budget is spent.
+    pub(super) fn claim(&self, bytes: usize) -> Option<Share<'_>> {
+        let bytes = if bytes > MAX_SMALL_BYTES { bytes } else { 0 };
         let more = |held: usize| held.checked_add(bytes).filter(|sum| bytes == 0 || *sum <= self.max_bytes);
+        // Relaxed: the counter guards no other memory.
         match self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more) {
             Ok(_) => Some(Share { budget: self, bytes }),
             Err(_) => {
@@ -75,14 +78,14 @@ mod tests {
 
     #[test]
     fn large_answers_share_the_budget_and_small_ones_always_pass() {
-        let budget = Budget::of(3 * SMALL_BYTES);
-        let large = budget.take(2 * SMALL_BYTES).unwrap();
-        assert!(budget.take(2 * SMALL_BYTES).is_none());
-        let small: Vec<_> = (0..1000).map(|_| budget.take(SMALL_BYTES).unwrap()).collect();
-        assert_eq!((budget.held(), budget.refused()), (2 * SMALL_BYTES, 1));
+        let budget = Budget::of(3 * MAX_SMALL_BYTES);
+        let large = budget.claim(2 * MAX_SMALL_BYTES).unwrap();
+        assert!(budget.claim(2 * MAX_SMALL_BYTES).is_none());
+        let small: Vec<_> = (0..1000).map(|_| budget.claim(MAX_SMALL_BYTES).unwrap()).collect();
+        assert_eq!((budget.held(), budget.refused()), (2 * MAX_SMALL_BYTES, 1));
         drop((large, small));
         assert_eq!(budget.held(), 0);
-        assert!(budget.take(2 * SMALL_BYTES).is_some());
-        assert!(budget.take(usize::MAX).is_none());
+        assert!(budget.claim(2 * MAX_SMALL_BYTES).is_some());
+        assert!(budget.claim(usize::MAX).is_none());
     }
 }

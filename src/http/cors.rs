@@ -1,58 +1,66 @@
-//! Which web pages may use a service (CORS, and what CORS leaves open).
+//! The web pages that may use a service: CORS, and the gap that CORS leaves.
 //!
-//! There is no authentication, so what protects a service on somebody's laptop from any page that
-//! is open in the same browser is this file. Pages from the machine itself may do everything,
-//! others what `--allow-origin` says. CORS alone would hide answers but let simple requests
-//! through (a `POST` without a body, to `/close`, is one), so requests that change something are
-//! refused when a foreign page sends them: browsers always say where such a request comes from.
+//! The services have no authentication: this file alone protects a service on a developer's laptop from
+//! pages open in the same browser. Pages from the machine itself may send any request, pages from
+//! other origins only with `--allow-origin`. CORS alone would hide answers but let simple requests through,
+//! for example a `POST` without a body to `/close`. The service therefore refuses every request of a
+//! foreign page that changes state: browsers always send the origin of a changing request.
 //!
-//! **Invariant:** the name in `Host` proves nothing, since a page can let its own name point at
-//! this machine (DNS rebinding). Only an address of digits does.
+//! **Invariant:** a name in `Host` is no proof of the service's own page, since a page can point its own name
+//! at this machine (DNS rebinding). Only a numeric address is a proof.
+//!
+//! Read next: `router.rs`, which calls the three functions.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use super::{Method, Problem, Request, Response, problems};
+use ::http::Method;
 
-/// The headers of ours that a page may read beside the usual ones.
-const EXPOSED: &str = "ETag, Event-Position, Location, Idempotency-Replayed, Retry-After";
-/// How long a browser may remember a preflight, in seconds.
-const MAX_AGE: &str = "600";
+use super::problem::{Problem, problems};
+use super::request::Request;
+use super::response::Response;
 
-/// The origins that may use a service, beside those of the machine itself.
+/// The headers that a page may read besides the headers that CORS always exposes.
+const EXPOSED_HEADERS: &str = "ETag, Event-Position, Location, Idempotency-Replayed, Retry-After";
+/// Time that a browser may cache a preflight, in seconds: ten minutes save most preflights, and a
+/// changed `--allow-origin` applies soon.
+const MAX_AGE_SECONDS: &str = "600";
+
+/// The origins that may use a service, besides the machine itself.
 #[derive(Clone, Debug, Default)]
 pub(super) struct AllowedOrigins {
     any: bool,
     origins: Vec<String>,
 }
 
-/// Where a request comes from.
+/// The origin of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Origin<'a> {
-    /// Not from a page, or from one that only reads within its own origin.
-    Unsaid,
+    /// No `Origin` header: not from a page, or a read within the page's own origin.
+    None,
     Allowed(&'a str),
     Foreign,
 }
 
 impl AllowedOrigins {
-    /// `*` stands for all.
+    /// Returns the rules for `origins`; `*` admits all.
     pub(super) fn new(origins: Vec<String>) -> Self {
         let any = origins.iter().any(|origin| origin == "*");
         let origins = origins.iter().map(|origin| origin.trim_end_matches('/').to_owned()).collect();
         Self { any, origins }
     }
 
+    /// Classifies the origin of a request. Two `Origin` headers are foreign: no browser sends two.
     pub(super) fn origin<'a>(&self, request: &'a Request) -> Origin<'a> {
         let mut values = request.header_values("Origin");
         match (values.next(), values.next()) {
-            (None, _) => Origin::Unsaid,
-            (Some(origin), None) if self.allow(origin, request) => Origin::Allowed(origin),
+            (None, _) => Origin::None,
+            (Some(origin), None) if self.is_allowed(origin, request) => Origin::Allowed(origin),
             (Some(_), _) => Origin::Foreign,
         }
     }
 
-    fn allow(&self, origin: &str, request: &Request) -> bool {
+    fn is_allowed(&self, origin: &str, request: &Request) -> bool {
         let is_allowed = |allowed: &String| allowed.eq_ignore_ascii_case(origin);
         self.any || is_loopback(origin) || self.origins.iter().any(is_allowed) || is_own(origin, request)
     }
@@ -72,7 +80,7 @@ fn is_loopback(origin: &str) -> bool {
     })
 }
 
-/// The service's own page, asked for by an address of digits.
+/// Whether the origin is the service's own page at a numeric address.
 fn is_own(origin: &str, request: &Request) -> bool {
     let own = authority(origin).filter(|authority| request.header("Host") == Some(authority));
     own.is_some_and(|own| {
@@ -82,35 +90,34 @@ fn is_own(origin: &str, request: &Request) -> bool {
     })
 }
 
+/// Refuses changes by foreign pages.
+///
 /// # Errors
-/// 403 `origin-not-allowed` when a foreign page wants to change something.
+/// 403 `origin-not-allowed` for a foreign page with a method that changes state.
 pub(super) fn admit(origin: &Origin<'_>, request: &Request) -> Result<(), Problem> {
-    match (origin, &request.method) {
-        (Origin::Unsaid | Origin::Allowed(_), _)
-        | (Origin::Foreign, Method::Get | Method::Head | Method::Options) => Ok(()),
-        (Origin::Foreign, Method::Post | Method::Put | Method::Delete | Method::Other(_)) => {
-            Err(Problem::new(
-                &problems::ORIGIN_NOT_ALLOWED,
-                "pages from this origin may not change anything here",
-            ))
-        }
+    // Not `Method::is_safe`, which also counts TRACE: no route takes a TRACE.
+    let only_reads = matches!(request.method, Method::GET | Method::HEAD | Method::OPTIONS);
+    if *origin == Origin::Foreign && !only_reads {
+        let detail = "pages from this origin may not change anything here";
+        return Err(Problem::new(&problems::ORIGIN_NOT_ALLOWED, detail));
     }
+    Ok(())
 }
 
-/// Tells the browser what the page may do and read.
+/// Adds the headers by which the browser decides about the page.
 pub(super) fn label(response: &mut Response, origin: &Origin<'_>, request: &Request) {
     let mut add = |name, value| response.headers.push((name, value));
-    // A cache must not give one origin's answer to another.
+    // A cache must not serve the answer for one origin to another origin.
     add("Vary", Cow::Borrowed("Origin"));
     let Origin::Allowed(origin) = origin else {
         return;
     };
     add("Access-Control-Allow-Origin", Cow::Owned((*origin).to_owned()));
-    add("Access-Control-Expose-Headers", Cow::Borrowed(EXPOSED));
-    if request.method == Method::Options && request.header("Access-Control-Request-Method").is_some() {
+    add("Access-Control-Expose-Headers", Cow::Borrowed(EXPOSED_HEADERS));
+    if request.method == Method::OPTIONS && request.header("Access-Control-Request-Method").is_some() {
         let asked = request.header("Access-Control-Request-Headers").unwrap_or("").to_owned();
         add("Access-Control-Allow-Headers", Cow::Owned(asked));
-        add("Access-Control-Max-Age", Cow::Borrowed(MAX_AGE));
+        add("Access-Control-Max-Age", Cow::Borrowed(MAX_AGE_SECONDS));
         if let Some(methods) = response.header("Allow").map(str::to_owned) {
             response.headers.push(("Access-Control-Allow-Methods", Cow::Owned(methods)));
         }

@@ -1,8 +1,13 @@
 //! Entity tags in conditional requests (RFC 9110, 8.8.3 and 13.1), for both sides.
+//!
+//! **Invariant:** a malformed tag is refused, never skipped: the condition would change.
+//!
+//! Read next: `request.rs`.
 
-use super::{Problem, Request};
+use super::problem::Problem;
+use super::request::Request;
 
-/// Tags in one request, at most: a client knows one version, perhaps a few.
+/// Maximum number of tags in one request: a client knows one version, perhaps a few.
 const MAX_TAGS: usize = 16;
 
 /// An entity tag, such as `"3"` or `W/"3"`.
@@ -24,7 +29,7 @@ pub enum EntityTags<'a> {
 }
 
 impl Request {
-    /// The entity tags that the header `name` lists; `None` without that header. Several headers of that
+    /// Returns the entity tags of the header `name`; `None` without the header. Several headers of the
     /// name make one list, and a list may have empty elements (RFC 9110, 5.6.1).
     ///
     /// # Errors
@@ -51,8 +56,9 @@ impl Request {
     }
 }
 
-/// Adds the tags of one list; `None` when the list is malformed.
+/// Appends the tags of one list; `None` when the list is malformed.
 fn list<'a>(value: &'a str, tags: &mut Vec<EntityTag<'a>>) -> Option<()> {
+    // No split at commas: a tag may contain a comma.
     let mut rest = value.trim_matches([' ', '\t', ',']);
     while !rest.is_empty() {
         let (weak, tag) = rest.strip_prefix("W/").map_or((false, rest), |tag| (true, tag));

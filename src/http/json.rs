@@ -258,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_body_needs_its_media_type() {
-        let mut request = Request::new(super::super::Method::Post, "/");
+        let mut request = Request::new(super::super::Method::POST, "/");
         request.body = b"{}".to_vec();
         assert_eq!(Fields::of(&request).unwrap_err().kind.slug, "unsupported-media-type");
         let request = request.with_header("content-type", "Application/JSON; charset=utf-8");

@@ -1,42 +1,46 @@
-//! Long polls count against a cap of their own, below the engine's cap on connections, so that
-//! readers who wait can never take the threads that commands need.
+//! The cap on long polls.
+//!
+//! **Invariant:** waiting requests never use up the threads that commands need: the cap on long polls is
+//! below the engine's cap on connections.
+//!
+//! Read next: `watch.rs`, where a long poll waits.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::{Problem, problems};
+use super::problem::{Problem, problems};
 
-/// How many requests may wait at once.
+/// The cap and the number of waiting requests.
 #[derive(Debug)]
 pub struct LongPolls {
     max: usize,
     waiting: AtomicUsize,
 }
 
-/// The right to wait; give it back by dropping it.
+/// The right to wait, released when dropped.
 #[derive(Debug)]
 pub struct Permit<'a> {
     polls: &'a LongPolls,
 }
 
 impl LongPolls {
-    /// A cap that suits [`super::Options::default`]: a quarter of its connections, so that three
-    /// quarters are left for requests that do not wait.
+    /// Default cap: a quarter of the connections of [`super::Options::default`], which leaves three quarters
+    /// to requests that do not wait.
     pub const DEFAULT_MAX: usize = 256;
 
-    /// At most `max` requests wait at once.
+    /// Returns a cap of `max` requests.
     pub fn new(max: usize) -> Self {
         Self { max, waiting: AtomicUsize::new(0) }
     }
 
-    /// How many wait now.
+    /// Returns the number of waiting requests.
     pub fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// Lets one more request wait, for as long as the permit lives.
+    /// Admits one more waiting request until the permit is dropped.
     ///
     /// # Errors
-    /// 503 `overloaded` with `Retry-After` when `max` wait already.
+    /// 503 `overloaded` with `Retry-After` at the cap.
     pub fn enter(&self) -> Result<Permit<'_>, Problem> {
         let one_more = |waiting| (waiting < self.max).then_some(waiting + 1);
         match self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more) {

@@ -1,69 +1,74 @@
-//! Errors as `application/problem+json` (RFC 9457): a type that programs compare, a sentence
-//! that people read, and fields of their own where they help.
+//! Errors as `application/problem+json` (RFC 9457): a type for programs, a sentence for people, and
+//! further members.
+//!
+//! **Invariant:** every error response has a type of the tables, and every type has a page at
+//! `/problems/{slug}`.
+//!
+//! Read next: `response.rs`.
 
 use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use super::Response;
+use super::response::Response;
 
-/// A kind of problem. Slugs are part of the interface: they never change their meaning.
+/// A kind of problem. Slugs are part of the interface: a slug never changes its meaning.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ProblemType {
     /// The last segment of the type URI, `/problems/{slug}`.
     pub slug: &'static str,
-    /// The status code it is answered with.
+    /// The status code of the response.
     pub status: u16,
-    /// The kind in a few words.
+    /// The title: the kind in a few words.
     pub title: &'static str,
-    /// One paragraph: what it means, and what the client does about it.
+    /// One paragraph: the meaning, and the client's next step.
     pub meaning: &'static str,
 }
 
-/// One problem, ready to be answered.
+/// One problem, ready to send.
 #[derive(Clone, Debug)]
 pub struct Problem {
-    /// Its kind.
+    /// The kind of the problem.
     pub kind: &'static ProblemType,
-    /// What went wrong this time, for a person.
+    /// The reason in this case, for a person.
     pub detail: String,
     /// Further members of the JSON object.
     pub members: Map<String, Value>,
-    /// Further headers, such as `Allow` or `Retry-After`.
+    /// Further headers, for example `Allow` or `Retry-After`.
     pub headers: Vec<(&'static str, Cow<'static, str>)>,
 }
 
 impl Problem {
-    /// A problem of that kind.
+    /// Returns a problem of the kind.
     pub fn new(kind: &'static ProblemType, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into(), members: Map::new(), headers: Vec::new() }
     }
 
-    /// The same problem with one more member.
+    /// Adds a member.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.members.insert(name.to_owned(), value.into());
         self
     }
 
-    /// The same problem with one more header.
+    /// Adds a header.
     #[must_use]
     pub fn with_header(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
         self.headers.push((name, value.into()));
         self
     }
 
-    /// 400: `field` of the body is unknown, missing, of the wrong type or out of its range.
+    /// Returns 400: `field` of the body is unknown, missing, of the wrong type or out of its range.
     pub fn invalid_field(field: &str, detail: impl Into<String>) -> Self {
         Self::new(&problems::INVALID_FIELD, detail).with("field", field)
     }
 
-    /// 400: a query parameter is unknown, repeated, malformed or out of its range.
+    /// Returns 400: a query parameter is unknown, repeated, malformed or out of its range.
     pub fn invalid_query(parameter: &str, detail: impl Into<String>) -> Self {
         Self::new(&problems::INVALID_QUERY, detail).with("parameter", parameter)
     }
 
-    /// 400: a header is malformed.
+    /// Returns 400: a header is malformed.
     pub fn invalid_header(header: &str, detail: impl Into<String>) -> Self {
         Self::new(&problems::INVALID_HEADER, detail).with("header", header)
     }
@@ -85,20 +90,20 @@ impl From<Problem> for Response {
     }
 }
 
-/// Declares kinds of problems, and `ALL` of them:
+/// Declares kinds of problems and the list `ALL`:
 /// `NAME = status "slug", "title", "meaning";`
 macro_rules! problem_types {
     ($($name:ident = $status:literal $slug:literal, $title:literal, $meaning:literal;)*) => {
         $(#[doc = $meaning]
         pub const $name: $crate::http::ProblemType =
             $crate::http::ProblemType { slug: $slug, status: $status, title: $title, meaning: $meaning };)*
-        /// All of them.
+        /// All kinds of this module.
         pub const ALL: &[&$crate::http::ProblemType] = &[$(&$name),*];
     };
 }
 pub(crate) use problem_types;
 
-/// The problems that any service can have; each service adds those of its own.
+/// The problems that any service can have; each service adds further kinds.
 pub mod problems {
     problem_types! {
         INVALID_JSON = 400 "invalid-json", "The body is not valid JSON",

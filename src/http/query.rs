@@ -5,8 +5,11 @@
 //!
 //! Read next: `json.rs`, the same for bodies.
 
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
 use std::time::Duration;
+
+use percent_encoding::percent_decode_str;
 
 use super::{Problem, Request};
 
@@ -89,28 +92,18 @@ impl Query {
     }
 }
 
-/// Undoes percent-encoding and `+` for a space, as browsers and curl encode queries.
+/// Decodes percent-encoding, and `+` as a space, as browsers and curl encode queries. None for a `%`
+/// without two hexadecimal digits, or for bytes that are not UTF-8.
 fn decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        rest = tail;
-        match first {
-            b'+' => bytes.push(b' '),
-            b'%' => {
-                let (digits, tail) = rest.split_at_checked(2)?;
-                let digits = std::str::from_utf8(digits).ok()?;
-                // from_str_radix would take a sign.
-                if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-                    return None;
-                }
-                bytes.push(u8::from_str_radix(digits, 16).ok()?);
-                rest = tail;
-            }
-            other => bytes.push(*other),
-        }
+    let is_escape = |after: &str| {
+        after.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    // The crate copies a malformed escape as it stands; a strict reader looks first.
+    if !text.split('%').skip(1).all(is_escape) {
+        return None;
     }
-    String::from_utf8(bytes).ok()
+    let text = text.replace('+', " ");
+    percent_decode_str(&text).decode_utf8().ok().map(Cow::into_owned)
 }
 
 #[cfg(test)]

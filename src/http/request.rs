@@ -1,56 +1,21 @@
-//! A request as a handler sees it: whole, parsed, within the engine's limits.
+//! A request as handlers see a request: whole, parsed, within the engine's limits.
+//!
+//! **Invariant:** a request never blocks its reader: the engine has received the body.
+//!
+//! Read next: `engine/head.rs`, which fills a request.
 
 use std::ops::Range;
 
-/// The methods this system knows, and every other by name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)] // The names are the methods.
-pub enum Method {
-    Get,
-    Head,
-    Post,
-    Put,
-    Delete,
-    Options,
-    Other(String),
-}
+use ::http::Method;
 
-impl Method {
-    /// The method of that name. Methods are case-sensitive (RFC 9110, 9.1).
-    pub fn parse(name: &str) -> Self {
-        match name {
-            "GET" => Self::Get,
-            "HEAD" => Self::Head,
-            "POST" => Self::Post,
-            "PUT" => Self::Put,
-            "DELETE" => Self::Delete,
-            "OPTIONS" => Self::Options,
-            other => Self::Other(other.to_owned()),
-        }
-    }
-
-    /// The method's name on the wire.
-    pub fn as_str(&self) -> &str {
-        match self {
-            Self::Get => "GET",
-            Self::Head => "HEAD",
-            Self::Post => "POST",
-            Self::Put => "PUT",
-            Self::Delete => "DELETE",
-            Self::Options => "OPTIONS",
-            Self::Other(name) => name,
-        }
-    }
-}
-
-/// A whole request. The engine has read the body; nothing here blocks.
+/// A whole request.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// What to do.
+    /// The method.
     pub method: Method,
-    /// The body, empty where there is none.
+    /// The body; empty without a body.
     pub body: Vec<u8>,
-    // One string holds target and headers, ranges point into it: a request costs a handful of
+    // One string holds target and headers, and ranges point into the string: a request costs a handful of
     // allocations, not two for every header.
     text: String,
     path: Range<usize>,
@@ -59,10 +24,10 @@ pub struct Request {
 }
 
 impl Request {
-    /// A request for `target` (path and query, as on the request line), without headers and body.
+    /// Returns a request for `target` (path and query, as on the request line), without headers and body.
     pub fn new(method: Method, target: &str) -> Self {
         let mut request = Self {
-            method: Method::Get,
+            method: Method::GET,
             body: Vec::new(),
             text: String::new(),
             path: 0..0,
@@ -73,8 +38,8 @@ impl Request {
         request
     }
 
-    /// Makes it another request, without headers and body, in the memory it has: an engine keeps
-    /// one for all requests of a connection.
+    /// Turns this value into another request without headers and body, in the same memory: an engine
+    /// reuses one value for all requests of a connection.
     pub(super) fn reset(&mut self, method: Method, target: &str) {
         let path_end = target.find('?').unwrap_or(target.len());
         self.method = method;
@@ -86,26 +51,26 @@ impl Request {
         self.headers.clear();
     }
 
-    /// Gives back what it has reserved beyond `kept_bytes` each for the head and the body.
+    /// Releases the buffers when the request head or the body has reserved more than `kept_bytes`.
     pub(super) fn release_memory(&mut self, kept_bytes: usize) {
         if self.text.capacity() > kept_bytes || self.body.capacity() > kept_bytes {
-            *self = Self::new(Method::Get, "");
+            *self = Self::new(Method::GET, "");
         }
     }
 
-    /// `GET target`, for tests and callers without a socket.
+    /// Returns `GET target`, for tests and callers without a socket.
     pub fn get(target: &str) -> Self {
-        Self::new(Method::Get, target)
+        Self::new(Method::GET, target)
     }
 
-    /// `POST target` with a JSON body, for tests and callers without a socket.
+    /// Returns `POST target` with a JSON body, for tests and callers without a socket.
     pub fn post(target: &str, json: &str) -> Self {
-        let mut request = Self::new(Method::Post, target).with_header("Content-Type", "application/json");
+        let mut request = Self::new(Method::POST, target).with_header("Content-Type", "application/json");
         request.body = json.as_bytes().to_vec();
         request
     }
 
-    /// The same request with one more header.
+    /// Adds a header, for a chain of calls.
     #[must_use]
     pub fn with_header(mut self, name: &str, value: &str) -> Self {
         self.push_header(name, value);
@@ -121,22 +86,22 @@ impl Request {
         self.headers.push((start..middle, middle..self.text.len()));
     }
 
-    /// The path as sent: percent-encoding is left alone, since no route needs it.
+    /// Returns the path in normal form: escapes that no character needs are decoded by the engine.
     pub fn path(&self) -> &str {
         &self.text[self.path.clone()]
     }
 
-    /// The raw query string, empty where there is none.
+    /// Returns the raw query string; empty without a query.
     pub fn query(&self) -> &str {
         &self.text[self.query.clone()]
     }
 
-    /// The value of the first header of that name, whatever its case.
+    /// Returns the value of the first header `name`, in any case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.header_values(name).next()
     }
 
-    /// All values of headers of that name, in order.
+    /// Returns all values of the header `name`, in order.
     pub fn header_values<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a str> + use<'a, 'n> {
         self.headers
             .iter()
@@ -144,7 +109,7 @@ impl Request {
             .map(|(_, value)| &self.text[value.clone()])
     }
 
-    /// All headers in order.
+    /// Returns all headers in order.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
         self.headers.iter().map(|(name, value)| (&self.text[name.clone()], &self.text[value.clone()]))
     }

@@ -1,4 +1,8 @@
-//! A response as a handler makes it.
+//! A response as handlers return a response.
+//!
+//! **Invariant:** a response is whole in memory: a failing handler never leaves a half-sent answer.
+//!
+//! Read next: `engine/encode.rs`, which turns a response into bytes.
 
 use std::borrow::Cow;
 
@@ -16,34 +20,34 @@ pub struct Response {
 }
 
 impl Response {
-    /// A response without a body.
+    /// Returns a response without a body.
     pub fn empty(status: u16) -> Self {
         Self { status, headers: Vec::new(), body: Vec::new() }
     }
 
-    /// A response of that media type.
+    /// Returns a response with the media type.
     pub fn new(status: u16, media_type: &'static str, body: Vec<u8>) -> Self {
         Self { status, headers: vec![("Content-Type", Cow::Borrowed(media_type))], body }
     }
 
-    /// A JSON response.
+    /// Returns a JSON response.
     ///
     /// # Panics
-    /// When `value` cannot be JSON (a map with keys that are no strings): a bug of the caller,
+    /// When `value` cannot be JSON (a map with keys other than strings): a bug of the caller,
     /// which the engine answers with a 500.
     pub fn json(status: u16, value: &impl Serialize) -> Self {
         let body = serde_json::to_vec(value).expect("a response is JSON");
         Self::new(status, "application/json", body)
     }
 
-    /// The same response with one more header.
+    /// Adds a header.
     #[must_use]
     pub fn with_header(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
         self.headers.push((name, value.into()));
         self
     }
 
-    /// The value of the first header of that name, whatever its case.
+    /// Returns the value of the first header `name`, in any case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_ref())
     }

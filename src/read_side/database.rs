@@ -13,7 +13,7 @@
 //! Read next: `place.rs`, the file.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
@@ -23,6 +23,7 @@ use super::place::Place;
 use super::problems::{RETRY_AFTER, STORAGE_FAILED};
 use crate::es::{DatabaseFile, Displaced};
 use crate::http::{Problem, problems};
+use crate::lock::{lock, wait_while};
 
 /// Concurrent queries for each core. Queries wait for the processor alone, so a few
 /// more than there are cores keep all cores busy.
@@ -185,8 +186,7 @@ impl Database {
         if pool.free == 0 {
             let is_full = |pool: &mut Pool| pool.free == 0;
             pool.waiting += 1;
-            let waited = self.returned.wait_timeout_while(pool, PATIENCE, is_full);
-            pool = waited.unwrap_or_else(PoisonError::into_inner).0;
+            pool = wait_while(&self.returned, pool, PATIENCE, is_full);
             pool.waiting -= 1;
         }
         if pool.free == 0 {
@@ -208,7 +208,7 @@ impl Database {
 
     /// The pool is a list and two numbers, which are consistent after any panic.
     fn lock(&self) -> MutexGuard<'_, Pool> {
-        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.pool)
     }
 }
 

@@ -6,10 +6,11 @@
 //! Read next: `database.rs`, the pool.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::es::{DatabaseFile, Displaced};
+use crate::lock::lock;
 
 /// How often queries compare the path of the database with the file that is open. A check in each query would
 /// be a fiftieth of the cost.
@@ -71,6 +72,6 @@ impl Place {
     }
 
     fn displaced(&self) -> MutexGuard<'_, Option<Displaced>> {
-        self.displaced.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.displaced)
     }
 }

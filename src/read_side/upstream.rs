@@ -11,7 +11,7 @@
 
 use std::fmt;
 use std::io::{self, Read};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ use uuid::Uuid;
 use super::page_size::{Pace, PageSize, Smaller};
 use crate::discovery::{BaseUrl, Locator, http_agent};
 use crate::es::{Feed, FeedError, Page};
+use crate::lock::lock;
 use crate::watch::Watch;
 
 /// The registered name of the write side.
@@ -165,12 +166,12 @@ impl Upstream {
 
     /// Plain numbers, which are consistent after any panic.
     fn page_size(&self) -> MutexGuard<'_, PageSize> {
-        self.page_size.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.page_size)
     }
 
     /// A contact is one value, which is consistent after any panic.
     fn lock(&self) -> MutexGuard<'_, Contact> {
-        self.contact.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.contact)
     }
 }
 

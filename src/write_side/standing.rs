@@ -13,13 +13,14 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::discovery::{
     Advertised, BaseUrl, Candidate, DiscoveryError, LOG_ID, LiveInstance, Permission, log_tips,
 };
 use crate::es::EventLog;
+use crate::lock::lock;
 
 /// Whether two write services may register for the same log from two databases, of which one is a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,7 +147,7 @@ impl Standing {
 
     /// Ignores the poison of the lock: the state is a single value, so a panic leaves no half of a change.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

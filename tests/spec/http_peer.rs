@@ -74,7 +74,7 @@ fn respond(request: &Request) -> Response {
         "/unchanged" => Response::empty(304).with_header("ETag", "\"1\""),
         "/large" => Response::new(200, "application/octet-stream", vec![b'x'; LARGE]),
         "/split" => Response::empty(200).with_header("X", "a\r\nInjected: yes"),
-        "/panic" if request.method == Method::Get => panic!("as asked"),
+        "/panic" if request.method == Method::GET => panic!("as asked"),
         "/medium" => Response::new(200, "application/octet-stream", vec![b'x'; 64 * 1024]),
         _ => Response::empty(404),
     }

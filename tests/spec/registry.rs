@@ -128,7 +128,7 @@ fn heartbeats_are_answered_beside_readers_of_a_full_registry() {
         }
         let beat = |_| {
             let begun = Instant::now();
-            let request = Request::new(Method::Put, &format!("{lease}/heartbeat"));
+            let request = Request::new(Method::PUT, &format!("{lease}/heartbeat"));
             assert_eq!(registry.handle(&request).status, 204);
             begun.elapsed()
         };

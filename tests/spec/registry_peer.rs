@@ -76,7 +76,7 @@ impl LiveRegistry {
 
     /// Forgets one lease, as if it had run out.
     pub(crate) fn forget(&self, name: &str, id: uuid::Uuid) {
-        let request = Request::new(Method::Delete, &format!("/services/{name}/{id}"));
+        let request = Request::new(Method::DELETE, &format!("/services/{name}/{id}"));
         assert_eq!(self.service.handle(&request).status, 204);
     }
 }

@@ -9,7 +9,7 @@
 //! Read next: `queue.rs`, the waiting commands, and `writer.rs`, which runs them.
 
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ use super::queue::{CommandQueue, Job, TypedCall};
 use super::work::Work;
 use super::writer::{BatchWriter, write_batches};
 use crate::es::{Aggregate, Error, EventLog, ExecuteError};
+use crate::lock::lock;
 
 /// How long a caller waits for an answer: 10 seconds. A disk that needs longer for a sync is stuck.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -123,7 +124,7 @@ impl Executor {
     pub fn stop(&self) {
         self.queue.stop();
         // Taken out of the lock before the join: a second `stop` returns at once.
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let writer = lock(&self.writer).take();
         // The writer catches the panics of commands. A panic of the writer itself stands on stderr.
         drop(writer.map(JoinHandle::join));
     }

@@ -10,7 +10,7 @@
 
 use std::collections::VecDeque;
 use std::sync::mpsc::SyncSender;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Instant;
 
 use uuid::Uuid;
@@ -19,6 +19,7 @@ use super::context::Context;
 use super::execution::Execution;
 use super::work::Work;
 use crate::es::{Error, ExecuteError};
+use crate::lock::{lock, wait};
 
 /// Most commands that wait for the writer. A slow disk (one sync of 10 ms a batch) serves as many within
 /// a second; more commands would only wait longer.
@@ -161,7 +162,7 @@ impl CommandQueue {
                 return None;
             }
             state.writer = WriterState::Idle;
-            state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = wait(&self.work, state);
         }
         // The writer stays `Busy`: `push` wakes only an idle writer, which saves a system call a command.
         let count = state.jobs.len().min(MAX_BATCH);
@@ -191,6 +192,6 @@ impl CommandQueue {
 
     /// No code of an aggregate runs under this lock, so a poisoned state is still consistent.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }

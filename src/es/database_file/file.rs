@@ -5,13 +5,14 @@
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, ffi};
 
 use super::held::{Creation, FileLock, Handle, Identity, LockRefused};
 use super::path::{DatabasePath, PathError};
+use crate::lock::lock;
 
 /// Version number of the oldest SQLite without the WAL-reset bug, which can corrupt a database in WAL mode.
 pub(in crate::es) const OLDEST_SQLITE: i32 = 3_051_003;
@@ -110,7 +111,7 @@ impl DatabaseFile {
     /// See [`DatabaseFile::check`].
     pub(in crate::es) fn wal_bytes(&self) -> Result<u64, Displaced> {
         let length = look(&self.path, self.handle.identity(), Displaced::database)?;
-        let beside = *self.beside.lock().unwrap_or_else(PoisonError::into_inner);
+        let beside = *lock(&self.beside);
         // A watched database has a schema, and so is never empty.
         if length == 0 && self.is_watched() {
             return Err(Displaced::emptied(&self.path));
@@ -128,16 +129,16 @@ impl DatabaseFile {
     /// while this process has a connection that has read.
     pub(in crate::es) fn watch(&self) {
         let identities = BESIDE.map(|suffix| Identity::at(&self.path.beside(suffix)).ok());
-        *self.beside.lock().unwrap_or_else(PoisonError::into_inner) = identities;
+        *lock(&self.beside) = identities;
     }
 
     /// Ends [`DatabaseFile::watch`], before the writer's connections are closed.
     pub(in crate::es) fn unwatch(&self) {
-        *self.beside.lock().unwrap_or_else(PoisonError::into_inner) = [None; 2];
+        *lock(&self.beside) = [None; 2];
     }
 
     fn is_watched(&self) -> bool {
-        self.beside.lock().unwrap_or_else(PoisonError::into_inner).iter().any(Option::is_some)
+        lock(&self.beside).iter().any(Option::is_some)
     }
 
     /// Connects to this file, and never to another file that took the name.

@@ -17,10 +17,11 @@ use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::path::{PathError, refuse_several_names};
+use crate::lock::lock;
 
 /// Whether `flock` is independent of SQLite's POSIX locks. On other systems both are one kind of lock and
 /// would conflict; the lock on the name alone protects the log there.
@@ -72,7 +73,7 @@ struct OpenFile {
 static OPEN_FILES: Mutex<BTreeMap<Identity, OpenFile>> = Mutex::new(BTreeMap::new());
 
 fn open_files() -> MutexGuard<'static, BTreeMap<Identity, OpenFile>> {
-    OPEN_FILES.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&OPEN_FILES)
 }
 
 /// A use of a database file. Dropping the last use closes the descriptor.

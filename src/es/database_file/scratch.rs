@@ -15,11 +15,12 @@ use std::fs::DirBuilder;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use uuid::Uuid;
 
 use super::path::with_suffix;
+use crate::lock::lock;
 
 /// Attempts to remove a directory while another thread still creates files in it.
 const REMOVALS: usize = 100;
@@ -28,7 +29,7 @@ const REMOVALS: usize = 100;
 static IN_USE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 fn in_use() -> MutexGuard<'static, Vec<PathBuf>> {
-    IN_USE.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&IN_USE)
 }
 
 /// A directory for one task. Dropping the value removes the directory with its files.

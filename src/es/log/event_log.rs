@@ -9,7 +9,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -18,6 +18,7 @@ use super::store::{Database, EventReader, EventStore, Visitor};
 use super::upkeep::LogUpkeep;
 use crate::es::database_file::LogBytes;
 use crate::es::{Error, Page, RecordedEvent};
+use crate::lock::lock;
 use crate::time::Timestamp;
 use crate::watch::Watch;
 
@@ -195,7 +196,7 @@ impl EventLog {
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Box<dyn EventReader>>> {
-        self.idle_readers.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.idle_readers)
     }
 }
 

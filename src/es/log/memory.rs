@@ -11,7 +11,7 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde::de::IgnoredAny;
 use uuid::Uuid;
@@ -20,6 +20,7 @@ use super::owned_event::OwnedEvent;
 use super::store::{Database, EventReader, EventStore, Fingerprint, Head, Receipt, Snapshot, Visitor};
 use super::upkeep::LogUpkeep;
 use crate::es::{Error, Hash, RecordedEvent};
+use crate::lock::lock;
 
 /// A log in memory. Clones share the log, so a test can keep a clone, drop executor and log, and open the
 /// same log again.
@@ -57,7 +58,7 @@ struct SharedRows {
 impl SharedRows {
     // A panic under the lock cannot leave half a transaction: `commit` alone changes rows, and never panics.
     fn committed(&self) -> MutexGuard<'_, Rows> {
-        self.committed.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.committed)
     }
 }
 

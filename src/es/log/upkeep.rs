@@ -5,10 +5,11 @@
 //!
 //! Read next: `sqlite/wal_flusher.rs`, which uses both.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use crate::gate::Gate;
+use crate::lock::lock;
 
 /// The gate and the report of a log's upkeep.
 #[derive(Debug)]
@@ -32,7 +33,7 @@ impl LogUpkeep {
         if result.is_err() {
             self.failures.fetch_add(1, Ordering::Relaxed);
         }
-        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = result.err();
+        *lock(&self.failure) = result.err();
     }
 
     /// Returns the number of failed flushes since the start.
@@ -42,6 +43,6 @@ impl LogUpkeep {
 
     /// Returns why the last flush failed: the write-ahead log grows until a flush succeeds.
     pub fn failure(&self) -> Option<String> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.failure).clone()
     }
 }

@@ -12,7 +12,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ use super::event::{CatchUpError, ProjectorEvent};
 use super::feed::Feed;
 use super::projector::Projector;
 use super::status::{Changed, ProjectionStatus, RebuildError, RebuildOutcome, RebuildRefused, StatusBoard};
+use crate::lock::{exclusive, lock};
 use crate::watch::Watch;
 
 /// The first pause after a failure, and the longest. Short, because a request to an absent feed is
@@ -208,7 +209,7 @@ impl RunningProjector {
         self.end_waits();
         // An error means: the thread has ended.
         drop(self.inbox.send(Message::Stop));
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = lock(&self.thread).take();
         // A panic of the thread was reported on stderr.
         drop(thread.map(JoinHandle::join));
     }
@@ -217,7 +218,7 @@ impl RunningProjector {
 impl Drop for RunningProjector {
     fn drop(&mut self) {
         self.stop();
-        let fetching = self.fetching.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let fetching = exclusive(&mut self.fetching);
         match fetching.recv_timeout(DROP_PATIENCE) {
             // No message is ever sent: both threads have ended, or the time is up.
             Ok(()) | Err(RecvTimeoutError::Disconnected | RecvTimeoutError::Timeout) => {}

@@ -9,10 +9,11 @@
 //! Read next: `follower.rs`, through which other threads read the board.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::definition::LIVE_LAG_EVENTS;
+use crate::lock::lock;
 use crate::watch::Watch;
 
 /// The state of a projection.
@@ -333,7 +334,7 @@ impl StatusBoard {
 
     /// The board holds plain values, which are consistent after any panic.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

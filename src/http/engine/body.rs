@@ -1,20 +1,24 @@
-//! Request bodies, read whole before a handler runs: of a known length, or chunked.
+//! Request bodies, received whole before a handler runs: of a known length, or chunked.
 //!
-//! **Invariant:** a body is complete and within its limit, or the request is refused. What is
-//! reserved follows what has arrived, not what was announced.
+//! **Invariant:** a body is complete and within its limit, or the request is refused. The reserved memory
+//! follows the received bytes, not the announced length.
+//!
+//! Read next: `encode.rs`.
 
 use std::time::Instant;
 
 use super::head::{Framing, body_too_large, invalid, too_large};
+use super::options::Options;
 use super::wire::{Failure, Wire};
-use crate::http::{Options, Problem};
+use crate::http::Problem;
 
-/// A chunk's size line with its extension. Nobody uses extensions; endless ones are an attack.
-const MAX_CHUNK_LINE: usize = 1024;
-/// How much of a body is reserved before it arrives.
-const STEP: usize = 8 * 1024;
+/// Maximum bytes of a chunk's size line with its extension. No known client sends extensions; an endless
+/// extension is an attack.
+const MAX_CHUNK_LINE_BYTES: usize = 1024;
+/// Maximum bytes reserved ahead of the received part of a body.
+const MAX_RESERVED_BYTES: usize = 8 * 1024;
 
-/// Reads the body that `framing` announces into `body`, before `deadline`.
+/// Receives the body with that framing into `body`, before `deadline`.
 pub(super) fn receive(
     wire: &mut Wire<'_>,
     framing: &Framing,
@@ -38,7 +42,7 @@ fn receive_bytes(
     let end = body.len() + length;
     while body.len() < end {
         let start = body.len();
-        body.resize(end.min(start + STEP), 0);
+        body.resize(end.min(start + MAX_RESERVED_BYTES), 0);
         wire.receive_exactly(&mut body[start..], deadline)?;
     }
     Ok(())
@@ -50,10 +54,10 @@ fn receive_chunks(
     body: &mut Vec<u8>,
     deadline: Instant,
 ) -> Result<(), Failure> {
-    // Extensions and trailers together may take as much as a head.
+    // Extensions and trailers together may take as many bytes as a request head.
     let mut budget = options.max_head_bytes;
     loop {
-        let size = receive_line(wire, deadline, MAX_CHUNK_LINE, |line| {
+        let size = receive_line(wire, deadline, MAX_CHUNK_LINE_BYTES, |line| {
             let (size, extension) = chunk_size(line)?;
             budget = budget.checked_sub(extension).ok_or_else(|| invalid("too many chunk extensions"))?;
             Ok(size)
@@ -73,13 +77,14 @@ fn receive_chunks(
     }
 }
 
-/// Trailers are read and forgotten: no route knows any.
+/// Receives the trailers and discards them: no route reads trailers.
 fn receive_trailers(
     wire: &mut Wire<'_>,
     options: &Options,
     mut budget: usize,
     deadline: Instant,
 ) -> Result<(), Failure> {
+    // The empty line ends the body.
     while let length @ 1.. = receive_line(wire, deadline, options.max_head_bytes, trailer_length)? {
         budget = budget.checked_sub(length).ok_or_else(|| too_large(options))?;
     }
@@ -91,10 +96,10 @@ fn trailer_length(line: &[u8]) -> Result<usize, Problem> {
     if line.is_empty() || (name.len() < line.len() && name.iter().all(u8::is_ascii_graphic)) {
         return Ok(line.len());
     }
-    Err(invalid("a trailer is no header"))
+    Err(invalid("a trailer must have the form of a header"))
 }
 
-/// Receives a line of at most `limit` bytes and hands it, without its end, to `read`.
+/// Receives a line of at most `limit` bytes and passes the line, without the line end, to `read`.
 fn receive_line<T>(
     wire: &mut Wire<'_>,
     deadline: Instant,
@@ -105,8 +110,9 @@ fn receive_line<T>(
     loop {
         let received = wire.received();
         if let Some(at) = received[searched..].iter().position(|byte| *byte == b'\n') {
+            // A bare carriage return or line feed is refused, as in the request head.
             let line = received[..searched + at].strip_suffix(b"\r").filter(|line| !line.contains(&b'\r'));
-            let value = read(line.ok_or_else(|| invalid("a line of the body has no proper end"))?)?;
+            let value = read(line.ok_or_else(|| invalid("a line of the chunked body must end with CR LF"))?)?;
             wire.consume(searched + at + 1);
             return Ok(value);
         }
@@ -118,8 +124,8 @@ fn receive_line<T>(
     }
 }
 
-/// A chunk's size and the length of its extension. Stricter than RFC 9112, 7.1 allows: no space
-/// between the two, no control characters, at most 16 digits.
+/// Reads a chunk's size and the length of its extension. Stricter than RFC 9112, 7.1 allows: no space
+/// in between, no control characters, at most 16 digits.
 fn chunk_size(line: &[u8]) -> Result<(u64, usize), Problem> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (size, extension) = line.split_at(digits);
@@ -129,7 +135,7 @@ fn chunk_size(line: &[u8]) -> Result<(u64, usize), Problem> {
         (Some(size), [b';', rest @ ..]) if digits <= 16 && !rest.iter().any(u8::is_ascii_control) => {
             Ok((size, extension.len()))
         }
-        _ => Err(invalid("the size of a chunk is no hexadecimal number")),
+        _ => Err(invalid("the size of a chunk must be a hexadecimal number of at most 16 digits")),
     }
 }
 

@@ -1,8 +1,11 @@
-//! The life of one connection: request, response, request, response, until one side has enough.
+//! The life of one connection: request, response, request, response, until one side closes.
 //!
-//! Everything runs on the connection's own thread. Other threads see only its [`Slot`].
+//! All of this file runs on the connection's own thread. Other threads see only the [`Slot`].
 //!
-//! Read next: `blocking.rs`, which gives connections their threads.
+//! **Invariant:** a handler runs only with a whole request within the limits, and every phase change
+//! checks for an eviction.
+//!
+//! Read next: `wire.rs` (deadlines), `head.rs` (the request head), `body.rs`, `encode.rs`.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -10,37 +13,39 @@ use std::time::Instant;
 use super::body;
 use super::encode::{self, Content, Date, Delivery};
 use super::head::{self, Expectation, Framing, Head, Persistence};
-use super::server::{Service, call, within_budget};
+use super::options::Options;
+use super::service::{Service, call, within_budget};
 use super::slot::{Phase, Slot};
-use super::wire::{Failure, KEPT_WHEN_IDLE, Wire};
-use crate::http::{Method, Options, Problem, Request, Response};
+use super::wire::{Failure, MAX_IDLE_BUFFER, Wire};
+use crate::http::{Method, Problem, Request, Response};
 
-/// Above this, a body is sent from where it is; below, one copy is cheaper than a second range.
-const COPIED_BODY: usize = 8 * 1024;
+/// Maximum bytes of a body that is copied behind the headers: one copy is cheaper than a second buffer in
+/// the system call. A larger body is sent from its own memory.
+const MAX_COPIED_BODY: usize = 8 * 1024;
 
-/// Whether a connection goes on after a response.
+/// The next step of a connection after a response.
 #[derive(PartialEq, Eq)]
 enum Next {
     Request,
     End,
 }
 
-/// Serves one connection to its end.
+/// A connection and the buffers of its thread.
 pub(super) struct Connection<'a> {
     slot: &'a Slot,
     options: &'a Options,
     service: &'a Service,
     stopping: &'a AtomicBool,
     wire: Wire<'a>,
-    // Kept from request to request, so that their memory is.
+    // Reused by all requests of the connection, to save allocations.
     request: Request,
     out: Vec<u8>,
     date: Date,
 }
 
 impl<'a> Connection<'a> {
-    /// Serves the connection of `slot` until it ends; once the server is `stopping`, after the
-    /// request in flight.
+    /// Serves the connection of `slot` until one side closes, or until the request in flight is answered
+    /// once the server is `stopping`.
     pub(super) fn serve(
         slot: &'a Slot,
         options: &'a Options,
@@ -50,13 +55,13 @@ impl<'a> Connection<'a> {
         let Ok(wire) = Wire::new(slot.stream(), options) else {
             return;
         };
-        let request = Request::new(Method::Get, "");
+        let request = Request::new(Method::GET, "");
         let date = Date::at(Instant::now());
         let mut connection = Self { slot, options, service, stopping, wire, request, out: Vec::new(), date };
         while connection.exchange() == Next::Request {}
     }
 
-    /// One request and its response.
+    /// Serves one request.
     fn exchange(&mut self) -> Next {
         match self.receive() {
             Ok(head) => self.answer(&head),
@@ -73,6 +78,7 @@ impl<'a> Connection<'a> {
             self.release_memory();
             self.wire.wait_for_request()?;
         }
+        // A refused request head still needs the method: the answer to a HEAD has no body.
         self.request.reset(method_of_head(self.wire.received()), "");
         let head = self.receive_head()?;
         self.wire.consume(head.length);
@@ -90,8 +96,8 @@ impl<'a> Connection<'a> {
         loop {
             let seen = self.wire.received().len();
             self.wire.receive_more(deadline)?;
-            // Only a line's end can complete a head: a client that sends it byte by byte does not
-            // make us read all of it again for each of them.
+            // Only a line feed can complete a request head. Without this check, a client that sends single
+            // bytes would make the server parse the whole head again for each byte.
             let received = self.wire.received();
             let may_be_whole =
                 received[seen..].contains(&b'\n') || received.len() >= self.options.max_head_bytes;
@@ -113,6 +119,7 @@ impl<'a> Connection<'a> {
         }
         let now = Instant::now();
         self.enter(Phase::Receiving, now)?;
+        // A client that sent a part of the body does not wait for the interim response.
         if head.expectation == Expectation::Continue && self.wire.received().is_empty() {
             let sent = self.wire.send(b"HTTP/1.1 100 Continue\r\n\r\n", &[], now);
             sent.map_err(|_| Failure::Gone)?;
@@ -122,11 +129,12 @@ impl<'a> Connection<'a> {
     }
 
     fn answer(&mut self, head: &Head) -> Next {
-        // No clock is read for this phase: it is never ended from outside, however long it lasts.
+        // No clock is read for this phase: no thread evicts a running handler.
         if self.enter(Phase::Working, self.slot.epoch).is_err() {
             return Next::End;
         }
         let response = encode::checked(call(self.service, &self.request, &self.options.connections));
+        // The share is held until the client has received the response.
         let (response, _share) = within_budget(response, &self.options.answers);
         let stopping = self.stopping.load(Ordering::SeqCst);
         let persistence = if stopping { Persistence::Close } else { head.persistence };
@@ -136,16 +144,16 @@ impl<'a> Connection<'a> {
         }
         match persistence {
             Persistence::Close => self.close(),
-            Persistence::KeepAlive | Persistence::KeepAliveSaid => self.go_on(now),
+            Persistence::KeepAlive | Persistence::KeepAliveConfirmed => self.wait_for_next(now),
         }
     }
 
-    fn go_on(&self, now: Instant) -> Next {
+    fn wait_for_next(&self, now: Instant) -> Next {
         if self.enter(Phase::Waiting, now).is_err() {
             return Next::End;
         }
-        // Whoever stops the server says so first and then looks for those who wait. If we were
-        // missed there, we find it said here.
+        // Order: this thread sets the phase, then reads the flag; the stopping thread sets the flag, then
+        // reads the phases. At least one of the two threads sees the other's change.
         if self.stopping.load(Ordering::SeqCst) {
             self.slot.close_if_waiting();
         }
@@ -153,6 +161,7 @@ impl<'a> Connection<'a> {
     }
 
     fn close(&mut self) -> Next {
+        // Unread bytes would turn the close into a reset and destroy the answer.
         if !self.wire.received().is_empty() {
             self.wire.linger();
         }
@@ -160,22 +169,22 @@ impl<'a> Connection<'a> {
     }
 
     fn content(&self) -> Content {
-        if self.request.method == Method::Head { Content::HeadOnly } else { Content::Body }
+        if self.request.method == Method::HEAD { Content::HeadOnly } else { Content::Body }
     }
 
     fn send(&mut self, response: &Response, delivery: Delivery, now: Instant) -> Result<(), Failure> {
         self.enter(Phase::Sending, now)?;
         self.out.clear();
-        encode::head(&mut self.out, response, delivery, &mut self.date, now);
+        encode::push_status_and_headers(&mut self.out, response, delivery, &mut self.date, now);
         let mut content = encode::content(response, delivery);
-        if content.len() <= COPIED_BODY {
+        if content.len() <= MAX_COPIED_BODY {
             self.out.extend_from_slice(content);
             content = &[];
         }
         self.wire.send(&self.out, content, now).map_err(|_| Failure::Gone)
     }
 
-    /// Answers what was no proper request, and closes.
+    /// Answers a malformed request with `problem`, and closes.
     fn refuse(&mut self, problem: Problem) {
         let delivery = Delivery { content: self.content(), persistence: Persistence::Close };
         let now = Instant::now();
@@ -191,16 +200,16 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// A thousand idle connections keep what they keep a thousand times.
+    /// Releases large buffers: a thousand idle connections hold a thousand buffers.
     fn release_memory(&mut self) {
-        self.request.release_memory(KEPT_WHEN_IDLE);
-        if self.out.capacity() > KEPT_WHEN_IDLE + COPIED_BODY {
+        self.request.release_memory(MAX_IDLE_BUFFER);
+        if self.out.capacity() > MAX_IDLE_BUFFER + MAX_COPIED_BODY {
             self.out = Vec::new();
         }
     }
 }
 
-/// What matters of the method when the rest of the head may never be understood.
+/// Returns HEAD or GET from the first bytes, before the request head is parsed.
 fn method_of_head(received: &[u8]) -> Method {
-    if received.starts_with(b"HEAD ") { Method::Head } else { Method::Get }
+    if received.starts_with(b"HEAD ") { Method::HEAD } else { Method::GET }
 }

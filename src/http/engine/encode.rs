@@ -1,30 +1,34 @@
 //! Responses as bytes.
 //!
-//! **Invariant:** what a handler puts into a header cannot become another header or another
-//! response: a control character in a value makes the whole response a 500.
+//! **Invariant:** a header value of a handler cannot become another header or another response: a control
+//! character in a value turns the whole response into a 500.
+//!
+//! Read next: `refuse.rs`, which sends the one response without a request.
 
 use std::io::Write as _;
 use std::time::{Duration, Instant, SystemTime};
+
+use ::http::StatusCode;
 
 use super::head::Persistence;
 use crate::http::{Problem, Response, problems};
 use crate::time::Timestamp;
 
-/// How a response is to be sent.
+/// The way to send a response.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Delivery {
     pub(super) content: Content,
     pub(super) persistence: Persistence,
 }
 
-/// Whether the request wants the body or, being a HEAD, only what describes it.
+/// Whether to send the body: a HEAD gets the headers alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Content {
     Body,
     HeadOnly,
 }
 
-/// The `Date` header's value, formatted once a second.
+/// The value of the `Date` header, formatted once a second.
 #[derive(Debug)]
 pub(super) struct Date {
     text: String,
@@ -47,36 +51,39 @@ impl Date {
     }
 }
 
-/// The response itself, or a 500 in its place when it cannot be sent as it is.
+/// Returns the response, or a 500 when the response would break the protocol.
 pub(super) fn checked(response: Response) -> Response {
     match flaw(&response) {
         None => response,
         Some(flaw) => {
-            log::error!("a handler made a response that cannot be sent: {flaw}");
+            log::error!("a handler returned a response that cannot be sent: {flaw}");
             Problem::new(&problems::INTERNAL_ERROR, "the response cannot be sent").into()
         }
     }
 }
 
+/// Returns the reason that the response cannot be sent.
 fn flaw(response: &Response) -> Option<&'static str> {
     if !(200..=599).contains(&response.status) {
-        return Some("a status that is no final one");
+        return Some("the status must be from 200 to 599");
     }
     for (name, value) in &response.headers {
         if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
-            return Some("a header name that is none");
+            return Some("a header name must be letters, digits and hyphens");
         }
         if value.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t') {
-            return Some("a control character in a header value");
+            return Some("a header value must not have a control character");
         }
         if is_the_engines(name) {
-            return Some("a header that is the engine's to send");
+            return Some("the engine alone sends Date, Connection, Content-Length and Transfer-Encoding");
         }
     }
     None
 }
 
+/// Whether the engine alone sends the header.
 fn is_the_engines(name: &str) -> bool {
+    // By length first: most headers match none.
     match name.len() {
         4 => name.eq_ignore_ascii_case("date"),
         10 => name.eq_ignore_ascii_case("connection"),
@@ -86,8 +93,8 @@ fn is_the_engines(name: &str) -> bool {
     }
 }
 
-/// Appends the head of `response` to `out`.
-pub(super) fn head(
+/// Appends the status line and the headers of `response` to `out`.
+pub(super) fn push_status_and_headers(
     out: &mut Vec<u8>,
     response: &Response,
     delivery: Delivery,
@@ -100,7 +107,7 @@ pub(super) fn head(
     out.extend_from_slice(reason(response.status).as_bytes());
     out.extend_from_slice(b"\r\nDate: ");
     out.extend_from_slice(date.text(now).as_bytes());
-    // RFC 9110, 8.6: never with 204; with 304 it would have to be that of the 200.
+    // RFC 9110, 8.6: a 204 has no length; a 304 would need the length of the 200, unknown here.
     if has_content(response.status) {
         out.extend_from_slice(b"\r\nContent-Length: ");
         push_number(out, response.body.len());
@@ -114,11 +121,11 @@ pub(super) fn head(
     out.extend_from_slice(match delivery.persistence {
         Persistence::Close => b"\r\nConnection: close\r\n\r\n",
         Persistence::KeepAlive => b"\r\n\r\n",
-        Persistence::KeepAliveSaid => b"\r\nConnection: keep-alive\r\n\r\n",
+        Persistence::KeepAliveConfirmed => b"\r\nConnection: keep-alive\r\n\r\n",
     });
 }
 
-/// The part of the response's body that is sent.
+/// Returns the bytes of the body to send.
 pub(super) fn content(response: &Response, delivery: Delivery) -> &[u8] {
     match delivery.content {
         Content::Body if has_content(response.status) => &response.body,
@@ -135,32 +142,13 @@ fn push_number(out: &mut Vec<u8>, number: usize) {
     let _ = write!(out, "{number}");
 }
 
-/// The words after the status code; nobody reads them but people.
+/// Returns the reason phrase, which people read and programs ignore. The crate `http` has two phrases of
+/// the older RFC 7231.
 fn reason(status: u16) -> &'static str {
     match status {
-        200 => "OK",
-        201 => "Created",
-        202 => "Accepted",
-        204 => "No Content",
-        304 => "Not Modified",
-        400 => "Bad Request",
-        403 => "Forbidden",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        406 => "Not Acceptable",
-        408 => "Request Timeout",
-        409 => "Conflict",
-        412 => "Precondition Failed",
         413 => "Content Too Large",
-        415 => "Unsupported Media Type",
         422 => "Unprocessable Content",
-        431 => "Request Header Fields Too Large",
-        500 => "Internal Server Error",
-        501 => "Not Implemented",
-        503 => "Service Unavailable",
-        505 => "HTTP Version Not Supported",
-        507 => "Insufficient Storage",
-        _ => "",
+        _ => StatusCode::from_u16(status).ok().and_then(|code| code.canonical_reason()).unwrap_or(""),
     }
 }
 
@@ -171,7 +159,13 @@ mod tests {
     fn encoded(response: &Response, content: Content, persistence: Persistence) -> String {
         let now = Instant::now();
         let mut out = Vec::new();
-        head(&mut out, response, Delivery { content, persistence }, &mut Date::at(now), now);
+        push_status_and_headers(
+            &mut out,
+            response,
+            Delivery { content, persistence },
+            &mut Date::at(now),
+            now,
+        );
         out.extend_from_slice(super::content(response, Delivery { content, persistence }));
         String::from_utf8(out).unwrap()
     }

@@ -1,64 +1,67 @@
 //! Request heads: from bytes to a [`Request`] and the framing of its body.
 //!
-//! `httparse` reads the grammar; this file decides what may follow it. It is a pure function, so
-//! that it can be tested and fuzzed without a socket.
+//! `httparse` reads the grammar; this file adds the rules on the headers that frame the body. Parsing is a
+//! pure function, tested and fuzzed without a socket.
 //!
-//! **Invariant:** a head that two readers could understand differently (two lengths, a length and
-//! a coding, bare line feeds, a space before a colon) is refused, never repaired: that is what
-//! request smuggling is made of (RFC 9112, 11.2).
+//! **Invariant:** a request head that two readers could understand differently (two lengths, a length and
+//! a coding, bare line feeds, a space before a colon) is refused, never repaired: request smuggling
+//! exploits the difference (RFC 9112, 11.2).
+//!
+//! Read next: `body.rs`.
 
 use std::borrow::Cow;
 use std::mem::MaybeUninit;
 
 use httparse::Status;
 
+use super::options::Options;
 use crate::http::admission;
-use crate::http::{Method, Options, Problem, Request, problems};
+use crate::http::{Method, Problem, Request, problems};
 
-/// More header slots than [`Options::max_headers`] can use; they live on the stack.
-const HEADER_SLOTS: usize = 128;
+/// Number of header slots on the stack: the upper limit of [`Options::max_headers`].
+const MAX_HEADERS: usize = 128;
 
-/// What the engine needs to know about a head besides the request it describes.
+/// The facts of a request head that the engine needs besides the request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Head {
-    /// Its bytes, the empty line included.
+    /// Bytes of the request head, the empty line included.
     pub(super) length: usize,
     pub(super) framing: Framing,
     pub(super) persistence: Persistence,
     pub(super) expectation: Expectation,
 }
 
-/// How long the body is.
+/// The length of the body.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Framing {
     Length(usize),
     Chunked,
 }
 
-/// What the client wants to happen after the response.
+/// Whether the connection stays open after the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Persistence {
     Close,
     KeepAlive,
-    /// HTTP/1.0 closes unless both sides say otherwise, so the response must say it.
-    KeepAliveSaid,
+    /// Open on request of an HTTP/1.0 client: the response must confirm the choice.
+    KeepAliveConfirmed,
 }
 
-/// Whether the client waits for a word before it sends the body.
+/// Whether the client waits for `100 Continue` before sending the body.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Expectation {
-    Nothing,
+    None,
     Continue,
 }
 
-/// Reads the head at the start of `bytes` into `request`, or `None` where more bytes are needed.
+/// Parses the request head at the start of `bytes` into `request`; `None` when more bytes are needed.
 ///
 /// # Errors
-/// The answer (400, 413, 431, 501, 505) after which the connection is closed, since nobody can
-/// tell where the next request would start.
+/// The answer (400, 413, 431, 501, 505) after which the connection is closed: the start of the next
+/// request is unknown.
 pub(super) fn parse(bytes: &[u8], options: &Options, request: &mut Request) -> Result<Option<Head>, Problem> {
-    let mut slots = [const { MaybeUninit::uninit() }; HEADER_SLOTS];
-    let slots = &mut slots[..options.max_headers.min(HEADER_SLOTS)];
+    let mut slots = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+    let slots = &mut slots[..options.max_headers.min(MAX_HEADERS)];
     let mut raw = httparse::Request::new(&mut []);
     let length = match raw.parse_with_uninit_headers(bytes, slots) {
         Ok(Status::Complete(length)) if length <= options.max_head_bytes => length,
@@ -73,13 +76,14 @@ pub(super) fn parse(bytes: &[u8], options: &Options, request: &mut Request) -> R
     let (Some(method), Some(target_text), Some(version)) = (raw.method, raw.path, raw.version) else {
         return Err(invalid("the request line is not complete"));
     };
-    let method = Method::parse(method);
+    let method = parse_method(method)?;
     let Target { path_and_query, authority } = target(&method, target_text)?;
     request.reset(method, &path_and_query);
-    let mut fields = Fields::default();
+    let mut fields = FramingFields::default();
     for header in raw.headers.iter() {
         let value = header.value.trim_ascii();
         fields.note(header.name, value)?;
+        // The authority of an absolute target replaces the field `Host` (RFC 9112, 3.2.2).
         if authority.is_none() || !header.name.eq_ignore_ascii_case("host") {
             request.push_header(header.name, &text(value));
         }
@@ -90,37 +94,45 @@ pub(super) fn parse(bytes: &[u8], options: &Options, request: &mut Request) -> R
     fields.decide(length, version, options).map(Some)
 }
 
+/// Reads a method; any token is a method, and methods are case-sensitive (RFC 9110, 9.1).
+pub(super) fn parse_method(name: &str) -> Result<Method, Problem> {
+    Method::from_bytes(name.as_bytes()).map_err(|_| invalid("the method is malformed"))
+}
+
+/// Returns 400 `invalid-request`.
 pub(super) fn invalid(detail: impl Into<String>) -> Problem {
     Problem::new(&problems::INVALID_REQUEST, detail)
 }
 
+/// Returns 431 with the limits of a request head.
 pub(super) fn too_large(options: &Options) -> Problem {
     let Options { max_head_bytes, max_headers, .. } = options;
     let detail = format!("a request head may have {max_head_bytes} bytes and {max_headers} headers");
     Problem::new(&problems::HEAD_TOO_LARGE, detail)
 }
 
+/// Returns 413 with the limit of a body.
 pub(super) fn body_too_large(options: &Options) -> Problem {
     let detail = format!("a request body may have {} bytes", options.max_body_bytes);
     Problem::new(&problems::BODY_TOO_LARGE, detail)
 }
 
-/// 505 for what looks like another version of HTTP (the HTTP/2 preface does), else 400.
+/// Returns 505 for another version of HTTP (for example the HTTP/2 preface), else 400.
 fn refuse_version(bytes: &[u8]) -> Problem {
     let line = bytes.trim_ascii_start().split(|byte| *byte == b'\n').next().unwrap_or_default();
     let word = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default().trim_ascii();
     match word.strip_prefix(b"HTTP/") {
-        // That of ours: what is wrong is something else, such as two spaces in a row.
+        // The version is ours: the line has another error, for example two spaces in a row.
         Some(b"1.0" | b"1.1") => invalid("the request line is malformed"),
         Some([b'0'..=b'9'] | [b'0'..=b'9', b'.', b'0'..=b'9']) => {
             Problem::new(&problems::VERSION_NOT_SUPPORTED, "speak HTTP/1.1 or HTTP/1.0")
         }
-        _ => invalid("the request line does not end in HTTP/1.1"),
+        _ => invalid("the request line must end in HTTP/1.1"),
     }
 }
 
-/// httparse takes a bare line feed for the end of a line, as RFC 9112, 2.2 allows; a proxy in
-/// front of us may not.
+/// Refuses bare line feeds. httparse accepts a bare line feed as a line end, as RFC 9112, 2.2 allows; a
+/// proxy in front of the service may not.
 fn refuse_bare_line_feeds(head: &[u8]) -> Result<(), Problem> {
     let after_another_byte =
         head.iter().zip(&head[1..]).filter(|(a, b)| **a != b'\r' && **b == b'\n').count();
@@ -130,21 +142,22 @@ fn refuse_bare_line_feeds(head: &[u8]) -> Result<(), Problem> {
     }
 }
 
-/// A request target, taken apart.
+/// The parts of a request target.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Target<'a> {
-    /// Path and query, as [`Request`] has them.
+    /// Path and query, as in [`Request`].
     pub(super) path_and_query: Cow<'a, str>,
-    /// The authority of an absolute target, which counts in place of `Host` (RFC 9112, 3.2.2).
+    /// The authority of an absolute target, which replaces `Host` (RFC 9112, 3.2.2).
     pub(super) authority: Option<&'a str>,
 }
 
-/// Reads a request target.
+/// Parses a request target.
 pub(super) fn target<'a>(method: &Method, target: &'a str) -> Result<Target<'a>, Problem> {
     if target.contains('#') {
         return Err(invalid("the request target has a fragment"));
     }
-    if target == "*" && *method == Method::Options {
+    // The asterisk form asks about the whole server and exists for OPTIONS alone.
+    if target == "*" && *method == Method::OPTIONS {
         return Ok(Target { path_and_query: Cow::Borrowed(target), authority: None });
     }
     if target.starts_with('/') {
@@ -154,7 +167,7 @@ pub(super) fn target<'a>(method: &Method, target: &'a str) -> Result<Target<'a>,
     let is_http = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
     let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
     if !is_http || admission::host(authority).is_none() {
-        return Err(invalid("the request target is neither a path nor an http address"));
+        return Err(invalid("the request target must be a path or an http address"));
     }
     let path_and_query = match path {
         path if path.starts_with('/') => normal(path)?,
@@ -163,9 +176,10 @@ pub(super) fn target<'a>(method: &Method, target: &'a str) -> Result<Target<'a>,
     Ok(Target { path_and_query, authority: Some(authority) })
 }
 
-/// The target with its path in normal form: an encoded character that needs no encoding stands for itself
-/// (RFC 3986, 6.2.2.2). Other escapes are left as they are.
+/// Returns the target with a path in normal form: an encoded character that needs no encoding is decoded
+/// (RFC 3986, 6.2.2.2). Other escapes stay encoded, with upper-case digits.
 fn normal(target: &str) -> Result<Cow<'_, str>, Problem> {
+    // The query keeps its escapes: a parameter may contain an encoded `&`.
     let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
     if !path.contains('%') {
         return Ok(Cow::Borrowed(target));
@@ -173,8 +187,9 @@ fn normal(target: &str) -> Result<Cow<'_, str>, Problem> {
     let mut parts = path.split('%');
     let mut normal = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        let (digits, rest) =
-            part.split_at_checked(2).ok_or_else(|| invalid("the path has a % without two digits"))?;
+        let (digits, rest) = part
+            .split_at_checked(2)
+            .ok_or_else(|| invalid("the path has a % without two hexadecimal digits"))?;
         let is_hexadecimal = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
         let byte = u8::from_str_radix(digits, 16).ok().filter(|_| is_hexadecimal);
         match byte.ok_or_else(|| invalid("the path has a % without two hexadecimal digits"))? {
@@ -190,7 +205,7 @@ fn normal(target: &str) -> Result<Cow<'_, str>, Problem> {
     Ok(Cow::Owned(normal))
 }
 
-/// Header values are bytes; those that are no UTF-8 were written as Latin-1, the older custom.
+/// Decodes a header value: UTF-8, or else Latin-1, the older custom.
 fn text(value: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(value) {
         Ok(text) => Cow::Borrowed(text),
@@ -198,9 +213,9 @@ fn text(value: &[u8]) -> Cow<'_, str> {
     }
 }
 
-/// The headers that frame the message, as far as they were seen.
+/// The headers that frame the message, collected one after another.
 #[derive(Default)]
-struct Fields {
+struct FramingFields {
     hosts: usize,
     length: Option<Length>,
     coding: Option<Coding>,
@@ -211,7 +226,7 @@ struct Fields {
 
 enum Length {
     Bytes(usize),
-    /// Digits, but more than a number holds.
+    /// Digits of a number beyond `usize`.
     Huge,
 }
 
@@ -220,9 +235,10 @@ enum Coding {
     Unknown,
 }
 
-impl Fields {
+impl FramingFields {
+    /// Records a header.
     fn note(&mut self, name: &str, value: &[u8]) -> Result<(), Problem> {
-        // By length first: almost every header is none of these.
+        // By length first: almost no header frames the message.
         match name.len() {
             4 if name.eq_ignore_ascii_case("host") => self.note_host(value),
             6 if name.eq_ignore_ascii_case("expect") => {
@@ -242,7 +258,9 @@ impl Fields {
     fn note_host(&mut self, value: &[u8]) -> Result<(), Problem> {
         self.hosts += 1;
         let host = std::str::from_utf8(value).ok().and_then(admission::host);
-        host.map(drop).ok_or_else(|| invalid("the Host header is malformed"))
+        host.map(drop).ok_or_else(|| {
+            invalid("the Host header must be a host name or an address, with or without a port")
+        })
     }
 
     fn note_connection(&mut self, value: &[u8]) {
@@ -260,7 +278,7 @@ impl Fields {
             return Err(invalid("Content-Length is given twice"));
         }
         if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-            return Err(invalid("Content-Length is no number"));
+            return Err(invalid("Content-Length must be a number of digits alone"));
         }
         let number = std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok());
         self.length = Some(number.map_or(Length::Huge, Length::Bytes));
@@ -276,20 +294,21 @@ impl Fields {
         Ok(())
     }
 
+    /// Combines the recorded headers into the framing of the message.
     fn decide(self, length: usize, version: u8, options: &Options) -> Result<Head, Problem> {
         match (version, self.hosts) {
             (0, 0) | (_, 1) => {}
-            _ => return Err(invalid("an HTTP/1.1 request has exactly one Host header")),
+            _ => return Err(invalid("an HTTP/1.1 request must have exactly one Host header")),
         }
         let persistence = match (version, self.closes, self.keeps_alive) {
             (_, true, _) | (0, false, false) => Persistence::Close,
-            (0, false, true) => Persistence::KeepAliveSaid,
+            (0, false, true) => Persistence::KeepAliveConfirmed,
             (_, false, _) => Persistence::KeepAlive,
         };
         // RFC 9110, 10.1.1: from an HTTP/1.0 client the expectation is ignored.
         let expectation = match (version, self.expects_continue) {
             (1, true) => Expectation::Continue,
-            _ => Expectation::Nothing,
+            _ => Expectation::None,
         };
         Ok(Head { length, framing: self.framing(version, options)?, persistence, expectation })
     }

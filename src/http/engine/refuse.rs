@@ -1,41 +1,47 @@
-//! Saying no to connections that there is no room for.
+//! Answers 503 to connections beyond the limit.
 //!
-//! The thread that accepts may not wait for any client, and a socket closed at once would often lose
-//! the answer (what the client had sent meanwhile turns the close into a reset). So one thread
-//! answers all who are refused, without ever blocking on one, and keeps each for a moment.
+//! The acceptor may not wait for any client, and a socket closed at once would often lose the answer:
+//! unread bytes from the client turn the close into a reset. The refusing thread therefore answers all
+//! refused connections, without blocking on any, and keeps each connection open for a moment.
 //!
-//! **Invariant:** bounded queue, bounded number kept, bounded time. Beyond the queue, the thread that
-//! accepts waits for this one, which waits for nobody: everyone is told, at the pace of the processor.
+//! **Invariant:** bounded queue, bounded number of kept connections, bounded time. When the queue is full,
+//! the acceptor waits for the refusing thread, which never waits for a client: each connection gets an
+//! answer, at the pace of the processor.
+//!
+//! Read next: `encode.rs`.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::thread::{Builder, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::encode::{self, Content, Date, Delivery};
 use super::head::Persistence;
+use super::thread;
 use crate::http::{Problem, Response, problems};
 
-/// Refused connections that wait for the refusing thread: enough to wake it once for many.
-const QUEUE: usize = 64;
-/// Refused connections kept open so that their clients can read why. Each holds a descriptor.
-const KEPT: usize = 128;
-/// The most descriptors that are held here.
-pub(super) const MOST: usize = QUEUE + KEPT;
-/// How long one is kept.
+/// Maximum number of refused connections in the queue: enough to wake the refusing thread once for many.
+const MAX_QUEUED: usize = 64;
+/// Maximum number of refused connections kept open, so that their clients can read the answer. Each holds
+/// a descriptor.
+const MAX_KEPT: usize = 128;
+/// Maximum number of descriptors that refused connections hold.
+pub(super) const MAX_DESCRIPTORS: usize = MAX_QUEUED + MAX_KEPT;
+/// Time that a refused connection is kept, in milliseconds: several round trips of most networks.
 const KEPT_FOR: Duration = Duration::from_millis(500);
-/// How often it is seen to.
-const SWEEP: Duration = Duration::from_millis(20);
+/// Pause between two checks of the kept connections, in milliseconds.
+const SWEEP_INTERVAL: Duration = Duration::from_millis(20);
 
+/// Starts the refusing thread, which ends when all senders are gone.
 pub(super) fn start() -> io::Result<(SyncSender<TcpStream>, JoinHandle<()>)> {
-    let (sender, receiver) = sync_channel(QUEUE);
-    let thread = Builder::new().name("http-refuse".into()).stack_size(super::blocking::STACK_BYTES);
-    Ok((sender, thread.spawn(move || refuse_all(&receiver))?))
+    let (sender, receiver) = sync_channel(MAX_QUEUED);
+    let refusing = thread::builder("http-refuse").spawn(move || refuse_all(&receiver))?;
+    Ok((sender, refusing))
 }
 
-/// Runs until all senders are gone.
+/// Answers refused connections until all senders are gone.
 fn refuse_all(receiver: &Receiver<TcpStream>) {
     let mut kept = VecDeque::new();
     let mut date = Date::at(Instant::now());
@@ -43,41 +49,43 @@ fn refuse_all(receiver: &Receiver<TcpStream>) {
     let response = Response::from(problem.with_header("Retry-After", "1"));
     let mut next_sweep = Instant::now();
     loop {
-        let pause = if kept.is_empty() { Duration::from_secs(60) } else { SWEEP };
+        let pause = if kept.is_empty() { Duration::from_secs(60) } else { SWEEP_INTERVAL };
         match receiver.recv_timeout(pause) {
             Ok(stream) => {
-                if tell(&stream, &response, &mut date).is_ok() {
+                if send(&stream, &response, &mut date).is_ok() {
                     kept.push_back((stream, Instant::now() + KEPT_FOR));
                 }
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
-        for (stream, _) in kept.drain(..kept.len().saturating_sub(KEPT)) {
-            // Closed with bytes unread, it would be reset.
-            still_there(&stream);
+        for (stream, _) in kept.drain(..kept.len().saturating_sub(MAX_KEPT)) {
+            // Unread bytes would turn the close into a reset.
+            is_reading(&stream);
         }
         let now = Instant::now();
+        // A burst arrives faster than the interval: one check per message would read every socket each time.
         if now >= next_sweep {
-            kept.retain(|(stream, until)| *until > now && still_there(stream));
-            next_sweep = now + SWEEP;
+            kept.retain(|(stream, until)| *until > now && is_reading(stream));
+            next_sweep = now + SWEEP_INTERVAL;
         }
     }
 }
 
-fn tell(mut stream: &TcpStream, response: &Response, date: &mut Date) -> io::Result<()> {
+/// Sends the answer without blocking, then ends the sending half.
+fn send(mut stream: &TcpStream, response: &Response, date: &mut Date) -> io::Result<()> {
     stream.set_nonblocking(true)?;
     let delivery = Delivery { content: Content::Body, persistence: Persistence::Close };
     let mut out = Vec::new();
-    encode::head(&mut out, response, delivery, date, Instant::now());
+    encode::push_status_and_headers(&mut out, response, delivery, date, Instant::now());
     out.extend_from_slice(&response.body);
-    // A new socket has room for a few hundred bytes.
+    // The send buffer of a new socket has room for a few hundred bytes: no partial write.
     stream.write_all(&out)?;
     stream.shutdown(Shutdown::Write)
 }
 
-/// Reads what the client still sends, and says whether it can still be reading.
-fn still_there(mut stream: &TcpStream) -> bool {
+/// Discards received bytes, and returns whether the client can still be reading the answer.
+fn is_reading(mut stream: &TcpStream) -> bool {
     match stream.read(&mut [0; 4096]) {
         Ok(bytes) => bytes > 0,
         Err(error) => error.kind() == ErrorKind::WouldBlock,

@@ -1,24 +1,26 @@
-//! What other threads see of a connection, and how they end it.
+//! A connection as other threads see the connection: the phase, and the ways to end the socket.
 //!
-//! **Invariant:** a connection whose handler runs is never ended to make room: it leaves the
-//! phases in which it may be by one atomic step, and so does who ends it.
+//! **Invariant:** a connection with a running handler is never evicted. Both sides change the phase in
+//! one atomic step: the connection's thread with a swap, the evicting thread with a compare-and-swap.
+//!
+//! Read next: `connection.rs`.
 
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// What a connection is doing. Of those that wait for their clients, the first have least to lose.
+/// The activity of a connection. The order is the order of eviction: clients in an early phase lose least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
     /// Waiting for a request to start.
     Waiting = 0,
-    /// A part of a request has arrived.
+    /// Receiving the rest of a request.
     Receiving = 1,
     /// A handler runs.
     Working = 2,
-    /// A response is on its way.
+    /// Sending a response.
     Sending = 3,
-    /// Told to end, to make room.
+    /// Evicted to make room; the connection's thread ends.
     Evicted = 4,
 }
 
@@ -26,12 +28,11 @@ impl Phase {
     const ALL: [Self; 5] = [Self::Waiting, Self::Receiving, Self::Working, Self::Sending, Self::Evicted];
 }
 
-/// What other threads see of a connection: its socket, to shut it down, and since when it has
-/// been doing what.
+/// The socket of a connection, and the phase with its start.
 #[derive(Debug)]
 pub(super) struct Slot {
     stream: TcpStream,
-    /// Milliseconds since `epoch`, times 8, plus the phase: one word, so that both change at once.
+    /// Start of the phase in milliseconds since `epoch`, times 8, plus the phase: both change in one step.
     phase_since: AtomicU64,
     pub(super) epoch: Instant,
 }
@@ -51,7 +52,7 @@ impl Slot {
         self.stream
     }
 
-    /// Changes the phase, and returns the one before.
+    /// Enters `phase`, and returns the previous phase.
     pub(super) fn enter(&self, phase: Phase, now: Instant) -> Phase {
         phase_of(self.phase_since.swap(self.word(phase, now), Ordering::SeqCst))
     }
@@ -61,20 +62,21 @@ impl Slot {
         u64::try_from(millis).unwrap_or(u64::MAX) << 3 | phase as u64
     }
 
-    /// The phase, and how long it has lasted.
+    /// Returns the phase and its duration.
     pub(super) fn phase(&self, now: Instant) -> (Phase, Duration) {
         let word = self.phase_since.load(Ordering::SeqCst);
         let since = self.epoch + Duration::from_millis(word >> 3);
         (phase_of(word), now.saturating_duration_since(since))
     }
 
-    /// Ends the connection, unless it has gone on from `phase`. Its thread notices at once.
+    /// Evicts the connection if the phase is still `phase`. The connection's thread notices at once.
     pub(super) fn evict(&self, phase: Phase, now: Instant) -> Result<(), ()> {
         let word = self.phase_since.load(Ordering::SeqCst);
         if phase_of(word) != phase {
             return Err(());
         }
         let evicted = self.word(Phase::Evicted, now);
+        // Compares the whole word: a connection that left `phase` and came back has a new start.
         self.phase_since
             .compare_exchange(word, evicted, Ordering::SeqCst, Ordering::SeqCst)
             .map_err(|_| ())?;
@@ -82,15 +84,15 @@ impl Slot {
         Ok(())
     }
 
-    /// Ends the connection when it waits for a request. One that has arrived is still answered:
-    /// the shutdown leaves what was received readable.
+    /// Ends the connection in the phase [`Phase::Waiting`]. A request that has arrived is still answered:
+    /// the shutdown leaves received bytes readable.
     pub(super) fn close_if_waiting(&self) {
         if phase_of(self.phase_since.load(Ordering::SeqCst)) == Phase::Waiting {
             let _ = self.stream.shutdown(Shutdown::Read);
         }
     }
 
-    /// Ends the connection, whatever it is doing.
+    /// Ends the connection in any phase.
     pub(super) fn cut(&self) {
         let _ = self.stream.shutdown(Shutdown::Both);
     }

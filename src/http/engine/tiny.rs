@@ -1,29 +1,33 @@
-//! The second engine: tiny_http, for those who have it already and serve a trusted network.
+//! The second engine: tiny_http, for embedders that link tiny_http already and serve a trusted network.
 //!
-//! An adapter: tiny_http accepts, reads heads and orders the answers of a connection; the service
-//! and the bytes of each answer are the same as with the default engine. What it cannot do, with
-//! the reasons, is listed in `tests/spec/http_engine.rs`. Above all: it has no deadlines and no
-//! limit on connections, and one request with a huge `Content-Length` ends the process.
+//! An adapter: tiny_http accepts connections, parses request heads and orders the answers of a connection;
+//! the service and the bytes of each answer are the same as with the default engine.
+//! `tests/spec/http_engine.rs` lists the promises that tiny_http cannot keep, with the reasons. Above all,
+//! tiny_http has no deadlines and no limit on connections, and one request with a huge `Content-Length`
+//! ends the process.
 //!
-//! **Invariant:** a request waits for a free thread, never for another request: there are as many
-//! threads as requests that are being handled at once, up to [`Options::max_connections`].
+//! **Invariant:** a request waits for a free thread, never for another request: the number of threads grows
+//! with the requests in flight, up to [`Options::max_connections`].
+//!
+//! Read next: `encode.rs`.
 
 use std::io::{self, Read, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::{self, Builder};
 use std::time::{Duration, Instant};
 
 use super::encode::{self, Content, Date, Delivery};
 use super::head::{self, Persistence, Target};
-use super::server::{Service, call, within_budget};
-use crate::http::{Method, Options, Problem, Request, Response};
+use super::options::Options;
+use super::service::{Service, call, within_budget};
+use super::thread;
+use crate::http::{Method, Problem, Request, Response};
 
-/// How often a stop looks whether all threads have ended: tiny_http cannot be waited for.
+/// Pause between two checks of a stop, in milliseconds: tiny_http offers no way to wait for its end.
 const STOP_CHECK: Duration = Duration::from_millis(1);
 
-/// The running engine. Dropping it stops it.
+/// The running engine. Dropping the engine stops all threads.
 pub(super) struct Running(Arc<Crew>);
 
 impl std::fmt::Debug for Running {
@@ -32,7 +36,7 @@ impl std::fmt::Debug for Running {
     }
 }
 
-/// The threads that take requests from tiny_http's queue.
+/// The threads that receive requests from tiny_http's queue.
 struct Crew {
     server: tiny_http::Server,
     options: Options,
@@ -41,6 +45,7 @@ struct Crew {
     stopping: AtomicBool,
 }
 
+/// Starts tiny_http and the first thread.
 pub(super) fn start(listener: TcpListener, options: Options, service: Arc<Service>) -> io::Result<Running> {
     let server = tiny_http::Server::from_listener(listener, None).map_err(io::Error::other)?;
     let (idle, stopping) = (AtomicUsize::new(0), AtomicBool::new(false));
@@ -56,18 +61,18 @@ impl Drop for Running {
         let threads = &self.0.options.connections.threads;
         while threads.load(Ordering::SeqCst) > 0 && Instant::now() < deadline {
             self.0.server.unblock();
-            thread::sleep(STOP_CHECK);
+            std::thread::sleep(STOP_CHECK);
         }
     }
 }
 
 impl Crew {
+    /// Starts one more thread.
     fn grow(self: &Arc<Self>) -> io::Result<()> {
         let crew = Arc::clone(self);
         self.idle.fetch_add(1, Ordering::SeqCst);
         self.options.connections.threads.fetch_add(1, Ordering::SeqCst);
-        let started = Builder::new().name("tiny-http".into()).stack_size(super::blocking::STACK_BYTES);
-        let started = started.spawn(move || crew.work()).map(drop);
+        let started = thread::builder("tiny-http").spawn(move || crew.work()).map(drop);
         if started.is_err() {
             self.idle.fetch_sub(1, Ordering::SeqCst);
             self.options.connections.threads.fetch_sub(1, Ordering::SeqCst);
@@ -80,8 +85,10 @@ impl Crew {
             match self.server.recv() {
                 Ok(request) => self.take(request),
                 Err(_) if self.stopping.load(Ordering::SeqCst) => {}
-                // It accepts no more connections after this, and cannot be made to.
-                Err(error) => log::error!("tiny_http has given up listening: {error}"),
+                // tiny_http accepts no connection after an error, and cannot be restarted.
+                Err(error) => {
+                    log::error!("tiny_http stopped accepting connections, restart the service: {error}")
+                }
             }
         }
         self.options.connections.threads.fetch_sub(1, Ordering::SeqCst);
@@ -90,10 +97,10 @@ impl Crew {
     fn take(self: &Arc<Self>, request: tiny_http::Request) {
         let threads = self.options.connections.threads.load(Ordering::SeqCst);
         if self.idle.fetch_sub(1, Ordering::SeqCst) == 1 && threads < self.options.max_connections {
-            // Without one more, this one goes on alone.
+            // A failed start is no loss of service: the running threads serve all requests, more slowly.
             let _ = self.grow();
         }
-        // An error is the client's absence.
+        // An error means that the client has left.
         let _ = self.answer(request);
         self.idle.fetch_add(1, Ordering::SeqCst);
     }
@@ -109,7 +116,7 @@ impl Crew {
     }
 
     fn receive(&self, raw: &mut tiny_http::Request) -> Result<Request, Problem> {
-        let method = Method::parse(raw.method().as_str());
+        let method = head::parse_method(raw.method().as_str())?;
         let Target { path_and_query, authority } = head::target(&method, raw.url())?;
         let authority = authority.map(str::to_owned);
         let mut request = Request::new(method, &path_and_query);
@@ -132,26 +139,26 @@ impl Crew {
 }
 
 fn content(request: &Request) -> Content {
-    if request.method == Method::Head { Content::HeadOnly } else { Content::Body }
+    if request.method == Method::HEAD { Content::HeadOnly } else { Content::Body }
 }
 
-/// What tiny_http is going to do after the answer: it alone decides.
+/// Returns whether tiny_http keeps the connection open; the adapter has no say in the choice.
 fn persistence(raw: &tiny_http::Request) -> Persistence {
     let header = raw.headers().iter().find(|header| header.field.equiv("Connection"));
     let value = header.map(|header| header.value.as_str().to_ascii_lowercase()).unwrap_or_default();
     match raw.http_version() {
         _ if value.contains("close") => Persistence::Close,
         version if *version >= (1, 1) => Persistence::KeepAlive,
-        _ if value.contains("keep-alive") => Persistence::KeepAliveSaid,
+        _ if value.contains("keep-alive") => Persistence::KeepAliveConfirmed,
         _ => Persistence::Close,
     }
 }
 
-/// Writes the bytes of the default engine: tiny_http's own would be chunked above 32 KiB.
+/// Writes the bytes of the default engine: tiny_http would send a chunked body above 32 KiB.
 fn write(raw: tiny_http::Request, response: &Response, delivery: Delivery) -> io::Result<()> {
     let now = Instant::now();
     let mut out = Vec::new();
-    encode::head(&mut out, response, delivery, &mut Date::at(now), now);
+    encode::push_status_and_headers(&mut out, response, delivery, &mut Date::at(now), now);
     out.extend_from_slice(encode::content(response, delivery));
     let mut writer = raw.into_writer();
     writer.write_all(&out)?;

@@ -1,39 +1,44 @@
-//! One socket with its input buffer and its deadlines.
+//! One socket with an input buffer and deadlines.
 //!
-//! **Invariant:** the socket's own timeouts are those of a quiet connection (idle to read, no progress to
-//! write) whenever a request starts. A request that arrives in one piece and a
-//! response that leaves in one therefore cost one system call each; only a slow peer costs more,
-//! because each further wait gets what is left of the deadline.
+//! **Invariant:** whenever a request starts, the socket's read timeout is the idle timeout and the write
+//! timeout is the progress timeout. A request that arrives in one piece and a response that leaves in one
+//! piece therefore cost one system call each. Only a slow peer costs more: each further read first sets the
+//! rest of the deadline.
+//!
+//! Read next: `head.rs`.
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::head::invalid;
-use crate::http::{Options, Problem, problems};
+use super::options::Options;
+use crate::http::{Problem, problems};
 
-/// A buffer to start with: requests of our clients have a few hundred bytes, those of browsers
+/// Initial bytes of the input buffer: requests of our clients have a few hundred bytes, requests of browsers
 /// about one thousand.
 const SMALL_BUFFER: usize = 2 * 1024;
-/// What an idle connection may keep of any of its buffers.
-pub(super) const KEPT_WHEN_IDLE: usize = 8 * 1024;
-/// How long, and for how many bytes, we listen to a client whose request was refused: were the
-/// socket closed with bytes unread, the client would get a reset in place of the answer.
-const LINGER: Duration = Duration::from_secs(2);
-const LINGER_BYTES: usize = 1024 * 1024;
+/// Maximum bytes that an idle connection keeps of each buffer.
+pub(super) const MAX_IDLE_BUFFER: usize = 8 * 1024;
+/// Maximum time of reading on after a refused request: a socket closed with unread bytes would give the
+/// client a reset in place of the answer.
+const MAX_LINGER: Duration = Duration::from_secs(2);
+/// Maximum bytes of reading on after a refused request.
+const MAX_LINGER_BYTES: usize = 1024 * 1024;
 
-/// Bytes a second that a client must take on average, once an answer is under way for longer than
-/// [`GRACE`]. Slower lines exist, but a client that takes one byte a minute would hold a thread and an
-/// answer for weeks; at this rate the largest answer takes half an hour.
+/// Minimum average rate of a client in bytes per second, after [`GRACE`]. Slower lines exist, but a client
+/// at one byte per minute would hold a thread and an answer for weeks; at this rate the largest answer
+/// takes half an hour.
 const MIN_RATE: u64 = 4 * 1024;
+/// Time before [`MIN_RATE`] applies: a stalled line often recovers within seconds.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// Why there is no request.
+/// The reason that a request was not received.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The client is gone, or has nothing more to say: nobody to answer.
+    /// The client has closed the connection: no answer is possible.
     Gone,
-    /// The client gets this answer, then the connection is closed.
+    /// The client gets this problem, then the connection is closed.
     Refused(Problem),
 }
 
@@ -43,18 +48,19 @@ impl From<Problem> for Failure {
     }
 }
 
+/// A socket, the input buffer, and the state of the read timeout.
 #[derive(Debug)]
 pub(super) struct Wire<'a> {
     stream: &'a TcpStream,
     options: &'a Options,
     buffer: Vec<u8>,
-    // The bytes received and not consumed yet.
+    // The range of received and unconsumed bytes in `buffer`.
     start: usize,
     end: usize,
     read_timeout: Timeout,
 }
 
-/// What a timeout of the socket is set to.
+/// The setting of the socket's read timeout.
 #[derive(Debug, PartialEq, Eq)]
 enum Timeout {
     Quiet,
@@ -62,6 +68,8 @@ enum Timeout {
 }
 
 impl<'a> Wire<'a> {
+    /// Prepares the socket of a new connection.
+    ///
     /// # Errors
     /// When the socket is dead already.
     pub(super) fn new(stream: &'a TcpStream, options: &'a Options) -> io::Result<Self> {
@@ -73,7 +81,7 @@ impl<'a> Wire<'a> {
         Ok(Self { stream, options, buffer, start: 0, end: 0, read_timeout })
     }
 
-    /// What was received and not consumed yet.
+    /// Returns the received and unconsumed bytes.
     pub(super) fn received(&self) -> &[u8] {
         &self.buffer[self.start..self.end]
     }
@@ -83,11 +91,12 @@ impl<'a> Wire<'a> {
         debug_assert!(self.start <= self.end);
     }
 
-    /// Waits for the first bytes of a request, as long as a connection may be idle.
+    /// Waits for the first bytes of a request, at most for the idle timeout.
     pub(super) fn wait_for_request(&mut self) -> Result<(), Failure> {
-        if self.buffer.len() > KEPT_WHEN_IDLE {
+        if self.buffer.len() > MAX_IDLE_BUFFER {
             self.buffer = vec![0; SMALL_BUFFER];
         }
+        // Set only after a slow request: the common case saves a system call.
         if self.read_timeout != Timeout::Quiet {
             self.read_timeout = Timeout::Quiet;
             self.stream.set_read_timeout(Some(self.options.idle_timeout)).map_err(|_| Failure::Gone)?;
@@ -104,7 +113,7 @@ impl<'a> Wire<'a> {
         whole(self.fill())
     }
 
-    /// Fills `target` from what was received and then from the socket, before `deadline`.
+    /// Fills `target` from the buffer and then from the socket, before `deadline`.
     pub(super) fn receive_exactly(
         &mut self,
         mut target: &mut [u8],
@@ -116,6 +125,7 @@ impl<'a> Wire<'a> {
         target = &mut target[here..];
         while !target.is_empty() {
             self.limit_read(deadline)?;
+            // Past the buffer: a large body is copied once.
             let read = retry(|| (&mut &*self.stream).read(target));
             let received = *read.as_ref().unwrap_or(&0);
             whole(read)?;
@@ -124,14 +134,14 @@ impl<'a> Wire<'a> {
         Ok(())
     }
 
-    /// Sends a whole response, `head` then `body`, in one system call where the peer takes it.
+    /// Sends a whole response, `head` then `body`; with room in the send buffer, in one system call.
     ///
-    /// The deadline is one of progress: the system waits in each call until the peer has taken something,
-    /// for [`Options::write_timeout`] at most. A slow line gets the whole answer however long that is.
+    /// [`Options::write_timeout`] limits the time without progress of each system call, not the time of the
+    /// whole response: a slow line gets the whole answer.
     ///
     /// # Errors
-    /// When the peer is gone, takes nothing for the write timeout, or takes less than [`MIN_RATE`] for
-    /// longer than [`GRACE`]: the connection is of no more use.
+    /// When the peer is gone, makes no progress within the write timeout, or receives less than [`MIN_RATE`]
+    /// after [`GRACE`]. Close the connection: a part of the response may have been sent.
     pub(super) fn send(&mut self, head: &[u8], body: &[u8], now: Instant) -> io::Result<()> {
         let mut parts = [IoSlice::new(head), IoSlice::new(body)];
         let mut parts = if body.is_empty() { &mut parts[..1] } else { &mut parts[..] };
@@ -156,11 +166,11 @@ impl<'a> Wire<'a> {
         }
     }
 
-    /// Says that nothing more will be sent, and listens for a while, so that the client can read
-    /// the answer that was sent last.
+    /// Ends the sending half and discards received bytes for a while, so that the client can read the last
+    /// answer.
     pub(super) fn linger(&mut self) {
-        let deadline = Instant::now() + LINGER;
-        let mut left = LINGER_BYTES;
+        let deadline = Instant::now() + MAX_LINGER;
+        let mut left = MAX_LINGER_BYTES;
         let _ = self.stream.shutdown(Shutdown::Write);
         self.start = self.end;
         while self.limit_read(deadline).is_ok() {
@@ -172,17 +182,19 @@ impl<'a> Wire<'a> {
         }
     }
 
+    /// Limits the next read to the rest of the deadline.
     fn limit_read(&mut self, deadline: Instant) -> Result<(), Failure> {
         let left = time_left(deadline).map_err(|_| too_slow())?;
         self.read_timeout = Timeout::RestOfDeadline;
         self.stream.set_read_timeout(Some(left)).map_err(|_| Failure::Gone)
     }
 
-    /// One read. The buffer grows when it is full; the callers limit what they leave in it.
+    /// Reads once. A full buffer grows; the callers limit the unconsumed bytes.
     fn fill(&mut self) -> io::Result<usize> {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
         } else if self.end == self.buffer.len() {
+            // Move the rest to the front first; grow only a buffer that is still more than half full.
             self.buffer.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
             if self.end * 2 > self.buffer.len() {
@@ -195,7 +207,7 @@ impl<'a> Wire<'a> {
     }
 }
 
-/// The time until `deadline`; never zero, which sockets take for "for ever".
+/// Returns the time until `deadline`; at least 1 ms, since a timeout of zero means no timeout.
 fn time_left(deadline: Instant) -> io::Result<Duration> {
     match deadline.saturating_duration_since(Instant::now()) {
         Duration::ZERO => Err(ErrorKind::TimedOut.into()),
@@ -203,7 +215,7 @@ fn time_left(deadline: Instant) -> io::Result<Duration> {
     }
 }
 
-/// The end of the stream in the middle of a request is the client's mistake.
+/// Treats the end of the stream within a request as the client's mistake.
 fn whole(read: io::Result<usize>) -> Result<(), Failure> {
     match read {
         Ok(1..) => Ok(()),
@@ -217,6 +229,7 @@ fn too_slow() -> Failure {
     Problem::new(&problems::REQUEST_TIMEOUT, "the request did not arrive in time").into()
 }
 
+/// Repeats a system call that a signal interrupted.
 fn retry(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {
         match call() {

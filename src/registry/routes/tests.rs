@@ -134,8 +134,8 @@ fn all_services_are_listed_by_name() {
 fn a_heartbeat_keeps_and_a_removal_ends_and_then_both_are_404() {
     let service = lasting();
     register_as(&service, &ID.to_uppercase());
-    let beat = Request::new(Method::Put, &format!("/services/write/{ID}/heartbeat"));
-    let removal = Request::new(Method::Delete, &format!("/services/write/{ID}"));
+    let beat = Request::new(Method::PUT, &format!("/services/write/{ID}/heartbeat"));
+    let removal = Request::new(Method::DELETE, &format!("/services/write/{ID}"));
     assert_eq!(service.handle(&beat).status, 204);
     assert_eq!(service.handle(&removal).status, 204);
     for request in [beat, removal, Request::get(&format!("/services/write/{ID}"))] {
@@ -157,8 +157,8 @@ fn paths_and_queries_that_are_not_valid_are_400() {
         (Request::get("/services/Write"), "invalid-id"),
         (Request::get("/services/%20"), "invalid-id"),
         (Request::get(&long), "invalid-id"),
-        (Request::new(Method::Put, not_uuid), "invalid-id"),
-        (Request::new(Method::Delete, "/services/write/7"), "invalid-id"),
+        (Request::new(Method::PUT, not_uuid), "invalid-id"),
+        (Request::new(Method::DELETE, "/services/write/7"), "invalid-id"),
         (Request::get("/services?index=-1"), "invalid-query"),
         (Request::get("/services/write?wait=31"), "invalid-query"),
         (Request::get("/services/write?wait=x&index=0"), "invalid-query"),
@@ -197,8 +197,8 @@ fn a_removal_wakes_those_who_wait_and_a_heartbeat_does_not() {
     register_as(&service, ID);
     let before = index(&service);
     let waiter = waiting(&service, "/services");
-    service.handle(&Request::new(Method::Put, &format!("/services/write/{ID}/heartbeat")));
-    service.handle(&Request::new(Method::Delete, &format!("/services/write/{ID}")));
+    service.handle(&Request::new(Method::PUT, &format!("/services/write/{ID}/heartbeat")));
+    service.handle(&Request::new(Method::DELETE, &format!("/services/write/{ID}")));
     assert_eq!(waiter.join().unwrap(), json!({"index": before + 1, "services": {}}));
 }
 
