@@ -4,6 +4,7 @@
 //!
 //! Read next: `src/es/manual.rs`, a section for each step.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
@@ -114,6 +115,9 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let directory = std::env::temp_dir().join(format!("tally-embedder-{}", Uuid::now_v7()));
     std::fs::create_dir_all(&directory)?;
     run(&directory)?;
+    let files = std::fs::read_dir(&directory)?.map(|entry| Ok(entry?.file_name()));
+    let files = files.collect::<std::io::Result<BTreeSet<_>>>()?;
+    assert_eq!(files, BTreeSet::from(["copy", "log", "stock"].map(Into::into)), "only databases are left");
     Ok(std::fs::remove_dir_all(&directory)?)
 }
 
@@ -140,10 +144,7 @@ fn run(directory: &Path) -> Result<(), Box<dyn Error>> {
     let position = running.watch(Stock::NAME).ok_or("the projection is unknown")?;
     assert!(position.wait_for(last.position(), PATIENCE) >= last.position());
     assert_eq!(items(&stock_file)?, 25 * 8 - 20);
-    running.rebuild(Stock::NAME)?;
-    while running.status().iter().any(|status| status.rebuild.is_some()) {
-        std::thread::yield_now();
-    }
+    running.rebuild_and_wait(Stock::NAME, PATIENCE)?;
     assert_eq!(items(&stock_file)?, 25 * 8 - 20);
 
     // Beside the running program: an audit, a backup, and a replay that must give the same rows.

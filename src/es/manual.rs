@@ -336,15 +336,23 @@
 //!
 //! The directory must be on a local disk and writable: SQLite creates `-wal` (committed events that are not in
 //! the log file yet) and `-shm` (shared memory) beside each database. A copy of the log file alone lacks the
-//! events of `-wal`; use [`backup`](super::backup).
+//! events of `-wal`; use [`backup`](super::backup). When the program has dropped everything, each database is one
+//! file again.
+//!
+//! The write-ahead log stays below 64 MiB. A device with small flash sets a lower ceiling with
+//! [`SqliteDatabase::with_wal_limit`](super::SqliteDatabase::with_wal_limit). With
+//! [`SqliteDatabase::keep_lock_file`](super::SqliteDatabase::keep_lock_file), a log that vanished between two runs is
+//! reported as lost.
 //!
 //! ```
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/es/scene.rs"));
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let scene = Scene::open()?;
-//! for suffix in ["", "-wal", "-shm", "-lock"] {
-//!     assert!(scene.directory.join(&format!("log.sqlite3{suffix}")).exists());
-//! }
+//! # let Scene { executor, log, directory } = scene;
+//! let is_there = |suffix: &str| directory.join(&format!("log.sqlite3{suffix}")).exists();
+//! assert!(["", "-wal", "-shm", "-lock"].into_iter().all(is_there));
+//! drop((executor, log));
+//! assert!(is_there("") && !["-wal", "-shm", "-lock"].into_iter().any(is_there));
 //! # Ok(())
 //! # }
 //! ```
@@ -367,7 +375,8 @@
 //! # Testing
 //!
 //! [`testing`](super::testing) has "given, when, then" for aggregates and for projections. Neither a file nor a
-//! thread is needed, and a failure shows the difference line by line.
+//! thread is needed, and a failure shows the difference line by line. For tests of a whole program,
+//! [`MemoryDatabase`](super::MemoryDatabase) is a log without a file.
 //!
 //! ```
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/es/badge.rs"));

@@ -129,10 +129,9 @@
 //! # doors.execute::<Door>(front, open, tally::es::Context::default())?;
 //! use tally::es::decode;
 //!
-//! let page = log.stream_page(front, 0, 1000)?.expect("the door has a history");
 //! let mut door = Door::default();
-//! for event in page.content()?.events {
-//!     door = door.evolve(&decode(&event)?);
+//! for event in log.stream(front) {
+//!     door = door.evolve(&decode(&event?.as_recorded())?);
 //! }
 //! assert_eq!(door, Door::Open);
 //! # Ok(())
@@ -187,7 +186,7 @@
 //!
 //! # 6. Rebuild: change your mind about the past
 //!
-//! Read models are disposable. [`RunningProjector::rebuild`] builds new tables beside the live ones, which
+//! Read models are disposable. [`RunningProjector::rebuild_and_wait`] builds new tables beside the live ones, which
 //! answer meanwhile, and swaps the tables in one transaction. A projection with a raised
 //! [`VERSION`](Projection::VERSION) is replayed at the next start.
 //!
@@ -206,8 +205,6 @@
 //! # let projector = Projector::open(&path, &[Definition::of::<Openings>()])?;
 //! let running = projector.start(log.clone(), Duration::from_secs(5))?;
 //! running.rebuild_and_wait("openings", Duration::from_secs(60))?;
-//! # drop((running, doors, log));
-//! # std::fs::remove_dir_all(&directory)?;
 //! # Ok(())
 //! # }
 //! ```

@@ -53,12 +53,12 @@ pub fn name_past_transfers(bank: &Executor, log: &Arc<EventLog>) -> Result<(), E
                 Ok(ControlFlow::Continue(()))
             })
         })?;
-        run(bank, Context::default(), move |work| name_all(named, work))?;
+        run(bank, move |work| name_all(named, work))?;
     }
     // No command has this fingerprint, so no command can replay this receipt.
     let done = IdempotencyKey { key: DONE.to_owned(), command: [0; 32] };
     let receipt = Receipt { stream_id: Uuid::nil(), version: 0, position: head };
-    run(bank, Context::default(), move |work| {
+    run(bank, move |work| {
         work.keep_receipt(done, receipt);
         Ok(Uuid::nil())
     })
@@ -87,10 +87,9 @@ fn name_all(named: Vec<(IdempotencyKey, Receipt)>, work: &mut Work<'_>) -> Resul
 
 fn run(
     bank: &Executor,
-    context: Context,
     run: impl FnOnce(&mut Work<'_>) -> Result<Uuid, ExecuteError<()>> + Send + 'static,
 ) -> Result<(), Error> {
-    match bank.transact(context, run) {
+    match bank.transact(Context::default(), run) {
         Err(ExecuteError::Failed(error)) => Err(error),
         Ok(_) | Err(_) => Ok(()),
     }
