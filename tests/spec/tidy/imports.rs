@@ -17,11 +17,11 @@ const MAY_USE: [(&str, &[&str]); 12] = [
     ("jitter", &[]),
     ("lock", &[]),
     ("time", &[]),
-    ("watch", &[]),
+    ("watch", &["lock"]),
     ("host", &[]),
     ("registry", &["gate", "host", "http", "limits", "lock", "time", "watch"]),
     ("discovery", &["host", "jitter", "lock", "watch"]),
-    ("gate", &[]),
+    ("gate", &["lock"]),
 ];
 
 /// The import rule that is CQRS.

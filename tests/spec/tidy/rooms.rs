@@ -7,7 +7,9 @@ use super::modules::tokens;
 use super::source::{Source, bare, root};
 
 const MAX_FILE_LINES: usize = 500;
-const MAX_FUNCTION_LINES: usize = 60;
+/// For the files of `src/`, tests that stand beside the code aside.
+const MAX_SOURCE_LINES: usize = 400;
+const MAX_FUNCTION_LINES: usize = 50;
 
 /// Folders whose face stands beside them, by a name that is asked for.
 const FACES_BESIDE: [(&str, &str); 1] = [("src/http", "src/http.rs")];
@@ -16,7 +18,7 @@ const FACES_BESIDE: [(&str, &str); 1] = [("src/http", "src/http.rs")];
 const FACE_LINES: [&str; 2] = ["Threads:", "Read next:"];
 
 /// Type names that may stand more than once, each with the reason.
-const TWICE: [(&str, &str); 0] = [];
+const TWICE: [(&str, &str); 1] = [("State", "the data behind a lock, private to its file")];
 
 /// What stands in one file of `src/`, each as the code writes it.
 const ONCE: [(&str, &[&str]); 3] = [
@@ -35,6 +37,15 @@ fn a_file_says_first_what_it_is_and_can_be_held_in_the_head() {
         assert!(source.text.starts_with("//! "), "{}: begin with what it is", source.path.display());
         let lines = source.text.lines().count();
         assert!(lines <= MAX_FILE_LINES, "{}: {lines} lines", source.path.display());
+    }
+}
+
+#[test]
+#[ignore = "src/ is being rewritten"]
+fn a_source_file_is_shorter_than_a_file_of_tests() {
+    for source in Source::files("src").iter().filter(|source| !source.is_test()) {
+        let lines = source.text.lines().count();
+        assert!(lines <= MAX_SOURCE_LINES, "{}: {lines} lines", source.path.display());
     }
 }
 
