@@ -1,4 +1,4 @@
-# What one does here. Every line of a recipe is a shell command that works without `just`, too.
+# The tasks of this repository. Each line of a recipe is a shell command that works without `just`.
 
 # Show this menu
 default:
@@ -12,11 +12,11 @@ run:
 test:
     cargo test
 
-# Run everything that must hold before a change lands
+# Run all checks that a change must pass
 check:
     .ci/run
 
-# Measure the services beside what this machine can do: two minutes; --help lists groups, --quick, --json
+# Measure the services beside the machine's own limits: two minutes; --help lists groups, --quick, --json
 bench *ARGUMENTS:
     cargo bench --bench system -- {{ARGUMENTS}}
 
@@ -24,11 +24,11 @@ bench *ARGUMENTS:
 bench-compare OLD NEW:
     cargo bench --bench system -- --compare {{OLD}} {{NEW}}
 
-# Count the instructions of each operation and compare them with the record; --record writes it anew
+# Count the instructions of each operation and compare them with the record; --record writes a new record
 cost *ARGUMENTS:
     tests/cost.sh {{ARGUMENTS}}
 
-# Send the three services what their OpenAPI documents allow and what not, for so many seconds each
+# Send each service valid and invalid requests made from its OpenAPI document, for the given seconds
 [positional-arguments]
 fuzz-api seconds="40":
     tests/fuzz-api.sh "${1:-40}"
@@ -45,48 +45,48 @@ events:
 reset:
     rm -f write_db.sqlite3 write_db.sqlite3-* read_db.sqlite3 read_db.sqlite3-*
 
-# Kill processes (built apart: they can be told to crash) for so many seconds, then look up every promise; a failure prints its seed
+# Kill processes for the given seconds, then check every promise; uses a separate build with crash points; a failure prints its seed
 [positional-arguments]
 crash-test seconds="60":
     TALLY_CRASH_SECONDS="${1:-60}" CARGO_TARGET_DIR=target/crash-points cargo test --release --features crash-points --test spec crashes -- --include-ignored --nocapture --test-threads=1
 
-# Show that the crash suite finds each of the bugs in tests/mutants/ that are put into a copy of the code
+# Put each bug of tests/mutants/ into a copy of the code, and check that the crash suite finds it
 mutants:
     tests/mutants.sh
 
-# Show that a command costs the same on a stream of a million events, and that clients share a sync
+# Check that a command costs the same on a stream of a million events, and that clients share a sync
 flat-cost:
     cargo test --release --test spec flat_cost -- --ignored --nocapture --test-threads=1
 
-# Rebuild 200 000 events while commands and queries go on, and compare the rows
+# Rebuild from 200 000 events during commands and queries, and compare the rows
 rebuild-test:
     cargo test --release --test spec rebuild_under_load -- --ignored --nocapture
 
-# Attack the HTTP engine in eleven ways, and watch its other clients
+# Attack the HTTP engine in eleven ways, and measure its other clients
 attack-test:
     cargo test --release --test spec http_attacks -- --ignored --nocapture --test-threads=1
 
-# Send mutated input to every reader of input for so many seconds each; a failure prints its seed
+# Send mutated input to every parser, for the given seconds each; a failure prints its seed
 [positional-arguments]
 fuzz seconds="30":
     TALLY_FUZZ_SECONDS="${1:-30}" cargo test --release --test spec fuzz -- --include-ignored --nocapture --test-threads=1
 
-# Send the write service four times more than it can take, for half a minute
+# Send the write service four times its capacity, for half a minute
 overload-test:
     cargo test --release --test spec overload -- --ignored --nocapture --test-threads=1
 
-# Try what people point at SQLite files, with the waits that take seconds
+# Use common SQLite tools beside a running service, with the waits that take seconds
 tools-test:
     cargo test --release --test spec tools_of_the_trade -- --include-ignored
 
-# Follow a write side over a line of 20 kB/s: half a minute
+# Follow a write side over a line of 20 kB/s, for half a minute
 slow-line-test:
     cargo test --release --test spec slow_line -- --ignored --nocapture
 
-# Read the feed slowly, not at all, and without a pause, and watch memory and the write-ahead log
+# Read the feed slowly, never, and without a pause, and measure memory and the write-ahead log
 readers-test:
     cargo test --release --test spec readers:: -- --include-ignored --nocapture --test-threads=1
 
-# Delete the read database of a long log under load, and look for answers that are wrong meanwhile
+# Delete the read database of a long log under load, and look for wrong answers during the refill
 refill-test:
     cargo test --release --test spec refill -- --include-ignored --nocapture

@@ -1,26 +1,24 @@
 -- The event store: the write side's database, and the source of truth of the whole system.
 --
--- This file is the schema that runs. The store executes it once, in one transaction, when it
--- creates a database. History is defended here, by the schema, and not by the program: these
--- rules hold for every client, the sqlite3 shell included.
+-- The store executes this file once, in one transaction, when it creates a database. The schema, not the
+-- program, defends history: these rules hold for every client, the sqlite3 shell included.
 
--- "TALL": tells our file from every other SQLite file.
+-- "TALL": distinguishes an event store from every other SQLite file.
 PRAGMA application_id = 0x54414c4c;
--- The version of this schema. A newer one is refused, an older one is migrated.
+-- The version of this schema. The store refuses a newer version and migrates an older version.
 PRAGMA user_version = 1;
 
--- The log itself, exactly one row: its identity, and the counter that gives events their place.
--- One counter row, raised inside the transaction that appends and held until it commits, makes
--- positions dense and equal to commit order on any database. (A sequence would not: it gives out
--- numbers before the commit, and a reader that remembers the last number it saw would skip an
--- event that commits late.)
+-- The log itself, exactly one row: its identity, and the counter of positions. One counter row, raised
+-- inside the transaction that appends and locked until the commit, makes positions dense and equal to
+-- commit order on any database. (A sequence gives out numbers before the commit, so a reader that remembers
+-- the last number would skip an event that commits late.)
 CREATE TABLE log (
     only   INTEGER PRIMARY KEY CHECK (only = 1),
     log_id TEXT    NOT NULL,             -- made with the database: another id, another history
     head   INTEGER NOT NULL DEFAULT 0    -- position of the last event, 0 before the first
 ) STRICT;
 
--- What has happened, one row per event, in the order in which it was recorded.
+-- The events, one row each, in the order of their recording.
 CREATE TABLE events (
     position       INTEGER PRIMARY KEY,  -- place in the whole log, from 1, without gaps
     event_id       TEXT    NOT NULL,     -- UUIDv7, the identity of the event itself
@@ -36,11 +34,10 @@ CREATE TABLE events (
     UNIQUE (stream_id, version)          -- also the index that loads one aggregate
 ) STRICT;
 
--- An event is appended at the end of the log and at the end of its stream, or not at all. This
--- refuses positions of the client's own choice, and it is what stops INSERT OR REPLACE: SQLite
--- fires no delete trigger for the row that REPLACE removes (unless recursive_triggers is on).
--- ROLLBACK instead of ABORT: a client that overlooks the error cannot commit the rest of a command
--- without this part of it.
+-- An event is appended at the end of the log and at the end of its stream, or not at all. This trigger
+-- refuses positions chosen by a client, and stops INSERT OR REPLACE: SQLite fires no delete trigger for the
+-- row that REPLACE removes (unless recursive_triggers is on). ROLLBACK instead of ABORT: a client that
+-- overlooks the error cannot commit the rest of its command without the refused event.
 CREATE TRIGGER events_are_appended_at_the_end BEFORE INSERT ON events BEGIN
     SELECT CASE
         WHEN NEW.position IS NOT (SELECT head + 1 FROM log)
@@ -64,7 +61,7 @@ CREATE TRIGGER events_are_never_removed BEFORE DELETE ON events BEGIN
     SELECT RAISE(ABORT, 'events are append-only: no DELETE');
 END;
 
--- The counter itself moves only with an event: one step, to an event that is there.
+-- The counter moves only with an event: one step, to an event that exists.
 CREATE TRIGGER the_head_is_where_the_events_end BEFORE UPDATE ON log
 WHEN NEW.only IS NOT OLD.only OR NEW.log_id IS NOT OLD.log_id OR NEW.head IS NOT OLD.head + 1
     OR NOT EXISTS (SELECT 1 FROM events WHERE position = NEW.head)
@@ -80,8 +77,8 @@ CREATE TRIGGER there_is_one_log BEFORE INSERT ON log WHEN EXISTS (SELECT 1 FROM 
     SELECT RAISE(ABORT, 'there is one log');
 END;
 
--- Which commands have been carried out, by idempotency key, with the receipt that each was given.
--- A row is written in the transaction of the command's events, and kept as long as they are.
+-- The executed commands, by idempotency key, each with its receipt. A row is written in the transaction of
+-- the command's events, and kept as long as the events.
 CREATE TABLE receipts (
     idempotency_key TEXT    PRIMARY KEY,
     command         BLOB    NOT NULL,    -- SHA-256 of the command: the key must come with the same one
@@ -104,8 +101,8 @@ CREATE TRIGGER receipts_are_never_removed BEFORE DELETE ON receipts BEGIN
     SELECT RAISE(ABORT, 'receipts are append-only: no DELETE');
 END;
 
--- The state of long streams at some version, to begin their replay there. Disposable: delete any
--- row or all of them, and nothing but time is lost.
+-- The state of a long stream at some version, from which a replay starts. Disposable: without a row, the
+-- replay only takes longer.
 CREATE TABLE snapshots (
     stream_id TEXT    PRIMARY KEY,
     version   INTEGER NOT NULL,

@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** a request never blocks its reader: the engine has received the body.
 //!
-//! Read next: `engine/head.rs`, which fills a request.
+//! Read next: `engine/request_head.rs`, which fills a request.
 
 use std::ops::Range;
 

@@ -7,8 +7,8 @@
 
 use std::time::Instant;
 
-use super::head::{Framing, body_too_large, invalid, too_large};
 use super::options::Options;
+use super::request_head::{Framing, body_too_large, invalid, too_large};
 use super::wire::{Failure, Wire};
 use crate::http::Problem;
 

@@ -5,15 +5,15 @@
 //! **Invariant:** a handler runs only with a whole request within the limits, and every phase change
 //! checks for an eviction.
 //!
-//! Read next: `wire.rs` (deadlines), `head.rs` (the request head), `body.rs`, `encode.rs`.
+//! Read next: `wire.rs` (deadlines), `request_head.rs` (the request head), `body.rs`, `encode.rs`.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use super::body;
 use super::encode::{self, Content, Date, Delivery};
-use super::head::{self, Expectation, Framing, Head, Persistence};
 use super::options::Options;
+use super::request_head::{self, Expectation, Framing, Head, Persistence};
 use super::service::{Service, call, within_budget};
 use super::slot::{Phase, Slot};
 use super::wire::{Failure, MAX_IDLE_BUFFER, Wire};
@@ -87,7 +87,7 @@ impl<'a> Connection<'a> {
     }
 
     fn receive_head(&mut self) -> Result<Head, Failure> {
-        if let Some(head) = head::parse(self.wire.received(), self.options, &mut self.request)? {
+        if let Some(head) = request_head::parse(self.wire.received(), self.options, &mut self.request)? {
             return Ok(head);
         }
         let now = Instant::now();
@@ -101,7 +101,9 @@ impl<'a> Connection<'a> {
             let received = self.wire.received();
             let may_be_whole =
                 received[seen..].contains(&b'\n') || received.len() >= self.options.max_head_bytes;
-            if may_be_whole && let Some(head) = head::parse(received, self.options, &mut self.request)? {
+            if may_be_whole
+                && let Some(head) = request_head::parse(received, self.options, &mut self.request)?
+            {
                 return Ok(head);
             }
         }

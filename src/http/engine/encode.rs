@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ::http::StatusCode;
 
-use super::head::Persistence;
+use super::request_head::Persistence;
 use crate::http::{Problem, Response, problems};
 use crate::time::Timestamp;
 

@@ -8,7 +8,7 @@
 //!      |      +-> pool.rs         gives each connection a thread, evicts, waits for the end
 //!      |      |     slot.rs       a connection's phase, as other threads see the phase
 //!      |      |     connection.rs receive a request, call the service, send the response
-//!      |      |        wire.rs  head.rs  body.rs      socket and deadlines, request head, body
+//!      |      |        wire.rs  request_head.rs  body.rs   socket and deadlines, request head, body
 //!      |      |        service.rs  encode.rs          run the handler, response to bytes
 //!      |      +-> refuse.rs       answers 503 to connections beyond the limit
 //!      |
@@ -20,17 +20,17 @@
 //! engine. `thread.rs` has their common stack size. A thread of the pool takes two kinds of shared state:
 //! the pool's lock, never held over I/O, and the atomic phase of a slot.
 //!
-//! Read next: `server.rs`, `blocking.rs`, `pool.rs`, `connection.rs`; then `head.rs`, which decides
+//! Read next: `server.rs`, `blocking.rs`, `pool.rs`, `connection.rs`; then `request_head.rs`, which decides
 //! what a request is.
 
 mod blocking;
 mod body;
 mod connection;
 mod encode;
-mod head;
 mod options;
 mod pool;
 mod refuse;
+mod request_head;
 mod server;
 mod service;
 mod slot;

@@ -18,7 +18,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::encode::{self, Content, Date, Delivery};
-use super::head::Persistence;
+use super::request_head::Persistence;
 use super::thread;
 use crate::http::{Problem, Response, problems};
 

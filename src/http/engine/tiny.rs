@@ -18,8 +18,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::encode::{self, Content, Date, Delivery};
-use super::head::{self, Persistence, Target};
 use super::options::Options;
+use super::request_head::{self, Persistence, Target};
 use super::service::{Service, call, within_budget};
 use super::thread;
 use crate::http::{Method, Problem, Request, Response};
@@ -116,8 +116,8 @@ impl Crew {
     }
 
     fn receive(&self, raw: &mut tiny_http::Request) -> Result<Request, Problem> {
-        let method = head::parse_method(raw.method().as_str())?;
-        let Target { path_and_query, authority } = head::target(&method, raw.url())?;
+        let method = request_head::parse_method(raw.method().as_str())?;
+        let Target { path_and_query, authority } = request_head::target(&method, raw.url())?;
         let authority = authority.map(str::to_owned);
         let mut request = Request::new(method, &path_and_query);
         for header in raw.headers() {
@@ -132,8 +132,8 @@ impl Crew {
         let read = raw.as_reader().take(max as u64 + 1).read_to_end(&mut request.body);
         match read {
             Ok(bytes) if bytes <= max => Ok(request),
-            Ok(_) => Err(head::body_too_large(&self.options)),
-            Err(_) => Err(head::invalid("the body cannot be read")),
+            Ok(_) => Err(request_head::body_too_large(&self.options)),
+            Err(_) => Err(request_head::invalid("the body cannot be read")),
         }
     }
 }

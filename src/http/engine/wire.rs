@@ -5,14 +5,14 @@
 //! piece therefore cost one system call each. Only a slow peer costs more: each further read first sets the
 //! rest of the deadline.
 //!
-//! Read next: `head.rs`.
+//! Read next: `request_head.rs`.
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
-use super::head::invalid;
 use super::options::Options;
+use super::request_head::invalid;
 use crate::http::{Problem, problems};
 
 /// Initial bytes of the input buffer: requests of our clients have a few hundred bytes, requests of browsers
