@@ -17,7 +17,7 @@
 //! Read next: `writer.rs`, which wakes this thread.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
@@ -39,10 +39,12 @@ const IDLE_AFTER: Duration = Duration::from_secs(1);
 /// Milliseconds that a flush waits for readers to leave. A reader reads one page of events at most.
 const READERS_PATIENCE: Duration = Duration::from_millis(500);
 
-/// Milliseconds that the writer waits for an urgent flush, and the pause before the writer waits again. A
-/// reader that stays inside costs commits a tenth of their time at most.
-const WRITER_PATIENCE: Duration = Duration::from_millis(100);
-const WRITER_PAUSE: Duration = Duration::from_secs(1);
+/// Seconds that the writer waits for a restart of the WAL: longer than a flush waits for readers.
+const WRITER_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Multiple of a vain wait for which the writer does not wait again: a reader that stays in the WAL costs
+/// commits a tenth of their time at most.
+const WRITER_PAUSE: u32 = 9;
 
 /// Milliseconds that a flush waits for the writer, and for readers of other processes.
 const LOCK_PATIENCE: Duration = Duration::from_millis(100);
@@ -57,15 +59,25 @@ pub(super) struct WalFlusher {
     /// Estimated pages in the commits since the last flush.
     pages: u64,
     restarts: Arc<Restarts>,
-    /// When the writer last waited for a restart in vain.
-    gave_up_at: Option<Instant>,
+    /// After a vain wait, the moment from which the writer may wait again.
+    resume_at: Option<Instant>,
 }
 
 /// The restarts of the WAL that the writer waits for, each with a number.
 #[derive(Debug)]
 struct Restarts {
     requested: AtomicU64,
-    done: Watch,
+    /// The number of the last restart that was tried.
+    tried: Watch,
+    /// Whether a reader prevented that restart.
+    is_prevented: AtomicBool,
+}
+
+impl Restarts {
+    fn shared() -> Arc<Self> {
+        let (requested, is_prevented) = (AtomicU64::new(0), AtomicBool::new(false));
+        Arc::new(Self { requested, tried: Watch::at(0), is_prevented })
+    }
 }
 
 impl WalFlusher {
@@ -81,21 +93,21 @@ impl WalFlusher {
     ) -> Result<Self, Error> {
         connection.busy_timeout(LOCK_PATIENCE)?;
         let (due, signals) = sync_channel(1);
-        let restarts = Arc::new(Restarts { requested: AtomicU64::new(0), done: Watch::at(0) });
+        let restarts = Restarts::shared();
         let flushes = Flushes { connection, limit, file, upkeep, restarts: Arc::clone(&restarts) };
         let thread = Builder::new()
             .name("wal-flusher".into())
             .spawn(move || flushes.run(&signals))
             .map_err(|error| Error::Storage(format!("the WAL flusher's thread cannot start: {error}")))?;
         let (due, thread) = (Some(due), Some(thread));
-        Ok(Self { due, thread, limit, pages: 0, restarts, gave_up_at: None })
+        Ok(Self { due, thread, limit, pages: 0, restarts, resume_at: None })
     }
 
     /// Counts a commit, after which the WAL file has `wal_bytes`. Waits for a flush only near the limit.
     pub(super) fn count_commit(&mut self, events: u64, wal_bytes: u64) {
         self.pages += events + PAGES_OF_A_COMMIT;
         let is_urgent = wal_bytes > self.limit.urgent_bytes();
-        if is_urgent && self.gave_up_at.is_none_or(|at| at.elapsed() > WRITER_PAUSE) {
+        if is_urgent && self.resume_at.is_none_or(|at| at <= Instant::now()) {
             self.restart();
         } else if self.pages >= self.limit.flush_pages() {
             self.make_due();
@@ -105,11 +117,13 @@ impl WalFlusher {
     /// Stops the writer until the WAL begins again. Between two commits of a busy writer, the flusher hardly
     /// ever gets the lock that a restart needs.
     fn restart(&mut self) {
+        let begun = Instant::now();
         let number = self.restarts.requested.fetch_add(1, Ordering::SeqCst) + 1;
         self.make_due();
-        let is_done = self.restarts.done.wait_for(number, WRITER_PATIENCE) >= number;
-        // A reader stays in the WAL: the writer goes on, and the WAL grows.
-        self.gave_up_at = (!is_done).then(Instant::now);
+        let is_tried = self.restarts.tried.wait_for(number, WRITER_PATIENCE) >= number;
+        let is_done = is_tried && !self.restarts.is_prevented.load(Ordering::SeqCst);
+        // The writer goes on beside a reader that stays, and the WAL grows.
+        self.resume_at = (!is_done).then(|| Instant::now() + WRITER_PAUSE * begun.elapsed());
     }
 
     fn make_due(&mut self) {
@@ -173,12 +187,12 @@ impl Flushes {
         // Most pages are copied before the gate closes, so readers wait for the rest alone. The length of the
         // file does not matter here: a WAL that began again keeps the length of the file.
         let copied = self.flush(Mode::Passive);
-        if copied.wal_bytes > self.limit.restart_bytes() || requested > self.restarts.done.value() {
+        if copied.wal_bytes > self.limit.restart_bytes() || requested > self.restarts.tried.value() {
             let restarted = self.upkeep.readers.alone(READERS_PATIENCE, || self.flush(Mode::Restart));
-            if restarted.is_some_and(|flushed| flushed.has_ended) {
-                self.restarts.done.raise(requested);
-            }
+            let is_prevented = restarted.is_none_or(|flushed| !flushed.has_ended);
+            self.restarts.is_prevented.store(is_prevented, Ordering::SeqCst);
         }
+        self.restarts.tried.raise(requested);
     }
 
     /// Returns the disk space of a burst after the burst.
@@ -213,8 +227,6 @@ impl Flushes {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicBool;
-
     use super::*;
     use crate::es::tests::TempPath;
     use crate::es::{Database, SqliteDatabase};
@@ -230,7 +242,7 @@ mod tests {
         let upkeep = Arc::new(LogUpkeep::default());
         let connection = Connection::open(&*path).unwrap();
         let limit = WalLimit::of(2 << 20).unwrap();
-        let restarts = Arc::new(Restarts { requested: AtomicU64::new(0), done: Watch::at(0) });
+        let restarts = Restarts::shared();
         let flushes =
             Flushes { connection, limit, file: Arc::clone(&file), upkeep: Arc::clone(&upkeep), restarts };
         let stop = AtomicBool::new(false);
