@@ -214,7 +214,7 @@ fn query_account(directory: &Path, _: u32) -> Result<Once> {
     Projector::open(&db, &projections())?.catch_up(&mut Pages::of(1)?, PAGE)?;
     // It knows no registry, so it follows nothing: the rows stay as they are.
     let poll_interval = Duration::from_secs(30);
-    let options = read_side::Options {
+    let options = read_side::ReadOptions {
         registries: Vec::new(),
         write_side: None,
         poll_interval,

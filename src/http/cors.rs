@@ -6,7 +6,7 @@
 //! for example a `POST` without a body to `/close`. The service therefore refuses every request of a
 //! foreign page that changes state: browsers always send the origin of a changing request.
 //!
-//! **Invariant:** a name in `Host` is no proof of the service's own page, since a page can point its own name
+//! **Invariant:** a name in `Host` does not prove that the page is the service's own, since a page can point its own name
 //! at this machine (DNS rebinding). Only a numeric address is a proof.
 //!
 //! Read next: `router.rs`, which calls the three functions.

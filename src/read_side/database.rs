@@ -7,7 +7,7 @@
 //! (`query_rate` in `tests.rs`). A commit ends the snapshot: an old snapshot must neither be shown nor keep
 //! SQLite from reusing the write-ahead log.
 //!
-//! **Invariant:** a query sees every commit reported by [`Database::release_snapshots`] before the query
+//! **Invariant:** a query sees every commit reported by [`ReadDatabase::release_snapshots`] before the query
 //! began; and an idle connection holds no snapshot older than the last report.
 //!
 //! Read next: `place.rs`, the file.
@@ -42,8 +42,8 @@ const IDLE_AFTER: Duration = Duration::from_millis(50);
 
 /// The read database, for queries.
 #[derive(Debug)]
-pub(super) struct Database {
-    pool: Mutex<Pool>,
+pub(super) struct ReadDatabase {
+    pool: Mutex<ReaderPool>,
     place: Place,
     returned: Condvar,
     /// The number of commits reported by the projector.
@@ -54,7 +54,7 @@ pub(super) struct Database {
 }
 
 #[derive(Debug)]
-struct Pool {
+struct ReaderPool {
     idle: Vec<Reader>,
     /// The number of further queries that may begin now.
     free: usize,
@@ -78,14 +78,14 @@ impl Reader {
     }
 }
 
-impl Database {
+impl ReadDatabase {
     /// Makes a pool for the database in `file`, which a projector holds open.
     pub(super) fn new(file: Arc<DatabaseFile>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let free = (cores * READERS_PER_CORE).min(MAX_READERS);
         Self {
             place: Place::of(file),
-            pool: Mutex::new(Pool { idle: Vec::new(), free, waiting: 0 }),
+            pool: Mutex::new(ReaderPool { idle: Vec::new(), free, waiting: 0 }),
             returned: Condvar::new(),
             commits: AtomicU64::new(0),
             started: Instant::now(),
@@ -110,7 +110,7 @@ impl Database {
     /// Reads with several statements, which all see the same rows.
     ///
     /// # Errors
-    /// As [`Database::read`].
+    /// As [`ReadDatabase::read`].
     pub(super) fn read_snapshot<T>(
         &self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
@@ -184,7 +184,7 @@ impl Database {
     fn enter(&self) -> Result<Seat<'_>, Problem> {
         let mut pool = self.lock();
         if pool.free == 0 {
-            let is_full = |pool: &mut Pool| pool.free == 0;
+            let is_full = |pool: &mut ReaderPool| pool.free == 0;
             pool.waiting += 1;
             pool = wait_while(&self.returned, pool, PATIENCE, is_full);
             pool.waiting -= 1;
@@ -207,14 +207,14 @@ impl Database {
     }
 
     /// The pool is a list and two numbers, which are consistent after any panic.
-    fn lock(&self) -> MutexGuard<'_, Pool> {
+    fn lock(&self) -> MutexGuard<'_, ReaderPool> {
         lock(&self.pool)
     }
 }
 
 /// A seat among the readers, free again after a drop, after a panic too.
 struct Seat<'a> {
-    database: &'a Database,
+    database: &'a ReadDatabase,
     reader: Option<Reader>,
 }
 
@@ -254,27 +254,27 @@ mod tests {
     use crate::es::tests::TempPath;
 
     /// A database with one number, the connection that writes it, and readers.
-    fn number() -> (TempPath, Connection, Database) {
+    fn number() -> (TempPath, Connection, ReadDatabase) {
         let path = TempPath::new();
         let writer = Connection::open(&*path).unwrap();
         writer.pragma_update(None, "journal_mode", "WAL").unwrap();
         writer.execute_batch("CREATE TABLE number (n); INSERT INTO number VALUES (0)").unwrap();
-        let mut database = Database::new(Arc::new(DatabaseFile::existing(&path).unwrap()));
+        let mut database = ReadDatabase::new(Arc::new(DatabaseFile::existing(&path).unwrap()));
         // Long ago: it is quiet from the start.
         database.started = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
         (path, writer, database)
     }
 
-    fn write(writer: &Connection, database: &Database, number: i64) {
+    fn write(writer: &Connection, database: &ReadDatabase, number: i64) {
         writer.execute("UPDATE number SET n = ?1", [number]).unwrap();
         database.release_snapshots();
     }
 
-    fn read(database: &Database) -> i64 {
+    fn read(database: &ReadDatabase) -> i64 {
         database.read(|db| db.query_row("SELECT n FROM number", [], |row| row.get(0))).unwrap()
     }
 
-    fn snapshots(database: &Database) -> usize {
+    fn snapshots(database: &ReadDatabase) -> usize {
         database.lock().idle.iter().filter(|reader| reader.snapshot.is_some()).count()
     }
 

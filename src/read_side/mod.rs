@@ -40,7 +40,7 @@ mod verify;
 
 pub use models::projections;
 pub use routes::ROUTES;
-pub use service::{Options, ReadSide, StartError};
+pub use service::{ReadOptions, ReadSide, StartError};
 pub use verify::{VerifyFailed, verify};
 
 #[cfg(test)]

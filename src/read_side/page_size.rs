@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::es::MAX_PAGE;
 
 /// The smallest event of a feed, in bytes: three UUIDs, a hash and a time alone are more. A page with
-/// fewer bytes for each requested event had fewer events, and is no evidence about larger pages.
+/// fewer bytes for each requested event had fewer events, and says nothing about larger pages.
 const MIN_EVENT_BYTES: usize = 200;
 
 /// The number of events to ask for, as learnt from the last pages.

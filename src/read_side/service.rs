@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::database::Database;
+use super::database::ReadDatabase;
 use super::projections;
 use super::upstream::{HttpFeed, Upstream};
 use crate::discovery::BaseUrl;
@@ -23,7 +23,7 @@ const OVERLAP: Duration = Duration::from_secs(10);
 
 /// The configuration of the read side.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Options {
+pub struct ReadOptions {
     /// The registries of the write side.
     pub registries: Vec<BaseUrl>,
     /// The only write side to follow; registries are ignored then.
@@ -39,7 +39,7 @@ pub struct Options {
 /// The state of the service; for a [`crate::http::Router`] with [`super::ROUTES`].
 #[derive(Debug)]
 pub struct ReadSide {
-    pub(super) database: Arc<Database>,
+    pub(super) database: Arc<ReadDatabase>,
     pub(super) projector: RunningProjector,
     pub(super) long_polls: LongPolls,
     pub(super) upstream: Arc<Upstream>,
@@ -68,7 +68,7 @@ impl ReadSide {
     ///
     /// # Errors
     /// When the system has no threads.
-    pub fn start(projector: Projector, options: Options) -> Result<Self, StartError> {
+    pub fn start(projector: Projector, options: ReadOptions) -> Result<Self, StartError> {
         let followed = followed_log(projector.file());
         let upstream = Upstream::start(options.registries.clone(), options.write_side.clone(), followed)?;
         let feed = HttpFeed::new(Arc::clone(&upstream));
@@ -79,9 +79,9 @@ impl ReadSide {
         projector: Projector,
         upstream: Arc<Upstream>,
         feed: impl Feed + Clone + 'static,
-        options: &Options,
+        options: &ReadOptions,
     ) -> Result<Self, StartError> {
-        let database = Arc::new(Database::new(Arc::clone(projector.file())));
+        let database = Arc::new(ReadDatabase::new(Arc::clone(projector.file())));
         let source = Arc::clone(&upstream);
         let projector = projector.with_events(move |event| log_event(&source, &event));
         let pool = Arc::clone(&database);
@@ -95,7 +95,7 @@ impl ReadSide {
     /// The service over another feed than a write side's, for tests.
     #[cfg(test)]
     pub(super) fn over(db: &Path, feed: impl Feed + Clone + 'static) -> Result<Self, StartError> {
-        let options = Options {
+        let options = ReadOptions {
             registries: Vec::new(),
             write_side: None,
             poll_interval: Duration::from_millis(20),
@@ -122,7 +122,7 @@ impl ReadSide {
     }
 
     /// Returns whether the service can do its whole job: a write side was met, and the rows are within
-    /// [`Options::ready_lag`] of the end of the log. While the write side is away, the end of the log is
+    /// [`ReadOptions::ready_lag`] of the end of the log. While the write side is away, the end of the log is
     /// unknown, and the last result holds.
     ///
     /// # Errors

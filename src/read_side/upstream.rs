@@ -215,7 +215,7 @@ impl HttpFeed {
             match body.read(&mut step) {
                 Ok(0) => break,
                 Ok(bytes) => arrival.json.extend_from_slice(&step[..bytes]),
-                // A connection broken early is no evidence about the line.
+                // A connection that broke early says nothing about the bandwidth.
                 Err(error) if arrival.begun.elapsed() < slow => {
                     return Err(CallError::Failed(format!("{address}: {error}")));
                 }

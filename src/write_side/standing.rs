@@ -7,7 +7,7 @@
 //! **Invariant:** after a first registration, the service registers again without a look. After a restart of
 //! the registry, the original must not wait for a copy that came first.
 //!
-//! Read next: `src/discovery/registration.rs`, the thread that asks here.
+//! Read next: `src/discovery/heartbeat.rs`, the thread that asks here.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};

@@ -51,27 +51,27 @@ impl Default for MemoryDatabase {
 
 #[derive(Debug, Default)]
 struct SharedRows {
-    committed: Mutex<Rows>,
+    committed: Mutex<StoredRows>,
     has_writer: AtomicBool,
 }
 
 impl SharedRows {
     // A panic under the lock cannot leave half a transaction: `commit` alone changes rows, and never panics.
-    fn committed(&self) -> MutexGuard<'_, Rows> {
+    fn committed(&self) -> MutexGuard<'_, StoredRows> {
         lock(&self.committed)
     }
 }
 
 /// The committed rows, or the rows that a transaction adds.
 #[derive(Debug, Default)]
-struct Rows {
+struct StoredRows {
     events: Vec<Arc<OwnedEvent>>,
     streams: HashMap<Uuid, Vec<Arc<OwnedEvent>>>,
     receipts: HashMap<String, (Fingerprint, Receipt)>,
     snapshots: HashMap<Uuid, Snapshot>,
 }
 
-impl Rows {
+impl StoredRows {
     fn add(&mut self, event: Arc<OwnedEvent>) {
         self.streams.entry(event.as_recorded().stream_id).or_default().push(Arc::clone(&event));
         self.events.push(event);
@@ -108,7 +108,7 @@ impl Database for MemoryDatabase {
 
 struct MemoryStore {
     shared: Arc<SharedRows>,
-    transaction: Option<Rows>,
+    transaction: Option<StoredRows>,
 }
 
 impl Drop for MemoryStore {
@@ -118,7 +118,7 @@ impl Drop for MemoryStore {
 }
 
 impl MemoryStore {
-    fn open(&mut self) -> Result<&mut Rows, Error> {
+    fn open(&mut self) -> Result<&mut StoredRows, Error> {
         self.transaction.as_mut().ok_or_else(|| Error::Storage("no transaction is open".into()))
     }
 
@@ -144,7 +144,7 @@ impl MemoryStore {
 
 impl EventStore for MemoryStore {
     fn begin(&mut self) -> Result<Head, Error> {
-        self.transaction = Some(Rows::default());
+        self.transaction = Some(StoredRows::default());
         let committed = self.shared.committed();
         let Some(last) = committed.events.last() else {
             return Ok(Head { position: 0, hash: Hash::ZERO, recorded_at: String::new() });
@@ -193,7 +193,9 @@ impl EventStore for MemoryStore {
 
     fn commit(&mut self) -> Result<(), Error> {
         self.open()?;
-        let Some(Rows { events, receipts, snapshots, .. }) = self.transaction.take() else { return Ok(()) };
+        let Some(StoredRows { events, receipts, snapshots, .. }) = self.transaction.take() else {
+            return Ok(());
+        };
         // One lock for all rows: a reader sees the whole transaction or no row of the transaction.
         let mut committed = self.shared.committed();
         events.into_iter().for_each(|event| committed.add(event));

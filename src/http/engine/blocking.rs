@@ -34,7 +34,7 @@ const RESERVED_DESCRIPTORS: usize = 64 + refuse::MAX_DESCRIPTORS;
 
 /// The running engine. Dropping the engine stops all threads.
 #[derive(Debug)]
-pub(super) struct Running {
+pub(super) struct BlockingEngine {
     address: SocketAddr,
     pool: Arc<Pool>,
     accepting: Option<JoinHandle<()>>,
@@ -46,7 +46,7 @@ pub(super) fn start(
     listener: TcpListener,
     mut options: Options,
     service: Arc<Service>,
-) -> io::Result<Running> {
+) -> io::Result<BlockingEngine> {
     listener.set_nonblocking(false)?;
     if let Some(descriptors) = descriptor_limit() {
         // A very low limit leaves half of the descriptors for connections, and an accept without a free
@@ -59,10 +59,10 @@ pub(super) fn start(
     let pool = Arc::new(Pool::new(options));
     let acceptor = Acceptor { listener, pool: Arc::clone(&pool), service, refused };
     let accepting = Some(thread::builder("http-accept").spawn(move || acceptor.accept_all())?);
-    Ok(Running { address, pool, accepting, refusing: Some(refusing) })
+    Ok(BlockingEngine { address, pool, accepting, refusing: Some(refusing) })
 }
 
-impl Drop for Running {
+impl Drop for BlockingEngine {
     fn drop(&mut self) {
         let deadline = Instant::now() + self.pool.options.stop_timeout;
         // Before all else: every thread reads the flag after its next step.
@@ -72,7 +72,7 @@ impl Drop for Running {
     }
 }
 
-impl Running {
+impl BlockingEngine {
     /// Wakes the acceptor with a connection and waits until the thread has ended.
     fn end_accepting(&mut self, deadline: Instant) {
         let Some(accepting) = self.accepting.take() else {

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::options::Options;
 use super::request_head::{Framing, body_too_large, invalid, too_large};
-use super::wire::{Failure, Wire};
+use super::wire::{Wire, WireFailure};
 use crate::http::Problem;
 
 /// Maximum bytes of a chunk's size line with its extension. No known client sends extensions; an endless
@@ -25,7 +25,7 @@ pub(super) fn receive(
     options: &Options,
     body: &mut Vec<u8>,
     deadline: Instant,
-) -> Result<(), Failure> {
+) -> Result<(), WireFailure> {
     body.clear();
     match framing {
         Framing::Length(length) => receive_bytes(wire, *length, body, deadline),
@@ -38,7 +38,7 @@ fn receive_bytes(
     length: usize,
     body: &mut Vec<u8>,
     deadline: Instant,
-) -> Result<(), Failure> {
+) -> Result<(), WireFailure> {
     let end = body.len() + length;
     while body.len() < end {
         let start = body.len();
@@ -53,7 +53,7 @@ fn receive_chunks(
     options: &Options,
     body: &mut Vec<u8>,
     deadline: Instant,
-) -> Result<(), Failure> {
+) -> Result<(), WireFailure> {
     // Extensions and trailers together may take as many bytes as a request head.
     let mut budget = options.max_head_bytes;
     loop {
@@ -83,7 +83,7 @@ fn receive_trailers(
     options: &Options,
     mut budget: usize,
     deadline: Instant,
-) -> Result<(), Failure> {
+) -> Result<(), WireFailure> {
     // The empty line ends the body.
     while let length @ 1.. = receive_line(wire, deadline, options.max_head_bytes, trailer_length)? {
         budget = budget.checked_sub(length).ok_or_else(|| too_large(options))?;
@@ -105,7 +105,7 @@ fn receive_line<T>(
     deadline: Instant,
     limit: usize,
     read: impl FnOnce(&[u8]) -> Result<T, Problem>,
-) -> Result<T, Failure> {
+) -> Result<T, WireFailure> {
     let mut searched = 0;
     loop {
         let received = wire.received();

@@ -13,10 +13,10 @@ use std::time::Instant;
 use super::body;
 use super::encode::{self, Content, Date, Delivery};
 use super::options::Options;
-use super::request_head::{self, Expectation, Framing, Head, Persistence};
+use super::request_head::{self, Expectation, Framing, Persistence, RequestHead};
 use super::service::{Service, call, within_budget};
 use super::slot::{Phase, Slot};
-use super::wire::{Failure, MAX_IDLE_BUFFER, Wire};
+use super::wire::{MAX_IDLE_BUFFER, Wire, WireFailure};
 use crate::http::{Method, Problem, Request, Response};
 
 /// Maximum bytes of a body that is copied behind the headers: one copy is cheaper than a second buffer in
@@ -65,15 +65,15 @@ impl<'a> Connection<'a> {
     fn exchange(&mut self) -> Next {
         match self.receive() {
             Ok(head) => self.answer(&head),
-            Err(Failure::Gone) => Next::End,
-            Err(Failure::Refused(problem)) => {
+            Err(WireFailure::Gone) => Next::End,
+            Err(WireFailure::Refused(problem)) => {
                 self.refuse(problem);
                 Next::End
             }
         }
     }
 
-    fn receive(&mut self) -> Result<Head, Failure> {
+    fn receive(&mut self) -> Result<RequestHead, WireFailure> {
         if self.wire.received().is_empty() {
             self.release_memory();
             self.wire.wait_for_request()?;
@@ -86,7 +86,7 @@ impl<'a> Connection<'a> {
         Ok(head)
     }
 
-    fn receive_head(&mut self) -> Result<Head, Failure> {
+    fn receive_head(&mut self) -> Result<RequestHead, WireFailure> {
         if let Some(head) = request_head::parse(self.wire.received(), self.options, &mut self.request)? {
             return Ok(head);
         }
@@ -109,7 +109,7 @@ impl<'a> Connection<'a> {
         }
     }
 
-    fn receive_body(&mut self, head: &Head) -> Result<(), Failure> {
+    fn receive_body(&mut self, head: &RequestHead) -> Result<(), WireFailure> {
         let here = self.wire.received();
         if let Framing::Length(length) = head.framing
             && length <= here.len()
@@ -124,13 +124,13 @@ impl<'a> Connection<'a> {
         // A client that sent a part of the body does not wait for the interim response.
         if head.expectation == Expectation::Continue && self.wire.received().is_empty() {
             let sent = self.wire.send(b"HTTP/1.1 100 Continue\r\n\r\n", &[], now);
-            sent.map_err(|_| Failure::Gone)?;
+            sent.map_err(|_| WireFailure::Gone)?;
         }
         let deadline = now + self.options.body_timeout;
         body::receive(&mut self.wire, &head.framing, self.options, &mut self.request.body, deadline)
     }
 
-    fn answer(&mut self, head: &Head) -> Next {
+    fn answer(&mut self, head: &RequestHead) -> Next {
         // No clock is read for this phase: no thread evicts a running handler.
         if self.enter(Phase::Working, self.slot.epoch).is_err() {
             return Next::End;
@@ -174,7 +174,7 @@ impl<'a> Connection<'a> {
         if self.request.method == Method::HEAD { Content::HeadOnly } else { Content::Body }
     }
 
-    fn send(&mut self, response: &Response, delivery: Delivery, now: Instant) -> Result<(), Failure> {
+    fn send(&mut self, response: &Response, delivery: Delivery, now: Instant) -> Result<(), WireFailure> {
         self.enter(Phase::Sending, now)?;
         self.out.clear();
         encode::push_status_and_headers(&mut self.out, response, delivery, &mut self.date, now);
@@ -183,7 +183,7 @@ impl<'a> Connection<'a> {
             self.out.extend_from_slice(content);
             content = &[];
         }
-        self.wire.send(&self.out, content, now).map_err(|_| Failure::Gone)
+        self.wire.send(&self.out, content, now).map_err(|_| WireFailure::Gone)
     }
 
     /// Answers a malformed request with `problem`, and closes.
@@ -195,9 +195,9 @@ impl<'a> Connection<'a> {
         }
     }
 
-    fn enter(&self, phase: Phase, now: Instant) -> Result<(), Failure> {
+    fn enter(&self, phase: Phase, now: Instant) -> Result<(), WireFailure> {
         match self.slot.enter(phase, now) {
-            Phase::Evicted => Err(Failure::Gone),
+            Phase::Evicted => Err(WireFailure::Gone),
             Phase::Waiting | Phase::Receiving | Phase::Working | Phase::Sending => Ok(()),
         }
     }

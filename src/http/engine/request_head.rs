@@ -23,7 +23,7 @@ const MAX_HEADERS: usize = 128;
 
 /// The facts of a request head that the engine needs besides the request.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Head {
+pub(super) struct RequestHead {
     /// Bytes of the request head, the empty line included.
     pub(super) length: usize,
     pub(super) framing: Framing,
@@ -59,7 +59,11 @@ pub(super) enum Expectation {
 /// # Errors
 /// The answer (400, 413, 431, 501, 505) after which the connection is closed: the start of the next
 /// request is unknown.
-pub(super) fn parse(bytes: &[u8], options: &Options, request: &mut Request) -> Result<Option<Head>, Problem> {
+pub(super) fn parse(
+    bytes: &[u8],
+    options: &Options,
+    request: &mut Request,
+) -> Result<Option<RequestHead>, Problem> {
     let mut slots = [const { MaybeUninit::uninit() }; MAX_HEADERS];
     let slots = &mut slots[..options.max_headers.min(MAX_HEADERS)];
     let mut raw = httparse::Request::new(&mut []);
@@ -295,7 +299,7 @@ impl FramingFields {
     }
 
     /// Combines the recorded headers into the framing of the message.
-    fn decide(self, length: usize, version: u8, options: &Options) -> Result<Head, Problem> {
+    fn decide(self, length: usize, version: u8, options: &Options) -> Result<RequestHead, Problem> {
         match (version, self.hosts) {
             (0, 0) | (_, 1) => {}
             _ => return Err(invalid("an HTTP/1.1 request must have exactly one Host header")),
@@ -310,7 +314,7 @@ impl FramingFields {
             (1, true) => Expectation::Continue,
             _ => Expectation::None,
         };
-        Ok(Head { length, framing: self.framing(version, options)?, persistence, expectation })
+        Ok(RequestHead { length, framing: self.framing(version, options)?, persistence, expectation })
     }
 
     fn framing(self, version: u8, options: &Options) -> Result<Framing, Problem> {
@@ -334,7 +338,7 @@ impl FramingFields {
 mod tests {
     use super::*;
 
-    fn parse_text(text: &str) -> (Result<Option<Head>, u16>, Request) {
+    fn parse_text(text: &str) -> (Result<Option<RequestHead>, u16>, Request) {
         let mut request = Request::get("/");
         let result = parse(text.as_bytes(), &Options::default(), &mut request);
         (result.map_err(|problem| problem.kind.status), request)

@@ -27,16 +27,16 @@ const BACKLOG: i32 = 4096;
 pub struct Server {
     address: SocketAddr,
     connections: Arc<Connections>,
-    running: Running,
+    running: RunningEngine,
 }
 
 /// The engine behind a [`Server`]. Dropping the engine stops the threads; no field is ever read, hence
 /// the compiler counts the fields as dead.
 #[derive(Debug)]
-enum Running {
-    Blocking(#[allow(dead_code)] blocking::Running),
+enum RunningEngine {
+    Blocking(#[allow(dead_code)] blocking::BlockingEngine),
     #[cfg(feature = "tiny_http")]
-    TinyHttp(#[allow(dead_code)] super::tiny::Running),
+    TinyHttp(#[allow(dead_code)] super::tiny::TinyEngine),
 }
 
 /// Serves `service` on `listener` until the returned server is stopped or dropped.
@@ -55,9 +55,9 @@ pub fn serve(
     let connections = Arc::clone(&options.connections);
     let service: Arc<Service> = Arc::new(service);
     let running = match options.engine {
-        Engine::Blocking => Running::Blocking(blocking::start(listener, options, service)?),
+        Engine::Blocking => RunningEngine::Blocking(blocking::start(listener, options, service)?),
         #[cfg(feature = "tiny_http")]
-        Engine::TinyHttp => Running::TinyHttp(super::tiny::start(listener, options, service)?),
+        Engine::TinyHttp => RunningEngine::TinyHttp(super::tiny::start(listener, options, service)?),
     };
     Ok(Server { address, connections, running })
 }

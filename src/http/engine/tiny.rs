@@ -28,9 +28,9 @@ use crate::http::{Method, Problem, Request, Response};
 const STOP_CHECK: Duration = Duration::from_millis(1);
 
 /// The running engine. Dropping the engine stops all threads.
-pub(super) struct Running(Arc<Crew>);
+pub(super) struct TinyEngine(Arc<Crew>);
 
-impl std::fmt::Debug for Running {
+impl std::fmt::Debug for TinyEngine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("tiny_http")
     }
@@ -46,15 +46,19 @@ struct Crew {
 }
 
 /// Starts tiny_http and the first thread.
-pub(super) fn start(listener: TcpListener, options: Options, service: Arc<Service>) -> io::Result<Running> {
+pub(super) fn start(
+    listener: TcpListener,
+    options: Options,
+    service: Arc<Service>,
+) -> io::Result<TinyEngine> {
     let server = tiny_http::Server::from_listener(listener, None).map_err(io::Error::other)?;
     let (idle, stopping) = (AtomicUsize::new(0), AtomicBool::new(false));
     let crew = Arc::new(Crew { server, options, service, idle, stopping });
     crew.grow()?;
-    Ok(Running(crew))
+    Ok(TinyEngine(crew))
 }
 
-impl Drop for Running {
+impl Drop for TinyEngine {
     fn drop(&mut self) {
         self.0.stopping.store(true, Ordering::SeqCst);
         let deadline = Instant::now() + self.0.options.stop_timeout;
@@ -97,7 +101,7 @@ impl Crew {
     fn take(self: &Arc<Self>, request: tiny_http::Request) {
         let threads = self.options.connections.threads.load(Ordering::SeqCst);
         if self.idle.fetch_sub(1, Ordering::SeqCst) == 1 && threads < self.options.max_connections {
-            // A failed start is no loss of service: the running threads serve all requests, more slowly.
+            // A failed start does not stop the service: the running threads serve all requests, more slowly.
             let _ = self.grow();
         }
         // An error means that the client has left.

@@ -35,14 +35,14 @@ const GRACE: Duration = Duration::from_secs(30);
 
 /// The reason that a request was not received.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(super) enum WireFailure {
     /// The client has closed the connection: no answer is possible.
     Gone,
     /// The client gets this problem, then the connection is closed.
     Refused(Problem),
 }
 
-impl From<Problem> for Failure {
+impl From<Problem> for WireFailure {
     fn from(problem: Problem) -> Self {
         Self::Refused(problem)
     }
@@ -92,23 +92,23 @@ impl<'a> Wire<'a> {
     }
 
     /// Waits for the first bytes of a request, at most for the idle timeout.
-    pub(super) fn wait_for_request(&mut self) -> Result<(), Failure> {
+    pub(super) fn wait_for_request(&mut self) -> Result<(), WireFailure> {
         if self.buffer.len() > MAX_IDLE_BUFFER {
             self.buffer = vec![0; SMALL_BUFFER];
         }
         // Set only after a slow request: the common case saves a system call.
         if self.read_timeout != Timeout::Quiet {
             self.read_timeout = Timeout::Quiet;
-            self.stream.set_read_timeout(Some(self.options.idle_timeout)).map_err(|_| Failure::Gone)?;
+            self.stream.set_read_timeout(Some(self.options.idle_timeout)).map_err(|_| WireFailure::Gone)?;
         }
         match self.fill() {
             Ok(1..) => Ok(()),
-            Ok(0) | Err(_) => Err(Failure::Gone),
+            Ok(0) | Err(_) => Err(WireFailure::Gone),
         }
     }
 
     /// Receives at least one more byte of a request before `deadline`.
-    pub(super) fn receive_more(&mut self, deadline: Instant) -> Result<(), Failure> {
+    pub(super) fn receive_more(&mut self, deadline: Instant) -> Result<(), WireFailure> {
         self.limit_read(deadline)?;
         whole(self.fill())
     }
@@ -118,7 +118,7 @@ impl<'a> Wire<'a> {
         &mut self,
         mut target: &mut [u8],
         deadline: Instant,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), WireFailure> {
         let here = target.len().min(self.end - self.start);
         target[..here].copy_from_slice(&self.received()[..here]);
         self.consume(here);
@@ -183,10 +183,10 @@ impl<'a> Wire<'a> {
     }
 
     /// Limits the next read to the rest of the deadline.
-    fn limit_read(&mut self, deadline: Instant) -> Result<(), Failure> {
+    fn limit_read(&mut self, deadline: Instant) -> Result<(), WireFailure> {
         let left = time_left(deadline).map_err(|_| too_slow())?;
         self.read_timeout = Timeout::RestOfDeadline;
-        self.stream.set_read_timeout(Some(left)).map_err(|_| Failure::Gone)
+        self.stream.set_read_timeout(Some(left)).map_err(|_| WireFailure::Gone)
     }
 
     /// Reads once. A full buffer grows; the callers limit the unconsumed bytes.
@@ -216,16 +216,16 @@ fn time_left(deadline: Instant) -> io::Result<Duration> {
 }
 
 /// Treats the end of the stream within a request as the client's mistake.
-fn whole(read: io::Result<usize>) -> Result<(), Failure> {
+fn whole(read: io::Result<usize>) -> Result<(), WireFailure> {
     match read {
         Ok(1..) => Ok(()),
         Ok(0) => Err(invalid("the request was cut off").into()),
         Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Err(too_slow()),
-        Err(_) => Err(Failure::Gone),
+        Err(_) => Err(WireFailure::Gone),
     }
 }
 
-fn too_slow() -> Failure {
+fn too_slow() -> WireFailure {
     Problem::new(&problems::REQUEST_TIMEOUT, "the request did not arrive in time").into()
 }
 

@@ -12,7 +12,7 @@
 //! the three.
 //!
 //! **Invariant:** a query reads rows and their position in the same statement, or in the same snapshot
-//! (`Database::read_snapshot`): the `Event-Position` of an answer is exact.
+//! (`ReadDatabase::read_snapshot`): the `Event-Position` of an answer is exact.
 //!
 //! Threads: the projector's thread applies events, with the writing connection. A query runs on the thread of
 //! the HTTP connection, with a reading connection. The two share the database file, and no memory.

@@ -33,7 +33,7 @@ pub struct ReadConfig {
     /// The heartbeat interval.
     pub heartbeat_interval: Duration,
     /// The settings of the read side. Its registries, at least one, are also the registries to register with.
-    pub side: read_side::Options,
+    pub side: read_side::ReadOptions,
     /// The task.
     pub task: ReadTask,
 }
@@ -50,8 +50,8 @@ pub enum ReadTask {
 }
 
 /// Reads the settings of a read side that finds the write side itself.
-pub(super) fn side(given: &GivenFlags) -> Result<read_side::Options, UsageError> {
-    Ok(read_side::Options {
+pub(super) fn side(given: &GivenFlags) -> Result<read_side::ReadOptions, UsageError> {
+    Ok(read_side::ReadOptions {
         registries: Vec::new(),
         write_side: None,
         poll_interval: poll_interval(given)?,
@@ -98,7 +98,7 @@ impl Config for ReadConfig {
             service: service(given, &LISTEN)?,
             db: database(given, DB.name)?.unwrap_or_else(|| PathBuf::from(DB.default)),
             heartbeat_interval: heartbeat_interval(given)?,
-            side: read_side::Options { registries, write_side, ..side(given)? },
+            side: read_side::ReadOptions { registries, write_side, ..side(given)? },
             task,
         })
     }
