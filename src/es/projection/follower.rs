@@ -31,9 +31,13 @@ const MAX_PAUSE: Duration = Duration::from_millis(500);
 /// The longest poll: a few requests a second are cheap for the feed.
 const MAX_POLL: Duration = Duration::from_millis(500);
 
-/// How long the live lane pauses after a page of a fast stream, unless a query waits: a page costs a request
+/// How long the live lane pauses after a page of a fast stream, while no query waits: a page costs a request
 /// and a transaction, whether it has ten events or two hundred.
 const COALESCE: Duration = Duration::from_millis(20);
+
+/// How long after the last wait of a query the live lane does not pause: another wait is likely, and finds its
+/// rows there already.
+const INTEREST: Duration = Duration::from_millis(100);
 
 /// Events on a page from which on the stream counts as fast. Fewer events are cheap to apply at once.
 const FAST_STREAM_EVENTS: usize = 16;
@@ -349,7 +353,7 @@ fn fetch_until_closed(
     inbox: &SyncSender<Message>,
     demand: &Watch,
 ) {
-    let mut pause_until_demand = None;
+    let (mut seen, mut last_demand, mut is_fast) = (0, None, false);
     while let Ok(order) = orders.recv() {
         let request = match order {
             Order::Reject => {
@@ -358,20 +362,20 @@ fn fetch_until_closed(
             }
             Order::Fetch(request) => request,
         };
-        if let Some(seen) = pause_until_demand.take() {
+        let is_wanted = last_demand.is_some_and(|at: Instant| at.elapsed() < INTEREST);
+        if is_fast && !is_wanted {
             demand.wait_for(seen + 1, COALESCE);
         }
         // Read before the page is fetched: the page may miss the event of a later query.
-        let seen = demand.value();
+        let now = demand.value();
+        if std::mem::replace(&mut seen, now) != now {
+            last_demand = Some(Instant::now());
+        }
         // The program brings the feed. If a panic there ended this thread, the projector would wait for ever.
         let page = catch_unwind(AssertUnwindSafe(|| request.fetch(feed)))
             .unwrap_or_else(|_| Err(CatchUpError::PageRejected("the feed has panicked".into())));
-        let is_fast = |page: &CheckedPage| {
-            request.following(page).is_none() && page.events().count() >= FAST_STREAM_EVENTS
-        };
-        if matches!((lane, &page), (Lane::Live, Ok(page)) if is_fast(page)) {
-            pause_until_demand = Some(seen);
-        }
+        is_fast = matches!((lane, &page), (Lane::Live, Ok(page))
+            if request.following(page).is_none() && page.events().count() >= FAST_STREAM_EVENTS);
         if inbox.send(Message::Page(lane, request, page)).is_err() {
             return;
         }
