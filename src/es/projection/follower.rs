@@ -32,8 +32,8 @@ const MAX_PAUSE: Duration = Duration::from_millis(500);
 const MAX_POLL: Duration = Duration::from_millis(500);
 
 /// How long the live lane pauses after a page of a fast stream, while no query waits: a page costs a request
-/// and a transaction, whether it has ten events or two hundred.
-const COALESCE: Duration = Duration::from_millis(20);
+/// and a transaction, whether it has ten events or five hundred.
+const COALESCE: Duration = Duration::from_millis(50);
 
 /// How long after the last wait of a query the live lane does not pause: another wait is likely, and finds its
 /// rows there already.

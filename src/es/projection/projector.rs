@@ -28,8 +28,9 @@ use super::checked_page::{CheckedPage, Request};
 use super::continuity::{self, Continuity};
 use super::definition::Definition;
 use super::event::{CatchUpError, ProjectorEvent};
-use super::feed::{Feed, MAX_PAGE};
-use super::read_db::{self, Checkpoint, Form, OpenError};
+use super::feed::MAX_PAGE;
+use super::open_error::OpenError;
+use super::read_db::{self, Checkpoint, Form};
 use super::reserve::Reserve;
 use super::status::{Changed, ProjectionStatus, StatusBoard};
 use super::table_set::{Failure, TableSet};
@@ -159,41 +160,6 @@ impl Projector {
         self.board.statuses()
     }
 
-    /// Applies all events of `feed` up to position `until` at most, without waiting for more.
-    /// Completes running rebuilds on the way.
-    ///
-    /// # Errors
-    /// When the feed fails or a page is rejected, or the database refuses. Pages
-    /// applied before are kept. Poison is not an error here; see
-    /// [`Projector::status`].
-    pub fn catch_up(&mut self, feed: &mut dyn Feed, until: u64) -> Result<(), CatchUpError> {
-        let caught_up = self.apply_until(feed, until).inspect_err(|error| {
-            self.doubt();
-            if matches!(error, CatchUpError::PageRejected(_)) {
-                feed.rejected();
-            }
-        });
-        caught_up.and(self.commit())
-    }
-
-    fn apply_until(&mut self, feed: &mut dyn Feed, until: u64) -> Result<(), CatchUpError> {
-        while self.positions().first().is_some_and(|lowest| *lowest < until) {
-            let front = || self.wanted_at_front(Duration::ZERO);
-            let Some(mut request) = self.wanted_behind().or_else(front) else { break };
-            let left = until.saturating_sub(request.after);
-            // A verification stops exactly where the live rows stand.
-            request.limit = u32::try_from(left).unwrap_or(u32::MAX).clamp(1, request.limit);
-            let page = request.fetch(feed)?;
-            self.process(Some((&request, &page)))?;
-            let is_at_the_end = page.last_position().is_none_or(|last| last <= request.after);
-            // After an empty page, one more request shows that the feed still has the history.
-            if is_at_the_end && !self.is_in_doubt() && self.positions().len() == 1 {
-                break;
-            }
-        }
-        Ok(())
-    }
-
     /// Returns the request for the leading table sets, with a wait at the end of the log of
     /// `patience` at most. Returns no request when one more page brings the lagging sets to this
     /// position: if the front went on, the two might never meet.
@@ -223,7 +189,7 @@ impl Projector {
         Some(Request { after, limit, wait: Duration::ZERO, overlaps: false })
     }
 
-    fn positions(&self) -> BTreeSet<u64> {
+    pub(super) fn positions(&self) -> BTreeSet<u64> {
         let going_on = self.sets.iter().filter(|set| !set.has_stopped());
         going_on.map(|set| set.reached.position).collect()
     }
