@@ -15,8 +15,8 @@ use uuid::Uuid;
 use crate::es::database_file::{Access, DatabaseFile, PathError};
 use crate::es::projection::definition::Definition;
 use crate::es::projection::event::CatchUpError;
-use crate::es::projection::read_db::{self, Checkpoint, OpenError};
-use crate::es::{Feed, Projector};
+use crate::es::projection::read_db::{self, Checkpoint};
+use crate::es::{Feed, OpenError, Projector};
 
 /// The result of verifying one projection.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -25,7 +25,7 @@ const PREFETCH_MIN_EVENTS: u64 = 500;
 
 /// A part of the log to fetch: up to `limit` events after the position `after`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Request {
+pub(super) struct PageRequest {
     pub(super) after: u64,
     pub(super) limit: u32,
     pub(super) wait: Duration,
@@ -33,7 +33,7 @@ pub(super) struct Request {
     pub(super) overlaps: bool,
 }
 
-impl Request {
+impl PageRequest {
     pub(super) fn fetch(&self, feed: &mut dyn Feed) -> Result<CheckedPage, CatchUpError> {
         let overlap = u32::from(self.overlaps);
         let limit = (self.limit + overlap).min(MAX_PAGE);

@@ -13,7 +13,7 @@
 
 use uuid::Uuid;
 
-use super::checked_page::{CheckedPage, Request, check_next};
+use super::checked_page::{CheckedPage, PageRequest, check_next};
 use super::event::CatchUpError;
 use super::read_db::Checkpoint;
 use super::table_set::TableSet;
@@ -36,7 +36,7 @@ pub(super) enum Continuity {
 /// # Errors
 /// [`CatchUpError::PageRejected`]: two histories are never mixed.
 pub(super) fn check<'s>(
-    request: &Request,
+    request: &PageRequest,
     page: &CheckedPage,
     log_id: Option<Uuid>,
     mut sets: impl Iterator<Item = &'s TableSet> + Clone,

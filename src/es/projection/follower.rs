@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::checked_page::{CheckedPage, Request};
+use super::checked_page::{CheckedPage, PageRequest};
 use super::event::{CatchUpError, ProjectorEvent};
 use super::feed::Feed;
 use super::projector::Projector;
@@ -32,9 +32,13 @@ const MAX_PAUSE: Duration = Duration::from_millis(500);
 /// The longest poll: a few requests a second are cheap for the feed.
 const MAX_POLL: Duration = Duration::from_millis(500);
 
-/// How long the live lane pauses after a page of a fast stream, unless a query waits: a page costs a request
-/// and a transaction, whether it has ten events or two hundred.
-const COALESCE: Duration = Duration::from_millis(20);
+/// How long the live lane pauses after a page of a fast stream, while no query waits: a page costs a request
+/// and a transaction, whether it has ten events or five hundred.
+const COALESCE: Duration = Duration::from_millis(50);
+
+/// How long after the last wait of a query the live lane does not pause: another wait is likely, and finds its
+/// rows there already.
+const INTEREST: Duration = Duration::from_millis(100);
 
 /// Events on a page from which on the stream counts as fast. Fewer events are cheap to apply at once.
 const FAST_STREAM_EVENTS: usize = 16;
@@ -57,7 +61,7 @@ const DROP_PATIENCE: Duration = Duration::from_secs(1);
 const INBOX: usize = 16;
 
 enum Message {
-    Page(Lane, Request, Result<CheckedPage, CatchUpError>),
+    Page(Lane, PageRequest, Result<CheckedPage, CatchUpError>),
     Rebuild(usize),
     Cancel(usize),
     Stop,
@@ -72,7 +76,7 @@ enum Lane {
 
 /// A task of a fetching thread.
 enum Order {
-    Fetch(Request),
+    Fetch(PageRequest),
     /// Tell the feed about the rejection of the last page.
     Reject,
 }
@@ -244,7 +248,7 @@ struct Fetcher {
 }
 
 impl Fetcher {
-    fn fetch(&mut self, request: Option<Request>) {
+    fn fetch(&mut self, request: Option<PageRequest>) {
         if let Some(request) = request.filter(|_| !self.is_busy) {
             self.is_busy = self.orders.send(Order::Fetch(request)).is_ok();
         }
@@ -295,7 +299,7 @@ impl Follower {
         }
     }
 
-    fn receive(&mut self, lane: Lane, request: &Request, page: Result<CheckedPage, CatchUpError>) {
+    fn receive(&mut self, lane: Lane, request: &PageRequest, page: Result<CheckedPage, CatchUpError>) {
         let fetcher = self.fetcher(lane);
         fetcher.is_busy = false;
         // The thread fetches the next page while this one is applied.
@@ -350,7 +354,7 @@ fn fetch_until_closed(
     inbox: &SyncSender<Message>,
     demand: &Watch,
 ) {
-    let mut pause_until_demand = None;
+    let (mut seen, mut last_demand, mut is_fast) = (0, None, false);
     while let Ok(order) = orders.recv() {
         let request = match order {
             Order::Reject => {
@@ -359,20 +363,20 @@ fn fetch_until_closed(
             }
             Order::Fetch(request) => request,
         };
-        if let Some(seen) = pause_until_demand.take() {
+        let is_wanted = last_demand.is_some_and(|at: Instant| at.elapsed() < INTEREST);
+        if is_fast && !is_wanted {
             demand.wait_for(seen + 1, COALESCE);
         }
         // Read before the page is fetched: the page may miss the event of a later query.
-        let seen = demand.value();
+        let now = demand.value();
+        if std::mem::replace(&mut seen, now) != now {
+            last_demand = Some(Instant::now());
+        }
         // The program brings the feed. If a panic there ended this thread, the projector would wait for ever.
         let page = catch_unwind(AssertUnwindSafe(|| request.fetch(feed)))
             .unwrap_or_else(|_| Err(CatchUpError::PageRejected("the feed has panicked".into())));
-        let is_fast = |page: &CheckedPage| {
-            request.following(page).is_none() && page.events().count() >= FAST_STREAM_EVENTS
-        };
-        if matches!((lane, &page), (Lane::Live, Ok(page)) if is_fast(page)) {
-            pause_until_demand = Some(seen);
-        }
+        is_fast = matches!((lane, &page), (Lane::Live, Ok(page))
+            if request.following(page).is_none() && page.events().count() >= FAST_STREAM_EVENTS);
         if inbox.send(Message::Page(lane, request, page)).is_err() {
             return;
         }

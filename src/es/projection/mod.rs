@@ -4,7 +4,7 @@
 //!   feed ──next_page──▶ fetching threads ──CheckedPage──▶ applying thread ──▶ read database
 //!   feed.rs             checked_page.rs                   projector.rs        read_db.rs
 //!                            ▲                              │ continuity.rs: the same history?
-//!                            └────── Request (the next) ────┤ table_set.rs: apply, flush
+//!                            └────── PageRequest (the next) ────┤ table_set.rs: apply, flush
 //!   queries ◀──status, watch── status.rs ◀──────publish─────┤ rebuild.rs: begin, swap, give up
 //!   log     ◀──ProjectorEvent── event.rs ◀──────────────────┘ reserve.rs: disk space
 //! ```
@@ -19,6 +19,7 @@ mod feed;
 
 mod checked_page;
 mod continuity;
+mod open_error;
 pub(in crate::es) mod read_db;
 mod status;
 mod table_set;
@@ -27,14 +28,16 @@ mod projector;
 mod rebuild;
 mod reserve;
 
+mod catch_up;
 mod follower;
 
 pub use definition::{Definition, Names, Projection, ProjectionError};
 pub use event::{CatchUpError, ProjectorEvent};
 pub use feed::{Feed, FeedError, MAX_PAGE};
 pub use follower::RunningProjector;
+pub use open_error::OpenError;
 pub use projector::Projector;
-pub use read_db::{OpenError, log_id as followed_log};
+pub use read_db::log_id as followed_log;
 pub use status::{ProjectionState, ProjectionStatus, RebuildError, RebuildProgress, RebuildRefused};
 
 #[cfg(test)]

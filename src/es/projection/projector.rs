@@ -24,12 +24,13 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode};
 use uuid::Uuid;
 
-use super::checked_page::{CheckedPage, Request};
+use super::checked_page::{CheckedPage, PageRequest};
 use super::continuity::{self, Continuity};
 use super::definition::Definition;
 use super::event::{CatchUpError, ProjectorEvent};
-use super::feed::{Feed, MAX_PAGE};
-use super::read_db::{self, Checkpoint, Form, OpenError};
+use super::feed::MAX_PAGE;
+use super::open_error::OpenError;
+use super::read_db::{self, Checkpoint, Form};
 use super::reserve::Reserve;
 use super::status::{Changed, ProjectionStatus, StatusBoard};
 use super::table_set::{Failure, TableSet};
@@ -159,71 +160,36 @@ impl Projector {
         self.board.statuses()
     }
 
-    /// Applies all events of `feed` up to position `until` at most, without waiting for more.
-    /// Completes running rebuilds on the way.
-    ///
-    /// # Errors
-    /// When the feed fails or a page is rejected, or the database refuses. Pages
-    /// applied before are kept. Poison is not an error here; see
-    /// [`Projector::status`].
-    pub fn catch_up(&mut self, feed: &mut dyn Feed, until: u64) -> Result<(), CatchUpError> {
-        let caught_up = self.apply_until(feed, until).inspect_err(|error| {
-            self.doubt();
-            if matches!(error, CatchUpError::PageRejected(_)) {
-                feed.rejected();
-            }
-        });
-        caught_up.and(self.commit())
-    }
-
-    fn apply_until(&mut self, feed: &mut dyn Feed, until: u64) -> Result<(), CatchUpError> {
-        while self.positions().first().is_some_and(|lowest| *lowest < until) {
-            let front = || self.wanted_at_front(Duration::ZERO);
-            let Some(mut request) = self.wanted_behind().or_else(front) else { break };
-            let left = until.saturating_sub(request.after);
-            // A verification stops exactly where the live rows stand.
-            request.limit = u32::try_from(left).unwrap_or(u32::MAX).clamp(1, request.limit);
-            let page = request.fetch(feed)?;
-            self.process(Some((&request, &page)))?;
-            let is_at_the_end = page.last_position().is_none_or(|last| last <= request.after);
-            // After an empty page, one more request shows that the feed still has the history.
-            if is_at_the_end && !self.is_in_doubt() && self.positions().len() == 1 {
-                break;
-            }
-        }
-        Ok(())
-    }
-
     /// Returns the request for the leading table sets, with a wait at the end of the log of
     /// `patience` at most. Returns no request when one more page brings the lagging sets to this
     /// position: if the front went on, the two might never meet.
-    pub(super) fn wanted_at_front(&self, patience: Duration) -> Option<Request> {
+    pub(super) fn wanted_at_front(&self, patience: Duration) -> Option<PageRequest> {
         let positions = self.positions();
         let (Some(&lowest), Some(&after)) = (positions.first(), positions.last()) else {
             // No event can be applied, but the lag must go on being reported.
             let reached = self.sets.iter().map(|set| set.reached.position).max().unwrap_or(0);
             let after = reached.max(self.board.head().unwrap_or(0));
-            return Some(Request { after, limit: 1, wait: patience, overlaps: false });
+            return Some(PageRequest { after, limit: 1, wait: patience, overlaps: false });
         };
         let overlaps = self.is_in_doubt() && after > 0;
         // With the overlap the feed always has an event, and so never waits.
         let wait = if overlaps { Duration::ZERO } else { patience };
         let is_near = lowest < after && after - lowest <= u64::from(MAX_PAGE);
-        (!is_near).then_some(Request { after, limit: MAX_PAGE, wait, overlaps })
+        (!is_near).then_some(PageRequest { after, limit: MAX_PAGE, wait, overlaps })
     }
 
     /// Returns the request for the table set with the largest lag, up to the position of the
     /// next set: the two meet there and go on together.
-    pub(super) fn wanted_behind(&self) -> Option<Request> {
+    pub(super) fn wanted_behind(&self) -> Option<PageRequest> {
         let positions = self.positions();
         let after = *positions.first()?;
         // Without a second position no set lags: the front serves all.
         let above = positions.range(after + 1..).next()?;
         let limit = u32::try_from(above - after).unwrap_or(MAX_PAGE).min(MAX_PAGE);
-        Some(Request { after, limit, wait: Duration::ZERO, overlaps: false })
+        Some(PageRequest { after, limit, wait: Duration::ZERO, overlaps: false })
     }
 
-    fn positions(&self) -> BTreeSet<u64> {
+    pub(super) fn positions(&self) -> BTreeSet<u64> {
         let going_on = self.sets.iter().filter(|set| !set.has_stopped());
         going_on.map(|set| set.reached.position).collect()
     }
@@ -255,7 +221,10 @@ impl Projector {
     ///
     /// # Errors
     /// When the page is rejected, or the database refuses. No event of the page is applied then.
-    pub(super) fn process(&mut self, received: Option<(&Request, &CheckedPage)>) -> Result<(), CatchUpError> {
+    pub(super) fn process(
+        &mut self,
+        received: Option<(&PageRequest, &CheckedPage)>,
+    ) -> Result<(), CatchUpError> {
         self.run(received).or_else(|failure| self.roll_back(failure))?;
         if self.is_open() {
             return Ok(());
@@ -269,7 +238,7 @@ impl Projector {
     }
 
     /// Runs a page through all steps of its life.
-    fn run(&mut self, received: Option<(&Request, &CheckedPage)>) -> Result<(), Failure> {
+    fn run(&mut self, received: Option<(&PageRequest, &CheckedPage)>) -> Result<(), Failure> {
         // Received: fetched, parsed and checked alone on the fetching thread.
         if let Some((request, page)) = received {
             let positions = self.positions();

@@ -13,16 +13,15 @@
 //!
 //! Read next: `table_set.rs`.
 
-use std::fmt;
 use std::io;
-use std::path::PathBuf;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use uuid::Uuid;
 
 use super::definition::{Definition, Names};
-use crate::es::database_file::{Access, DatabaseFile, OLDEST_SQLITE, PathError};
+use super::open_error::OpenError;
+use crate::es::database_file::{Access, DatabaseFile, OLDEST_SQLITE};
 use crate::es::{Hash, RecordedEvent};
 
 /// Marks the file as a read database: "TalR" in ASCII.
@@ -347,56 +346,3 @@ pub(super) fn save_fill(db: &Connection, name: &str, fill: Option<u64>) -> rusql
     };
     changed.map(drop)
 }
-
-/// Why a read database cannot be opened. The file is unchanged.
-#[derive(Debug)]
-pub enum OpenError {
-    /// Another process has the database. Stop that process, or give another path.
-    InUse {
-        /// The file.
-        path: PathBuf,
-        /// The process, where the system reports it.
-        process: Option<u32>,
-    },
-    /// The file is not a read database for this program, or cannot be read. The text gives the finding and
-    /// the remedy.
-    Unusable(String),
-    /// SQLite refused. Delete a damaged file: the rows are replayed from the log.
-    Sqlite(rusqlite::Error),
-}
-
-impl From<PathError> for OpenError {
-    fn from(error: PathError) -> Self {
-        Self::Unusable(error.to_string())
-    }
-}
-
-impl From<rusqlite::Error> for OpenError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sqlite(error)
-    }
-}
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::InUse { path, process } => {
-                let which = process.map(|process| format!(" (process {process})")).unwrap_or_default();
-                write!(
-                    f,
-                    "{} is the read database of another process{which}: stop that one first, or give another \
-                     path with --db",
-                    path.display()
-                )
-            }
-            Self::Unusable(what) => f.write_str(what),
-            Self::Sqlite(error) => write!(
-                f,
-                "the read database cannot be opened: {error}. If it is damaged, delete it: it is rebuilt from \
-                 the log"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for OpenError {}

@@ -82,7 +82,7 @@ fn a_page_at_which_nothing_stands_proves_nothing() {
     projector.doubt();
     let wanted = projector.wanted_at_front(Duration::ZERO).unwrap();
     assert!(wanted.overlaps);
-    let elsewhere = Request { after: wanted.after - 1, ..wanted };
+    let elsewhere = PageRequest { after: wanted.after - 1, ..wanted };
     let page = elsewhere.fetch(&mut feed).unwrap();
     projector.process(Some((&elsewhere, &page))).unwrap();
     assert_eq!(projector.wanted_at_front(Duration::ZERO), Some(wanted));

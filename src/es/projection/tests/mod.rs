@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, params};
 
-use super::checked_page::Request;
+use super::checked_page::PageRequest;
 use super::definition::LIVE_LAG_EVENTS as NEAR;
 use super::status::Changed;
 use crate::es::tests::{Log, LogFeed, TempPath};
 use crate::es::*;
 
 mod faults;
+mod files;
 mod running;
 mod upstream;
 
@@ -323,7 +324,7 @@ fn a_rebuild_that_is_cut_off_leaves_the_live_rows_and_goes_on_at_the_next_start(
     projector.board.claim_rebuild("sums").unwrap();
     projector.begin_rebuild(0).unwrap();
     let request = projector.wanted_behind().unwrap();
-    let page = Request { limit: 2, ..request }.fetch(&mut feed).unwrap();
+    let page = PageRequest { limit: 2, ..request }.fetch(&mut feed).unwrap();
     projector.process(Some((&request, &page))).unwrap();
     drop(projector);
     assert_eq!(sum(&path), 6, "the live rows");
@@ -376,47 +377,4 @@ fn following_goes_on_while_a_rebuild_has_far_to_go() {
     projector.process(Some((&request, &request.fetch(&mut feed).unwrap()))).unwrap();
     assert_eq!(projector.wanted_at_front(Duration::ZERO), None, "within a page, the front lets it come");
     assert_eq!(projector.wanted_behind().unwrap().after, far - 1);
-}
-
-#[test]
-fn foreign_and_newer_files_are_refused_and_not_touched() {
-    let foreign = TempPath::new();
-    Connection::open(&*foreign).unwrap().execute_batch("CREATE TABLE a (b)").unwrap();
-    let text = TempPath::new();
-    std::fs::write(&*text, "these are the accounts of 1923").unwrap();
-    let newer = TempPath::new();
-    drop(open(&newer));
-    Connection::open(&*newer).unwrap().pragma_update(None, "user_version", 2).unwrap();
-    for (path, word) in [(&foreign, "not a read database"), (&text, "not a read"), (&newer, "schema 2")] {
-        let before = std::fs::read(&**path).unwrap();
-        let error = Projector::open(path, &definitions()).unwrap_err().to_string();
-        assert!(error.contains(word), "{error}");
-        assert_eq!(std::fs::read(&**path).unwrap(), before);
-    }
-}
-
-#[test]
-fn a_second_projector_on_one_file_is_refused() {
-    let path = TempPath::new();
-    let first = open(&path);
-    let error = Projector::open(&path, &definitions()).unwrap_err().to_string();
-    assert!(error.contains("the read database of another process"), "{error}");
-    drop(first);
-    open(&path);
-}
-
-#[test]
-fn nothing_is_committed_to_a_file_that_has_lost_its_name() {
-    let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&["1"])));
-    let mut projector = caught_up(&path, &mut feed);
-    let elsewhere = TempPath::new();
-    std::fs::rename(&*path, &*elsewhere).unwrap();
-    feed.append(7, "Added", "2");
-    let error = projector.catch_up(&mut feed, u64::MAX).unwrap_err().to_string();
-    assert!(error.contains("was removed or renamed"), "{error}");
-    assert!(projector.begin_rebuild(0).is_err());
-    assert_eq!(projector.status()[0].position, 1);
-    std::fs::rename(&*elsewhere, &*path).unwrap();
-    projector.catch_up(&mut feed, u64::MAX).unwrap();
-    assert_eq!(sum(&path), 3);
 }
