@@ -13,7 +13,7 @@ use super::config::{ReadConfig, ReadTask};
 use super::file_watch::FileWatch;
 use super::metrics::Metrics;
 use super::process::{ExitError, listen};
-use super::serve::{Served, WAITING, advertised, database_or_new, serve};
+use super::serve::{Served, WAITING, advertised, database_or_new, figure, serve};
 use crate::discovery::Heartbeats;
 use crate::es::{ProjectionState, ProjectionStatus};
 use crate::http::Router;
@@ -73,15 +73,13 @@ impl ReadService {
 
 /// Adds the progress of each projection, and the number of waiting requests, to the metrics.
 fn show_projections(metrics: &Metrics, router: &Arc<Router<ReadSide>>) {
-    let side = Arc::clone(router);
-    let waiting = move || side.state().waiting() as f64;
-    metrics.computed_gauge("tally_http_waiting_requests", WAITING, &[], waiting);
+    let waiting = figure(router, |side| side.waiting() as f64);
+    metrics.computed_gauge("tally_http_waiting_requests", WAITING, &[], move || waiting().unwrap_or(0.0));
     for (index, status) in router.state().status().iter().enumerate() {
         let labels = [("projection", status.name)];
         let gauge = |name, help, value: fn(&ProjectionStatus) -> f64| {
-            let router = Arc::clone(router);
-            let value = move || router.state().status().get(index).map_or(f64::NAN, value);
-            metrics.computed_gauge(name, help, &labels, value);
+            let value = figure(router, move |side| side.status().get(index).map(value));
+            metrics.computed_gauge(name, help, &labels, move || value().flatten().unwrap_or(f64::NAN));
         };
         gauge("tally_projection_position", "Last position that the live rows contain.", |status| {
             status.position as f64

@@ -57,6 +57,18 @@ pub(super) fn serve<S: Send + Sync + 'static>(
     Ok(Served { router, server })
 }
 
+/// Returns a figure of the service's state for its metrics; `None` after the service has stopped.
+///
+/// The router owns the metrics. A metric that owned the router in turn would keep both for ever, and with them
+/// the connections to the database.
+pub(super) fn figure<S: Send + Sync + 'static, T>(
+    router: &Arc<Router<S>>,
+    read: impl Fn(&S) -> T + Send + Sync + 'static,
+) -> impl Fn() -> Option<T> + Send + Sync + 'static {
+    let router = Arc::downgrade(router);
+    move || router.upgrade().map(|router| read(router.state()))
+}
+
 /// Returns the host names that the service answers to.
 fn admission(service: &ServiceConfig) -> Admission {
     let listened = Some(service.listen.host());

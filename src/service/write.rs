@@ -14,7 +14,7 @@ use super::config::WriteConfig;
 use super::file_watch::FileWatch;
 use super::metrics::{Buckets, Metrics};
 use super::process::{ExitError, listen};
-use super::serve::{Served, WAITING, advertised, database_or_new, serve};
+use super::serve::{Served, WAITING, advertised, database_or_new, figure, serve};
 use crate::discovery::Heartbeats;
 use crate::es::{Commit, EventLog, Executor, SqliteDatabase};
 use crate::http::{LongPolls, Router};
@@ -85,12 +85,14 @@ impl WriteService {
 
 /// Adds the numbers of commands that wait for the writer and of readers that wait for events to the metrics.
 fn show_waiting(metrics: &Metrics, router: &Arc<Router<WriteSide>>) {
-    let side = Arc::clone(router);
-    let commands = move || side.state().waiting_commands() as f64;
-    metrics.computed_gauge("tally_waiting_commands", "Commands that wait for the writer.", &[], commands);
-    let side = Arc::clone(router);
-    let readers = move || side.state().waiting_readers() as f64;
-    metrics.computed_gauge("tally_http_waiting_requests", WAITING, &[], readers);
+    let gauge = |name, help, value: fn(&WriteSide) -> f64| {
+        let value = figure(router, value);
+        metrics.computed_gauge(name, help, &[], move || value().unwrap_or(0.0));
+    };
+    gauge("tally_waiting_commands", "Commands that wait for the writer.", |side| {
+        side.waiting_commands() as f64
+    });
+    gauge("tally_http_waiting_requests", WAITING, |side| side.waiting_readers() as f64);
 }
 
 /// Adds the file sizes and the upkeep of the log to the metrics.

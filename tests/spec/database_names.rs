@@ -96,7 +96,7 @@ fn a_path_that_can_be_no_database_is_one_line_and_exit_status_2() {
     let _socket = std::os::unix::net::UnixListener::bind(directory.join("socket")).unwrap();
     let bad = [
         ("", "empty"),
-        (":memory:", "not a file"),
+        (":memory:", "path of a file"),
         ("pipe", "a named pipe"),
         ("folder", "a directory"),
         ("dangling", "does not exist"),
@@ -116,9 +116,9 @@ fn a_path_that_can_be_no_database_is_one_line_and_exit_status_2() {
         }
     }
     let memory = write_service(&directory).flag("--event-store", "sqlite::memory:").run();
-    assert_ended(&memory, 2, "not a file");
+    assert_ended(&memory, 2, "path of a file");
     let memory = write_service(&directory).flag("--backup", ":memory:").run();
-    assert_ended(&memory, 2, "not a file");
+    assert_ended(&memory, 2, "path of a file");
     assert!(!directory.join(":memory:").exists() && !directory.join("nowhere").exists());
 }
 
