@@ -78,7 +78,7 @@
 //! | [`service`] | the wiring: flags, logging, metrics, signals; each service from its start to its stop; then `src/bin/` |
 //! | [`watch`], [`gate`] | a number to wait on; a gate that readers pass |
 //! | [`time`], [`host`], [`limits`] | timestamps; names and addresses; the largest exact integer |
-//! | [`jitter`], [`lock`] | pauses shortened at random; a lock that survives a panic |
+//! | [`jitter`] | pauses shortened at random |
 //!
 //! The write side and the read side never import each other. That import rule is CQRS, and a test holds
 //! it. ARCHITECTURE.md has the invariants, and the test of each.

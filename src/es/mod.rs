@@ -261,9 +261,9 @@ pub use log::{
     MemoryDatabase, OwnedEvent, Receipt, SCHEMA, Snapshot, SqliteDatabase, Visitor,
 };
 pub use projection::{
-    CatchUpError, Definition, Feed, FeedError, MAX_PAGE, Names, OpenError, Projection, ProjectionError,
-    ProjectionState, ProjectionStatus, Projector, ProjectorEvent, RebuildError, RebuildProgress,
-    RebuildRefused, RunningProjector, followed_log,
+    CatchUpError, CommitPhase, Definition, Feed, FeedError, MAX_PAGE, Names, OpenError, Projection,
+    ProjectionError, ProjectionState, ProjectionStatus, Projector, ProjectorEvent, RebuildError,
+    RebuildProgress, RebuildRefused, RunningProjector, followed_log,
 };
 
 pub use events::events;

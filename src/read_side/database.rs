@@ -7,12 +7,12 @@
 //! (`query_rate` in `tests.rs`). A commit ends the snapshot: an old snapshot must neither be shown nor keep
 //! SQLite from reusing the write-ahead log.
 //!
-//! **Invariant:** a query sees every commit reported by [`ReadDatabase::release_snapshots`] before the query
+//! **Invariant:** a query sees every commit reported by [`ReadDatabase::follow_commit`] before the query
 //! began; and an idle connection holds no snapshot older than the last report.
 //!
 //! Read next: `place.rs`, the file.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ use rusqlite::config::DbConfig;
 
 use super::place::Place;
 use super::problems::{RETRY_AFTER, STORAGE_FAILED};
-use crate::es::{DatabaseFile, Displaced};
+use crate::es::{CommitPhase, DatabaseFile, Displaced};
 use crate::http::{Problem, problems};
 use crate::lock::{lock, wait_while};
 
@@ -46,8 +46,9 @@ pub(super) struct ReadDatabase {
     pool: Mutex<ReaderPool>,
     place: Place,
     returned: Condvar,
-    /// The number of commits reported by the projector.
+    /// The number of calls of [`ReadDatabase::follow_commit`].
     commits: AtomicU64,
+    is_committing: AtomicBool,
     started: Instant,
     /// The time of the last commit, in microseconds after `started`.
     last_commit_micros: AtomicU64,
@@ -88,6 +89,7 @@ impl ReadDatabase {
             pool: Mutex::new(ReaderPool { idle: Vec::new(), free, waiting: 0 }),
             returned: Condvar::new(),
             commits: AtomicU64::new(0),
+            is_committing: AtomicBool::new(false),
             started: Instant::now(),
             last_commit_micros: AtomicU64::new(0),
         }
@@ -125,9 +127,12 @@ impl ReadDatabase {
         })
     }
 
-    /// Ends the snapshots of idle connections. The projector calls this after each commit, before any query
-    /// can hear of the commit.
-    pub(super) fn release_snapshots(&self) {
+    /// Ends the snapshots of idle connections, and keeps no new ones during the commit. The projector calls
+    /// this before and after each commit.
+    pub(super) fn follow_commit(&self, phase: CommitPhase) {
+        // A commit becomes visible long before its end, while SQLite flushes the write-ahead log. A query
+        // that sees the new rows must not be followed by one on an older snapshot.
+        self.is_committing.store(phase == CommitPhase::Begins, Ordering::SeqCst);
         self.last_commit_micros.store(self.micros(), Ordering::Relaxed);
         // Counted before the pool is locked: a reader that comes back later sees the commit then.
         self.commits.fetch_add(1, Ordering::SeqCst);
@@ -148,7 +153,8 @@ impl ReadDatabase {
         }
         reader.release()?;
         let last_commit = Duration::from_micros(self.last_commit_micros.load(Ordering::Relaxed));
-        if self.started.elapsed().saturating_sub(last_commit) > IDLE_AFTER {
+        let is_idle = self.started.elapsed().saturating_sub(last_commit) > IDLE_AFTER;
+        if is_idle && !self.is_committing.load(Ordering::SeqCst) {
             reader.db.execute_batch("BEGIN")?;
             reader.snapshot = Some(commits);
         }
@@ -266,8 +272,9 @@ mod tests {
     }
 
     fn write(writer: &Connection, database: &ReadDatabase, number: i64) {
+        database.follow_commit(CommitPhase::Begins);
         writer.execute("UPDATE number SET n = ?1", [number]).unwrap();
-        database.release_snapshots();
+        database.follow_commit(CommitPhase::Ended);
     }
 
     fn read(database: &ReadDatabase) -> i64 {
@@ -300,6 +307,18 @@ mod tests {
         });
         assert!(seen.is_ok());
         assert_eq!((snapshots(&database), read(&database)), (0, 1));
+    }
+
+    #[test]
+    fn a_snapshot_of_the_time_before_a_commit_is_not_shown_while_the_commit_ends() {
+        let (_path, writer, mut database) = number();
+        assert_eq!((read(&database), snapshots(&database)), (0, 1));
+        database.follow_commit(CommitPhase::Begins);
+        // However long the commit takes.
+        database.last_commit_micros = AtomicU64::new(0);
+        assert_eq!((read(&database), snapshots(&database)), (0, 0));
+        writer.execute("UPDATE number SET n = 1", []).unwrap();
+        assert_eq!((read(&database), snapshots(&database)), (1, 0));
     }
 
     #[test]

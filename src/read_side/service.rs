@@ -85,7 +85,7 @@ impl ReadSide {
         let source = Arc::clone(&upstream);
         let projector = projector.with_events(move |event| log_event(&source, &event));
         let pool = Arc::clone(&database);
-        let projector = projector.with_commit_hook(move || pool.release_snapshots());
+        let projector = projector.with_commit_hook(move |phase| pool.follow_commit(phase));
         let projector = projector.start(feed, options.poll_interval)?;
         let long_polls = LongPolls::new(options.max_waits);
         let (ready_lag, was_near) = (options.ready_lag, AtomicBool::new(false));

@@ -96,3 +96,12 @@ impl fmt::Display for ProjectorEvent {
         }
     }
 }
+
+/// A moment at which the projector calls its commit hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommitPhase {
+    /// From here on, a query may see the new rows.
+    Begins,
+    /// From here on, every new transaction sees the new rows.
+    Ended,
+}

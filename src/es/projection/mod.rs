@@ -32,7 +32,7 @@ mod catch_up;
 mod follower;
 
 pub use definition::{Definition, Names, Projection, ProjectionError};
-pub use event::{CatchUpError, ProjectorEvent};
+pub use event::{CatchUpError, CommitPhase, ProjectorEvent};
 pub use feed::{Feed, FeedError, MAX_PAGE};
 pub use follower::RunningProjector;
 pub use open_error::OpenError;

@@ -27,7 +27,7 @@ use uuid::Uuid;
 use super::checked_page::{CheckedPage, PageRequest};
 use super::continuity::{self, Continuity};
 use super::definition::Definition;
-use super::event::{CatchUpError, ProjectorEvent};
+use super::event::{CatchUpError, CommitPhase, ProjectorEvent};
 use super::feed::MAX_PAGE;
 use super::open_error::OpenError;
 use super::read_db::{self, Checkpoint, Form};
@@ -64,7 +64,7 @@ pub struct Projector {
     pub(super) reserve: Option<Reserve>,
     pub(super) board: Arc<StatusBoard>,
     pub(super) on_event: Box<dyn Fn(ProjectorEvent) + Send>,
-    pub(super) on_commit: Box<dyn Fn() + Send>,
+    pub(super) on_commit: Box<dyn Fn(CommitPhase) + Send>,
 }
 
 impl Projector {
@@ -131,7 +131,7 @@ impl Projector {
             reserve,
             board: Arc::new(board),
             on_event: Box::new(|_| {}),
-            on_commit: Box::new(|| {}),
+            on_commit: Box::new(|_| {}),
         })
     }
 
@@ -142,10 +142,10 @@ impl Projector {
         self
     }
 
-    /// Returns the same projector, which calls `on_commit` after each commit and before any wait for the new
-    /// rows ends. Release read snapshots there; the call must be quick.
+    /// Returns the same projector, which calls `on_commit` before and after each commit, and before any wait
+    /// for the new rows ends. Release read snapshots at both calls, which must be quick.
     #[must_use]
-    pub fn with_commit_hook(mut self, on_commit: impl Fn() + Send + 'static) -> Self {
+    pub fn with_commit_hook(mut self, on_commit: impl Fn(CommitPhase) + Send + 'static) -> Self {
         self.on_commit = Box::new(on_commit);
         self
     }
@@ -278,14 +278,25 @@ impl Projector {
             }
             // Committed.
             crash_point!("before-checkpoint-commit");
-            read_db::commit(&self.db, self.open_pages)?;
+            let pages = self.open_pages;
+            self.commit_with_hook(|db| read_db::commit(db, pages))?;
             crash_point!("after-checkpoint-commit");
-            (self.on_commit)();
             self.sets.iter_mut().for_each(|set| set.checkpoint = set.reached);
             self.open_pages = 0;
         }
         // Published: queries waiting for the position go on.
         Ok(self.publish()?)
+    }
+
+    /// Runs `commit` between the two calls of the hook, also where `commit` fails.
+    pub(super) fn commit_with_hook(
+        &mut self,
+        commit: impl FnOnce(&mut Connection) -> rusqlite::Result<()>,
+    ) -> rusqlite::Result<()> {
+        (self.on_commit)(CommitPhase::Begins);
+        let committed = commit(&mut self.db);
+        (self.on_commit)(CommitPhase::Ended);
+        committed
     }
 
     fn begin(&mut self, log_id: Uuid) -> rusqlite::Result<()> {

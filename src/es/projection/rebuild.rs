@@ -81,14 +81,13 @@ impl Projector {
         // An answer never goes back in time: the new rows have come as far as the live ones.
         while let Some(at) = self.sets.iter().position(|set| self.is_complete(set)) {
             let definition = self.sets[at].definition;
-            match read_db::swap(&mut self.db, &definition) {
+            match self.commit_with_hook(|db| read_db::swap(db, &definition)) {
                 Ok(()) => {}
                 // A retry would fail as well, and the live rows need the space.
                 Err(full) if is_full(&full) => return self.give_up_rebuilds(&full.to_string()),
                 Err(error) => return Err(error.into()),
             }
             crash_point!("after-swap");
-            (self.on_commit)();
             // Only now: a failed swap is retried after the next commit.
             let TableSet { index, names, checkpoint, .. } = self.sets.remove(at);
             self.sets.retain(|outdated| outdated.index != index);
@@ -150,10 +149,10 @@ impl Projector {
     /// flushed into the database and cut back.
     fn drop_leftovers(&mut self) -> rusqlite::Result<()> {
         while let Some(definition) = self.leftover.last() {
-            read_db::drop_next(&mut self.db, definition)?;
+            let definition = *definition;
+            // The hook ends snapshots, which would keep SQLite from cutting the write-ahead log back.
+            self.commit_with_hook(|db| read_db::drop_next(db, &definition))?;
             self.leftover.pop();
-            // A snapshot would keep SQLite from cutting the write-ahead log back.
-            (self.on_commit)();
             read_db::truncate_wal(&self.db)?;
         }
         if !self.has_rebuilds() {

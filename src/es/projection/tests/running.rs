@@ -232,6 +232,8 @@ fn a_rebuild_is_waited_for_until_its_rows_are_live_or_it_is_given_up() {
     assert_eq!(running.rebuild_and_wait("nothing", PATIENCE), Err(unknown));
     feed.append(7, "Added", "null");
     until("it stalls", || running.status()[0].error.is_some());
+    // A rebuild that has come as far as all others is complete, before it meets the poison.
+    assert_eq!(running.watch("count").unwrap().wait_for(3, PATIENCE), 3);
     let given_up = running.rebuild_and_wait("sums", PATIENCE).unwrap_err();
     assert!(matches!(&given_up, RebuildError::GivenUp(why) if why.contains("event 3 ")), "{given_up}");
     // A blocked feed keeps the rebuild from ending.
