@@ -111,11 +111,7 @@ impl Projector {
             sets.push(TableSet::new(definition, index, names, checkpoint, form));
             sets.extend(next.map(|(names, at)| TableSet::new(definition, index, names, at, Form::Current)));
         }
-        let board = StatusBoard::new(&positions);
-        fills.iter().enumerate().for_each(|(index, fill)| board.set_filling(index, fill.is_some()));
-        for set in sets.iter().filter(|set| !set.is_live()) {
-            board.begin_rebuild(set.index, set.checkpoint.position);
-        }
+        let board = board_of(&positions, &fills, &sets);
         // On a full disk, an interrupted rebuild goes on without a reserve as far as possible.
         let reserve = if sets.iter().all(TableSet::is_live) { None } else { Reserve::beside(&file).ok() };
         Ok(Self {
@@ -380,4 +376,13 @@ impl fmt::Debug for Projector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Projector").field("log_id", &self.log_id).field("status", &self.status()).finish()
     }
+}
+
+fn board_of(positions: &[(&'static str, u64)], fills: &[Option<u64>], sets: &[TableSet]) -> StatusBoard {
+    let board = StatusBoard::new(positions);
+    fills.iter().enumerate().for_each(|(index, fill)| board.set_filling(index, fill.is_some()));
+    for set in sets.iter().filter(|set| !set.is_live()) {
+        board.begin_rebuild(set.index, set.checkpoint.position);
+    }
+    board
 }
