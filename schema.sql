@@ -5,7 +5,7 @@
 
 -- "TALL": distinguishes an event store from every other SQLite file.
 PRAGMA application_id = 0x54414c4c;
--- The version of this schema. The store refuses a newer version and migrates an older version.
+-- The version of this schema. The store refuses every other version.
 PRAGMA user_version = 1;
 
 -- The log itself, exactly one row: its identity, and the counter of positions. One counter row, raised

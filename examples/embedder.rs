@@ -141,8 +141,7 @@ fn run(directory: &Path) -> Result<(), Box<dyn Error>> {
     assert_eq!((unchanged.receipt(), unchanged.version()), (None, last.version()));
 
     // The rows catch up with the log; a rebuild builds the same rows beside them.
-    let position = running.watch(Stock::NAME).ok_or("the projection is unknown")?;
-    assert!(position.wait_for(last.position(), PATIENCE) >= last.position());
+    assert!(running.wait_for(Stock::NAME, last.position(), PATIENCE) >= Some(last.position()));
     assert_eq!(items(&stock_file)?, 25 * 8 - 20);
     running.rebuild_and_wait(Stock::NAME, PATIENCE)?;
     assert_eq!(items(&stock_file)?, 25 * 8 - 20);

@@ -306,8 +306,8 @@
 //!
 //! # Stopping
 //!
-//! Drop the projector, the executor and the log: each drop finishes its work and joins its threads. To stop
-//! earlier, [`Executor::stop`](super::Executor::stop) answers the queued commands and rejects further ones;
+//! Drop the projector, the executor and the log: each drop finishes its work and joins its threads. A projector
+//! waits for a page in flight, but no longer than a second. To stop earlier, [`Executor::stop`](super::Executor::stop) answers the queued commands and rejects further ones;
 //! [`RunningProjector::stop`](super::RunningProjector::stop) ends after the open transaction. Neither loses
 //! anything: a killed process needs no repair either.
 //!
@@ -339,7 +339,7 @@
 //! events of `-wal`; use [`backup`](super::backup). When the program has dropped everything, each database is one
 //! file again.
 //!
-//! The write-ahead log stays below 64 MiB. A device with small flash sets a lower ceiling with
+//! The write-ahead log stays below 64 MiB, except beside a reader that stays. A device with small flash sets a lower ceiling with
 //! [`SqliteDatabase::with_wal_limit`](super::SqliteDatabase::with_wal_limit). With
 //! [`SqliteDatabase::keep_lock_file`](super::SqliteDatabase::keep_lock_file), a log that vanished between two runs is
 //! reported as lost.

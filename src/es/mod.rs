@@ -171,8 +171,8 @@
 //! let running = projector.start(log.clone(), Duration::from_secs(5))?;
 //!
 //! // Read your own writes: wait until the rows have reached the position of the command.
-//! let position = running.watch("openings").expect("openings is a projection of the projector");
-//! assert!(position.wait_for(opened.position(), Duration::from_secs(60)) >= opened.position());
+//! let reached = running.wait_for("openings", opened.position(), Duration::from_secs(60));
+//! assert!(reached.is_some_and(|position| position >= opened.position()));
 //!
 //! let rows = Connection::open(&path)?;
 //! let times: u64 = rows.query_row("SELECT times FROM openings WHERE badge = 'ada'", [], |row| row.get(0))?;

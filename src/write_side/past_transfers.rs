@@ -124,3 +124,61 @@ fn transfer(
         AccountEvent::AccountCreated(_) | AccountEvent::AccountClosed(_) => Ok(None),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::account::{Account, AccountCommand, Currency, Movement, decide_transfer};
+    use crate::es::{Execution, MemoryDatabase};
+
+    fn open_account(bank: &Executor, amount: Option<u64>) -> Uuid {
+        let id = Uuid::now_v7();
+        let open = AccountCommand::Open { owner: "Ada".into(), currency: Currency::default() };
+        bank.execute::<Account>(id, open, Context::default()).unwrap();
+        let deposit =
+            |amount| AccountCommand::Deposit(Movement { amount, description: None, transfer_id: None });
+        if let Some(amount) = amount {
+            bank.execute::<Account>(id, deposit(amount), Context::default()).unwrap();
+        }
+        id
+    }
+
+    /// Records a transfer as 0.1.0 did: with the id in the events, and without a key.
+    fn transfer_without_key(bank: &Executor, transfer: &Transfer) -> Execution {
+        let Transfer { from, to, amount, description, transfer_id } = transfer.clone();
+        let movement = Movement { amount, description, transfer_id };
+        bank.transact(Context::default(), move |work| {
+            let source = work.load::<Account>(from)?.0.clone();
+            let target = work.load::<Account>(to)?.0;
+            let (withdrawn, deposited) =
+                decide_transfer(&source, target, movement).map_err(ExecuteError::Rejected)?;
+            work.stage::<Account>(from, withdrawn)?;
+            work.stage::<Account>(to, deposited)?;
+            Ok(from)
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn of_two_transfers_with_one_id_the_first_keeps_it() {
+        let log = EventLog::open(MemoryDatabase::default()).unwrap();
+        let bank = Executor::start(Arc::clone(&log), |_| {}).unwrap();
+        let (from, to) = (open_account(&bank, Some(100)), open_account(&bank, None));
+        let (description, transfer_id) = (None, Some(Uuid::now_v7()));
+        let first = Transfer { from, to, amount: 10, description, transfer_id };
+        let second = Transfer { amount: 20, ..first.clone() };
+        let recorded = transfer_without_key(&bank, &first);
+        transfer_without_key(&bank, &second);
+        // The second run finds the work done.
+        for _ in 0..2 {
+            name_past_transfers(&bank, &log).unwrap();
+        }
+        let again = |transfer: &Transfer| {
+            let keys = vec![transfer.key().unwrap().unwrap()];
+            let context = Context { keys, ..Context::default() };
+            bank.transact::<()>(context, |_| panic!("a known transfer does not run again"))
+        };
+        assert_eq!(again(&first).unwrap().receipt(), recorded.receipt());
+        assert!(matches!(again(&second), Err(ExecuteError::KeyReused { .. })));
+    }
+}

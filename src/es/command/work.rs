@@ -85,7 +85,9 @@ impl<'w> Work<'w> {
     /// # Errors
     /// When the storage fails.
     pub fn has_receipt(&mut self, key: &str) -> Result<bool, Error> {
-        Ok(self.store.receipt(key)?.is_some())
+        // The store does not know the receipts of this command yet.
+        let is_new = self.receipts.iter().any(|(kept, _)| kept.key == key);
+        Ok(is_new || self.store.receipt(key)?.is_some())
     }
 
     /// Keeps a receipt under a free key, for a command that was recorded earlier without the key.

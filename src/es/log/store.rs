@@ -2,8 +2,8 @@
 //! readers.
 //!
 //! `sqlite/` is the embedded implementation, and `memory.rs` the implementation for tests. Another database
-//! implements the same traits and passes the same suite (`store_suite` in the tests); no other code changes.
-//! An audit needs a fourth trait, see `inspection.rs`.
+//! implements the same traits and passes the same suite (`store_suite` in the tests).
+//! An audit needs a fourth trait, see `inspection.rs`; `audit/` opens the file of the log with that trait.
 //!
 //! Read next: `sqlite/mod.rs`, then `command/writer.rs`, the only caller of a writer's connection.
 
@@ -60,7 +60,7 @@ pub type Visitor<'v> = dyn FnMut(&RecordedEvent<'_>) -> Result<ControlFlow<()>, 
 ///
 /// All calls happen between [`begin`](Self::begin) and [`commit`](Self::commit): reads see the events
 /// appended before in the same transaction, and no other connection sees these events until the commit. After
-/// an error other than `Corrupt` from a read, the caller abandons the transaction with
+/// [`Error::Storage`] from a read, the caller abandons the transaction with
 /// [`recover`](Self::recover).
 pub trait EventStore: Send {
     /// Begins a transaction that excludes every other writer, and returns the end of the log.

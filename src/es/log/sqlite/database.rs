@@ -54,8 +54,8 @@ impl SqliteDatabase {
     /// Limits the write-ahead log to `bytes`, 1 MiB to 1 GiB; without this call, 64 MiB. A device with small
     /// flash wants less. A smaller log is flushed more often, and each flush syncs the database.
     ///
-    /// Two cases exceed the limit for a while: a reader in another process that stays, and one commit that is
-    /// larger than a quarter of the limit.
+    /// Three cases exceed the limit for a while: a reader in another process that stays, a call of
+    /// [`EventLog::read`](crate::es::EventLog::read) that stays, and one commit larger than a quarter of the limit.
     ///
     /// # Errors
     /// [`Error::Unusable`] for a number outside of the range.

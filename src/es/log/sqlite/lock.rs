@@ -88,10 +88,13 @@ impl Drop for NameLock {
     }
 }
 
+/// Attempts to lock a file that other processes remove: each removal is the end of one writer.
+const MAX_REMOVALS: usize = 16;
+
 /// Opens and locks the lock file at `path`.
 fn open_locked(path: &Path, database: &Path) -> Result<File, Error> {
     let refuse = |error: io::Error| Error::unusable(path, &error.to_string());
-    loop {
+    for _ in 0..MAX_REMOVALS {
         let file = open(path).map_err(refuse)?;
         lock(&file, database)?;
         // The writer before may have removed the file between the two calls: a lock on a removed file
@@ -100,6 +103,7 @@ fn open_locked(path: &Path, database: &Path) -> Result<File, Error> {
             return Ok(file);
         }
     }
+    Err(Error::unusable(path, "expected a file, found a symbolic link or a file that is replaced: remove it"))
 }
 
 fn is_at(file: &File, path: &Path) -> bool {

@@ -33,7 +33,7 @@ use crate::watch::Watch;
 /// Pages that a commit writes besides one index page per event: the end of the log, and its counter.
 const PAGES_OF_A_COMMIT: u64 = 3;
 
-/// Seconds without a commit after which the WAL is cut back.
+/// Time between two looks for commits. The WAL is cut back when a look finds no commit since the look before.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
 
 /// Milliseconds that a flush waits for readers to leave. A reader reads one page of events at most.
@@ -58,14 +58,16 @@ pub(super) struct WalFlusher {
     limit: WalLimit,
     /// Estimated pages in the commits since the last flush.
     pages: u64,
-    restarts: Arc<Restarts>,
+    shared: Arc<Shared>,
     /// After a vain wait, the moment from which the writer may wait again.
     resume_at: Option<Instant>,
 }
 
-/// The restarts of the WAL that the writer waits for, each with a number.
+/// The state that the writer and the thread share: the writer's commits, and the restarts of the WAL that the
+/// writer waits for, each with a number.
 #[derive(Debug)]
-struct Restarts {
+struct Shared {
+    commits: AtomicU64,
     requested: AtomicU64,
     /// The number of the last restart that was tried.
     tried: Watch,
@@ -73,10 +75,10 @@ struct Restarts {
     is_prevented: AtomicBool,
 }
 
-impl Restarts {
-    fn shared() -> Arc<Self> {
-        let (requested, is_prevented) = (AtomicU64::new(0), AtomicBool::new(false));
-        Arc::new(Self { requested, tried: Watch::at(0), is_prevented })
+impl Shared {
+    fn start() -> Arc<Self> {
+        let [commits, requested] = [(); 2].map(|()| AtomicU64::new(0));
+        Arc::new(Self { commits, requested, tried: Watch::at(0), is_prevented: AtomicBool::new(false) })
     }
 }
 
@@ -93,18 +95,19 @@ impl WalFlusher {
     ) -> Result<Self, Error> {
         connection.busy_timeout(LOCK_PATIENCE)?;
         let (due, signals) = sync_channel(1);
-        let restarts = Restarts::shared();
-        let flushes = Flushes { connection, limit, file, upkeep, restarts: Arc::clone(&restarts) };
+        let shared = Shared::start();
+        let flushes = Flushes { connection, limit, file, upkeep, shared: Arc::clone(&shared) };
         let thread = Builder::new()
             .name("wal-flusher".into())
             .spawn(move || flushes.run(&signals))
             .map_err(|error| Error::Storage(format!("the WAL flusher's thread cannot start: {error}")))?;
         let (due, thread) = (Some(due), Some(thread));
-        Ok(Self { due, thread, limit, pages: 0, restarts, resume_at: None })
+        Ok(Self { due, thread, limit, pages: 0, shared, resume_at: None })
     }
 
     /// Counts a commit, after which the WAL file has `wal_bytes`. Waits for a flush only near the limit.
     pub(super) fn count_commit(&mut self, events: u64, wal_bytes: u64) {
+        self.shared.commits.fetch_add(1, Ordering::Relaxed);
         self.pages += events + PAGES_OF_A_COMMIT;
         let is_urgent = wal_bytes > self.limit.urgent_bytes();
         if is_urgent && self.resume_at.is_none_or(|at| at <= Instant::now()) {
@@ -118,10 +121,10 @@ impl WalFlusher {
     /// ever gets the lock that a restart needs.
     fn restart(&mut self) {
         let begun = Instant::now();
-        let number = self.restarts.requested.fetch_add(1, Ordering::SeqCst) + 1;
+        let number = self.shared.requested.fetch_add(1, Ordering::SeqCst) + 1;
         self.make_due();
-        let is_tried = self.restarts.tried.wait_for(number, WRITER_PATIENCE) >= number;
-        let is_done = is_tried && !self.restarts.is_prevented.load(Ordering::SeqCst);
+        let is_tried = self.shared.tried.wait_for(number, WRITER_PATIENCE) >= number;
+        let is_done = is_tried && !self.shared.is_prevented.load(Ordering::SeqCst);
         // The writer goes on beside a reader that stays, and the WAL grows.
         self.resume_at = (!is_done).then(|| Instant::now() + WRITER_PAUSE * begun.elapsed());
     }
@@ -149,7 +152,7 @@ struct Flushes {
     limit: WalLimit,
     file: Arc<DatabaseFile>,
     upkeep: Arc<LogUpkeep>,
-    restarts: Arc<Restarts>,
+    shared: Arc<Shared>,
 }
 
 /// How far a flush goes, as SQLite names the modes.
@@ -173,31 +176,40 @@ struct Flushed {
 
 impl Flushes {
     fn run(&self, signals: &Receiver<()>) {
+        let mut seen = 0;
         loop {
             match signals.recv_timeout(IDLE_AFTER) {
                 Ok(()) => self.copy(),
-                Err(RecvTimeoutError::Timeout) => self.cut_back(),
+                // Signals are rare at a low rate of commits: time without a signal does not mean idle.
+                Err(RecvTimeoutError::Timeout) => {
+                    let commits = self.shared.commits.load(Ordering::Relaxed);
+                    if std::mem::replace(&mut seen, commits) == commits {
+                        self.cut_back();
+                    }
+                }
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
     fn copy(&self) {
-        let requested = self.restarts.requested.load(Ordering::SeqCst);
+        let requested = self.shared.requested.load(Ordering::SeqCst);
         // Most pages are copied before the gate closes, so readers wait for the rest alone. The length of the
         // file does not matter here: a WAL that began again keeps the length of the file.
         let copied = self.flush(Mode::Passive);
-        if copied.wal_bytes > self.limit.restart_bytes() || requested > self.restarts.tried.value() {
+        if copied.wal_bytes > self.limit.restart_bytes() || requested > self.shared.tried.value() {
             let restarted = self.upkeep.readers.alone(READERS_PATIENCE, || self.flush(Mode::Restart));
             let is_prevented = restarted.is_none_or(|flushed| !flushed.has_ended);
-            self.restarts.is_prevented.store(is_prevented, Ordering::SeqCst);
+            self.shared.is_prevented.store(is_prevented, Ordering::SeqCst);
         }
-        self.restarts.tried.raise(requested);
+        self.shared.tried.raise(requested);
     }
 
     /// Returns the disk space of a burst after the burst.
     fn cut_back(&self) {
         if self.file.bytes().write_ahead_log > self.limit.idle_bytes() {
+            // Truncation locks the writer out, so the copy of the pages comes before it.
+            self.flush(Mode::Passive);
             self.upkeep.readers.alone(READERS_PATIENCE, || self.flush(Mode::Truncate));
         }
     }
@@ -242,9 +254,9 @@ mod tests {
         let upkeep = Arc::new(LogUpkeep::default());
         let connection = Connection::open(&*path).unwrap();
         let limit = WalLimit::of(2 << 20).unwrap();
-        let restarts = Restarts::shared();
+        let shared = Shared::start();
         let flushes =
-            Flushes { connection, limit, file: Arc::clone(&file), upkeep: Arc::clone(&upkeep), restarts };
+            Flushes { connection, limit, file: Arc::clone(&file), upkeep: Arc::clone(&upkeep), shared };
         let stop = AtomicBool::new(false);
         let insert = "INSERT OR REPLACE INTO snapshots VALUES (?1, 1, '', ?2)";
         // Another text each time: SQLite does not write pages that stay the same.
