@@ -85,6 +85,7 @@ impl Host {
     pub fn for_clients(self) -> Result<Self, InvalidHost> {
         match &self {
             Self::Name(_) => Ok(self),
+            // `::ffff:0.0.0.0` is an IPv4 address in the form of IPv6.
             Self::Address(address) if is_connectable(address.to_canonical()) => Ok(self),
             Self::Address(_) => Err(InvalidHost),
         }

@@ -58,6 +58,7 @@ impl<A: Aggregate> Given<A> {
     /// When an event cannot be read back from its JSON.
     #[track_caller]
     pub fn when(self, command: A::Command) -> When<A> {
+        // Through JSON, as in a log: an event that cannot be read back fails the test.
         let events = GivenEvents::new().of::<A>(Uuid::nil(), self.0);
         let state = events.decoded::<A>().fold(A::default(), |state, event| state.evolve(&event));
         When { decided: state.decide(&command) }

@@ -79,6 +79,7 @@ impl Fields {
         let Some(value) = self.take(field) else {
             return Ok(None);
         };
+        // `as_u64` is `None` for `1.0` and `1e3`: an amount has a single spelling.
         value.as_u64().filter(|number| range.contains(number)).map(Some).ok_or_else(|| {
             let (low, high) = range.into_inner();
             Problem::invalid_field(field, format!("must be a whole number from {low} to {high}"))
@@ -129,6 +130,7 @@ fn read(body: &[u8]) -> serde_json::Result<(Value, Option<String>)> {
     let mut repeated = None;
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let value = Unique { path: String::new(), repeated: &mut repeated }.deserialize(&mut deserializer)?;
+    // A second value after the first is an error, and never ignored.
     deserializer.end()?;
     Ok((value, repeated))
 }

@@ -19,6 +19,7 @@ use crate::service::shutdown::Shutdown;
 /// # Errors
 /// When the log is not sound or does not exist.
 pub fn verify_log(db: &Path, shutdown: Shutdown) -> Result<(), ExitError> {
+    // First, for the exit status: 2 for a path that no database can have, 1 for a failed task.
     database_at(db)?;
     shutdown.end_at_once(Scratch::end_all)?;
     let report =
@@ -37,6 +38,7 @@ pub fn verify_log(db: &Path, shutdown: Shutdown) -> Result<(), ExitError> {
 /// When the copy was not made.
 pub fn back_up_log(db: &Path, to: &Path, shutdown: Shutdown) -> Result<(), ExitError> {
     database_at(db)?;
+    // The copy of a large log takes minutes: a signal ends the task and removes the partial copy.
     shutdown.end_at_once(Scratch::end_all)?;
     let report =
         es::backup(db, to, &account::known_kinds()).map_err(|error| ExitError::new(error.to_string()))?;

@@ -113,6 +113,7 @@ fn describe_problems(operation: &mut Map<String, Value>, problems: &[&'static Pr
         let of_status: Vec<_> = kinds.iter().copied().filter(|kind| kind.status == status).collect();
         responses.insert(status.to_string(), response(&of_status));
     }
+    // The operation's own responses come last, and win over the generated responses.
     let own = operation.remove("responses").unwrap_or_default();
     operation.insert("responses".into(), merged(Value::Object(responses), own));
 }

@@ -49,6 +49,7 @@ pub(super) fn serve<S: Send + Sync + 'static>(
     let routed = Arc::clone(&router);
     let admission = admission(service);
     let server = http::serve(listener, options, move |request| {
+        // Before the router: a request for a foreign host name (DNS rebinding) reaches no route.
         telemetry::logged(request, || match admission.check(request) {
             Err(problem) => problem.into(),
             Ok(()) => routed.handle(request),

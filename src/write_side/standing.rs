@@ -194,6 +194,8 @@ impl Candidate for Writer {
         instances: &dyn Fn() -> Result<Vec<LiveInstance>, DiscoveryError>,
     ) -> Result<Permission, DiscoveryError> {
         let standing = &self.standing;
+        // Without a look-up: a registered service that renews its entry does not depend on other
+        // instances.
         let is_registered = matches!(*standing.lock(), State::Registered);
         if is_registered || standing.copies == Copies::Allowed {
             return Ok(Permission::Granted);
@@ -208,7 +210,7 @@ impl Candidate for Writer {
 mod tests {
     use super::*;
     use crate::es::SqliteDatabase;
-    use crate::es::tests::TempPath;
+    use crate::es::fixtures::TempPath;
 
     const SECOND: Duration = Duration::from_secs(1);
 

@@ -83,6 +83,7 @@ fn replay_to(replay: &mut Projector, feed: &mut dyn Feed, position: u64) -> Resu
             position: status.position,
             reason: status.error.clone().unwrap_or_else(|| "the log ends there".to_owned()),
         }),
+        // The replay was opened with a single projection.
         _ => Ok(()),
     }
 }
@@ -111,6 +112,7 @@ fn compare(
         match compare_table(live, replayed, table)? {
             Ok(rows) => verified.rows += rows,
             Err(difference) => {
+                // The first difference is enough: the remedy is a rebuild in any case.
                 verified.difference = Some(difference);
                 break;
             }
@@ -270,8 +272,8 @@ impl std::error::Error for VerifyError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::es::fixtures::{LogFeed, TempPath};
     use crate::es::projection::tests::{definitions, log_of};
-    use crate::es::tests::{LogFeed, TempPath};
 
     fn caught_up(feed: &mut LogFeed) -> TempPath {
         let path = TempPath::new();

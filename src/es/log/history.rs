@@ -121,7 +121,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::es::tests::TempPath;
+    use crate::es::fixtures::TempPath;
     use crate::es::{Database, EventStore, Hash, MemoryDatabase, SqliteDatabase, chain};
 
     const STREAM: Uuid = Uuid::from_u128(1);

@@ -123,6 +123,7 @@ impl MemoryStore {
     }
 
     fn check_next(&mut self, event: &RecordedEvent<'_>) -> Result<(), Error> {
+        // A clone, since `open` borrows the store while the guard lives.
         let shared = Arc::clone(&self.shared);
         // The transaction's rows continue the committed rows.
         let (committed, staged) = (shared.committed(), self.open()?);
@@ -144,6 +145,7 @@ impl MemoryStore {
 
 impl EventStore for MemoryStore {
     fn begin(&mut self) -> Result<Head, Error> {
+        // Also abandons a transaction that was never committed, as SQLite's recovery does.
         self.transaction = Some(StoredRows::default());
         let committed = self.shared.committed();
         let Some(last) = committed.events.last() else {

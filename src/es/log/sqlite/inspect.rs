@@ -50,6 +50,7 @@ impl Inspection for SqliteInspection {
         for line in lines {
             match &*line? {
                 "ok" => {}
+                // A fault is one line of the report, also when SQLite's text has several.
                 line => faults.push(format!("the file is damaged: {}", line.replace('\n', " "))),
             }
         }
