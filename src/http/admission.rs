@@ -44,7 +44,7 @@ impl Admission {
     /// 421 `host-not-allowed`, 400 `invalid-header` for a single field given twice, 415 for a body in a
     /// content coding.
     pub fn check(&self, request: &Request) -> Result<(), Problem> {
-        // Of two equal fields, a proxy and this service could each trust another.
+        // Of two fields with the same name, a proxy and this service could each trust another.
         if let Some(name) = SINGLE_FIELDS.iter().find(|name| request.header_values(name).nth(1).is_some()) {
             return Err(Problem::invalid_header(name, "stands twice, but may stand once"));
         }

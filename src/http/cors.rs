@@ -46,8 +46,7 @@ impl AllowedOrigins {
     /// Returns the rules for `origins`; `*` admits all.
     pub(super) fn new(origins: Vec<String>) -> Self {
         let any = origins.iter().any(|origin| origin == "*");
-        // Operators copy addresses with a final slash from a browser, which sends origins without a
-        // slash.
+        // Operators copy addresses with a final slash from a browser, which sends origins without a slash.
         let origins = origins.iter().map(|origin| origin.trim_end_matches('/').to_owned()).collect();
         Self { any, origins }
     }

@@ -136,6 +136,7 @@ fn read(body: &[u8]) -> serde_json::Result<(Value, Option<String>)> {
 }
 
 fn is_json(content_type: &str) -> bool {
+    // Parameters such as `charset=utf-8` change no meaning: JSON is UTF-8.
     let essence = content_type.split(';').next().unwrap_or("").trim();
     essence.eq_ignore_ascii_case("application/json")
 }
@@ -168,6 +169,7 @@ impl<'de> Visitor<'de> for Unique<'_> {
         while let Some(name) = map.next_key::<String>()? {
             let path = if self.path.is_empty() { name.clone() } else { format!("{}.{name}", self.path) };
             let value = map.next_value_seed(Unique { path: path.clone(), repeated: self.repeated })?;
+            // Noted and not refused here: a body that is malformed further on is reported as malformed.
             if object.insert(name, value).is_some() {
                 self.repeated.get_or_insert(path);
             }

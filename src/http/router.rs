@@ -216,6 +216,7 @@ impl<S> Router<S> {
         let state = Arc::new(state);
         self.rows.extend(routes.iter().map(|route| {
             let state = Arc::clone(&state);
+            // This route ignores the state of the service, and has a state of its own.
             let answer: Answer<S> =
                 Box::new(move |_, request, segments| route.answer(&state, request, segments));
             Row::of(route, None, answer)

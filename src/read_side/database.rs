@@ -135,8 +135,7 @@ impl ReadDatabase {
         self.last_commit_micros.store(self.micros(), Ordering::Relaxed);
         // Counted before the pool is locked: a reader that comes back later sees the commit then.
         self.commits.fetch_add(1, Ordering::SeqCst);
-        // A connection whose transaction does not end is closed, and its snapshot with the
-        // connection.
+        // A connection whose transaction does not end is closed, and its snapshot with the connection.
         self.lock().idle.retain_mut(|reader| reader.release().is_ok());
     }
 
@@ -153,12 +152,11 @@ impl ReadDatabase {
             return Ok(());
         }
         reader.release()?;
-        // Relaxed: an outdated time begins a snapshot too early, and the next commit ends the
-        // snapshot.
+        // Relaxed: an outdated time begins a snapshot too early, and the next commit ends the snapshot.
         let last_commit = Duration::from_micros(self.last_commit_micros.load(Ordering::Relaxed));
-        // Half of the work of SQLite for a small query is to begin and end the transaction: locks and
-        // a look at the files, all of them system calls. With a kept snapshot a query takes 10 us
-        // instead of 18 (`query_rate` in `tests.rs`).
+        // Half of the work of SQLite for a small query is to begin and end the transaction: locks and a look
+        // at the files, all of them system calls. With a kept snapshot a query takes 10 us instead of 18
+        // (`query_rate` in `tests.rs`).
         let is_idle = self.started.elapsed().saturating_sub(last_commit) > IDLE_AFTER;
         if is_idle && !self.is_committing.load(Ordering::SeqCst) {
             reader.db.execute_batch("BEGIN")?;

@@ -128,7 +128,7 @@ impl Upstream {
 
     /// Distrusts the address in use, which serves another history: another instance comes first, once a
     /// registry knows another.
-    pub(super) fn distrust(&self) {
+    fn distrust(&self) {
         if let Contact::Reached(address) = self.contact() {
             self.discovered.mark_rejected(&address);
             self.look_up_now();
@@ -196,8 +196,7 @@ impl HttpFeed {
         let failed = |error: &dyn fmt::Display| CallError::Failed(format!("{address}: {error}"));
         let url = format!("{address}/events?after={after}&limit={limit}&wait={}", wait.as_secs_f64());
         let Deadlines { silence, page, .. } = self.upstream.deadlines;
-        // The write side is silent during a long poll, so the requested wait comes on top of each
-        // limit.
+        // The write side is silent during a long poll, so the requested wait comes on top of each limit.
         let request = self.agent.get(&url).config().timeout_per_read(Some(wait + silence));
         let request = request.timeout_send_request(Some(silence)).timeout_recv_response(Some(wait + silence));
         let request = request.timeout_recv_body(Some(page)).build();
@@ -268,8 +267,7 @@ impl Arrival<'_> {
     /// Returns the expected time for the whole page, at the speed so far.
     fn will_take(&self) -> Duration {
         let received = self.json.len().max(1);
-        // Without a length, the page counts as almost complete, and the deadline alone ends the
-        // arrival.
+        // Without a length, the page counts as almost complete, and the deadline alone ends the arrival.
         let expected = self.expected.unwrap_or(received);
         Duration::try_from_secs_f64(self.begun.elapsed().as_secs_f64() * expected as f64 / received as f64)
             .unwrap_or(Duration::MAX)
@@ -316,8 +314,7 @@ impl Feed for HttpFeed {
                 self.upstream.note(Contact::Reached(address));
                 Ok(page)
             }
-            // The write side works, so the contact and the address stay: the next page is
-            // smaller.
+            // The write side works, so the contact and the address stay: the next page is smaller.
             Err(CallError::TooLarge(error)) => Err(FeedError::new(error)),
             Err(CallError::Failed(error)) => {
                 self.upstream.discovered.mark_down(&address);

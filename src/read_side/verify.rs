@@ -61,8 +61,8 @@ impl<F: Feed> Feed for Patient<F> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match self.0.next_page(after, limit.min(MAX_PAGE), wait) {
-                // A short absence of the write side must not end a long replay, which begins
-                // at the first event.
+                // A short absence of the write side must not end a long replay, which begins at the first
+                // event.
                 Err(_) if Instant::now() < deadline => thread::sleep(PAUSE),
                 settled => return settled,
             }

@@ -125,6 +125,7 @@ fn rows(path: &str, item: &Value) -> Vec<String> {
     let methods: Map<String, Value> = item.as_object().cloned().unwrap_or_default();
     let row = |(method, operation): (String, Value)| {
         let shown = match method.as_str() {
+            // A link with a placeholder would lead to a refusal.
             "get" if !path.contains('{') => format!("<a href={path}>{path}</a>"),
             _ => path.to_owned(),
         };

@@ -50,6 +50,7 @@ pub fn back_up_log(db: &Path, to: &Path, shutdown: Shutdown) -> Result<(), ExitE
 }
 
 fn print(report: &Report) -> Result<(), ExitError> {
+    // Not `println!`, which panics on a closed stdout.
     write!(std::io::stdout(), "{report}")
         .map_err(|error| ExitError::new(format!("the report cannot be printed: {error}")))
 }

@@ -59,6 +59,7 @@ pub fn verify_projection(
 ) -> Result<Verified, VerifyError> {
     let file = DatabaseFile::existing(live)?;
     read_db::check_file(&file).map_err(VerifyError::Open)?;
+    // For reading: a verification changes no row, and may run beside the service.
     let live = file.connect(Access::Read).map_err(OpenError::from).map_err(VerifyError::Open)?;
     let mut replay = Projector::open(scratch, std::slice::from_ref(definition)).map_err(VerifyError::Open)?;
     // The long replay comes first, without a read transaction on the live rows: the transaction would keep

@@ -73,8 +73,7 @@ fn receive_chunks(
             return Err(body_too_large(options).into());
         }
         receive_bytes(wire, size, body, deadline)?;
-        // Bytes between the chunk and its CR LF are refused: a proxy may read them as another
-        // request.
+        // Bytes between the chunk and its CR LF are refused: a proxy may read them as another request.
         receive_line(wire, deadline, 2, |line| match line {
             [] => Ok(()),
             [..] => Err(invalid("a chunk is longer than its size")),
@@ -112,8 +111,8 @@ fn receive_line<T>(
     limit: usize,
     read: impl FnOnce(&[u8]) -> Result<T, Problem>,
 ) -> Result<T, WireFailure> {
-    // The search resumes behind the searched bytes: a client that sends byte by byte would make a search
-    // from the start quadratic.
+    // The search resumes behind the searched bytes: a client that sends byte by byte would make a search from
+    // the start quadratic.
     let mut searched = 0;
     loop {
         let received = wire.received();

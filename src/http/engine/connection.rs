@@ -92,8 +92,7 @@ impl<'a> Connection<'a> {
             return Ok(head);
         }
         let now = Instant::now();
-        // A request that arrived in one piece skips this phase, and with the phase the reading of the
-        // clock.
+        // A request that arrived in one piece skips this phase, and with the phase the reading of the clock.
         self.enter(Phase::Receiving, now)?;
         let deadline = now + self.options.head_timeout;
         loop {
@@ -141,8 +140,7 @@ impl<'a> Connection<'a> {
         let response = encode::checked(call(self.service, &self.request, &self.options.connections));
         // The share is held until the client has received the response.
         let (response, _share) = within_budget(response, &self.options.answers);
-        // Read after the handler: the answer to a long poll that the stop has ended closes the
-        // connection.
+        // Read after the handler: the answer to a long poll that the stop has ended closes the connection.
         let stopping = self.stopping.load(Ordering::SeqCst);
         let persistence = if stopping { Persistence::Close } else { head.persistence };
         let now = Instant::now();

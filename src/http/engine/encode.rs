@@ -77,8 +77,7 @@ fn flaw(response: &Response) -> Option<&'static str> {
         if value.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t') {
             return Some("a header value must not have a control character");
         }
-        // A second Content-Length lets two programs see two ends of the response (response
-        // splitting).
+        // A second Content-Length lets two programs see two ends of the response (response splitting).
         if is_the_engines(name) {
             return Some("the engine alone sends Date, Connection, Content-Length and Transfer-Encoding");
         }
@@ -135,6 +134,7 @@ pub(super) fn push_status_and_headers(
 pub(super) fn content(response: &Response, delivery: Delivery) -> &[u8] {
     match delivery.content {
         Content::Body if has_content(response.status) => &response.body,
+        // RFC 9110, 9.3.2: a HEAD gets the headers of the GET alone, `Content-Length` included.
         Content::Body | Content::HeadOnly => &[],
     }
 }

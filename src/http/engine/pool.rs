@@ -91,8 +91,7 @@ impl Pool {
             // The slot has a single owner here: the socket comes back for the 503.
             return Arc::into_inner(slot).map_or(Ok(()), |slot| Err(slot.into_stream()));
         } else {
-            // Counted after the spawn: the new thread cannot count itself out without the lock
-            // held here.
+            // Counted after the spawn: the new thread cannot count itself out without the lock held here.
             state.threads += 1;
         }
         state.pending.push_back((id, Arc::clone(&slot)));
@@ -153,6 +152,7 @@ impl Pool {
         state.idle.iter().for_each(|(_, thread)| thread.unpark());
         state = self.wait_for_threads(state, deadline);
         if state.threads > 0 {
+            // Past the deadline, reads and writes end at once, and only running handlers remain.
             state.open.values().for_each(|slot| slot.cut());
             state = self.wait_for_threads(state, Instant::now() + AFTER_CUT);
         }

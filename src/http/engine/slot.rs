@@ -40,8 +40,7 @@ pub(super) struct Slot {
 impl Slot {
     pub(super) fn new(stream: TcpStream, epoch: Instant) -> Self {
         let slot = Self { stream, phase_since: AtomicU64::new(0), epoch };
-        // The word 0 means a wait since `epoch`: without this call, a new connection would be evicted
-        // first.
+        // The word 0 means a wait since `epoch`: without this call, a new connection would be evicted first.
         slot.enter(Phase::Waiting, Instant::now());
         slot
     }
@@ -97,6 +96,7 @@ impl Slot {
 
     /// Ends the connection in any phase.
     pub(super) fn cut(&self) {
+        // Fails only on a socket that has ended already.
         let _ = self.stream.shutdown(Shutdown::Both);
     }
 }

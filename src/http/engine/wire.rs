@@ -162,8 +162,8 @@ impl<'a> Wire<'a> {
             }
             taken += sent as u64;
             let beyond_grace = now.elapsed().saturating_sub(GRACE);
-            // The write timeout limits each call alone: a client that reads a byte per timeout
-            // makes progress for ever.
+            // The write timeout limits each call alone: a client that reads a byte per timeout makes progress
+            // for ever.
             if taken < beyond_grace.as_secs() * MIN_RATE {
                 return Err(ErrorKind::TimedOut.into());
             }
@@ -175,8 +175,7 @@ impl<'a> Wire<'a> {
     pub(super) fn linger(&mut self) {
         let deadline = Instant::now() + MAX_LINGER;
         let mut left = MAX_LINGER_BYTES;
-        // The client sees the end of the answer, and as a rule closes its side: the loop then ends
-        // early.
+        // The client sees the end of the answer, and as a rule closes its side: the loop then ends early.
         let _ = self.stream.shutdown(Shutdown::Write);
         self.start = self.end;
         while self.limit_read(deadline).is_ok() {
@@ -190,8 +189,8 @@ impl<'a> Wire<'a> {
 
     /// Limits the next read to the rest of the deadline.
     fn limit_read(&mut self, deadline: Instant) -> Result<(), WireFailure> {
-        // A system call for each further read of a slow peer. Under a fixed timeout, a client that
-        // sends a byte per timeout would never meet the deadline.
+        // A system call for each further read of a slow peer. Under a fixed timeout, a client that sends a
+        // byte per timeout would never meet the deadline.
         let left = time_left(deadline).map_err(|_| too_slow())?;
         self.read_timeout = Timeout::RestOfDeadline;
         self.stream.set_read_timeout(Some(left)).map_err(|_| WireFailure::Gone)

@@ -24,8 +24,8 @@ impl AccountTail {
 
     /// Advances to the version of `event`, which must be the next version.
     pub(super) fn advance(&mut self, event: &RecordedEvent<'_>) -> Result<(), ProjectionError> {
-        // The write side leaves no gap, so a gap is a damaged history: the read model stalls here,
-        // and shows no wrong balance.
+        // The write side leaves no gap, so a gap is a damaged history: the read model stalls here, and shows
+        // no wrong balance.
         if event.version != self.version + 1 {
             return Err(impossible(format!(
                 "it is version {} of its account, but version {} was the last before it",

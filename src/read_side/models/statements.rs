@@ -81,8 +81,8 @@ impl Projection for Transactions {
     fn create(db: &Connection, names: &Names) -> rusqlite::Result<()> {
         let [statements, transactions, milestones] =
             ["statements", "transactions", "milestones"].map(|table| names.table(table));
-        // `transactions` has no index on (account, version): a page of events would change pages all
-        // over such an index. Appended rows and the small index of milestones stay together.
+        // `transactions` has no index on (account, version): a page of events would change pages all over
+        // such an index. Appended rows and the small index of milestones stay together.
         db.execute_batch(&format!(
             "CREATE TABLE {statements} (
                  account INTEGER PRIMARY KEY, -- position of the event that opened it
@@ -127,6 +127,7 @@ impl Projection for Transactions {
             }
             AccountEvent::MoneyDeposited(moved) => {
                 let link = self.advance(db, event, |tail| tail.add(moved.amount))?;
+                // Both halves of a transfer carry the id: the type of the event gives the direction.
                 let kind = if moved.transfer_id.is_some() { "transfer-in" } else { "deposit" };
                 self.append(db, event, &link, kind, Some(&moved))
             }
@@ -251,6 +252,7 @@ pub(super) fn statement(db: &Connection, account_id: Uuid) -> Queried<Option<Sta
          FROM checkpoints c LEFT JOIN statements s ON s.account_id = ?1 WHERE c.name = 'transactions'",
     )?;
     query.query_row([account_id.as_bytes()], |row| {
+        // The LEFT JOIN gives the position for an unknown account too.
         let value = match row.get::<_, Option<u64>>(1)? {
             None => None,
             Some(account) => Some(Statement {

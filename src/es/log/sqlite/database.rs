@@ -86,8 +86,7 @@ impl Database for SqliteDatabase {
         connection.query_row("SELECT head FROM log", [], |_| Ok(()))?;
         self.file.watch();
         let flusher = WalFlusher::start(
-            // A connection of its own: on the writer's connection, commits would wait for each
-            // flush.
+            // A connection of its own: on the writer's connection, commits would wait for each flush.
             writing(&self.file, self.wal_limit)?,
             self.wal_limit,
             Arc::clone(&self.file),

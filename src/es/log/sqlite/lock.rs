@@ -53,8 +53,7 @@ impl WriterLock {
     pub(super) fn take(file: &DatabaseFile, log_id: Uuid, after: LockFile) -> Result<Self, Error> {
         let path = file.path();
         let refused = |LockRefused { holder }| in_use(path, holder);
-        // The file first: a second process under another name is refused before a lock file exists
-        // there.
+        // The file first: a second process under another name is refused before a lock file exists there.
         let identity = file.lock(PATIENCE).map_err(refused)?;
         let lock_path = path.beside(LOCK_SUFFIX);
         let refuse = |error: io::Error| Error::unusable(&lock_path, &error.to_string());
@@ -184,8 +183,7 @@ fn write(file: &mut File, log_id: Uuid) -> io::Result<()> {
     file.set_len(0)?;
     file.seek(SeekFrom::Start(0))?;
     writeln!(file, "{log_id}")?;
-    // Without the sync, a crash could leave an empty lock file, and a lost database would pass as a new
-    // one.
+    // Without the sync, a crash could leave an empty lock file, and a lost database would pass as a new one.
     file.sync_all()
 }
 

@@ -91,8 +91,7 @@ impl WalFlusher {
         upkeep: Arc<LogUpkeep>,
     ) -> Result<Self, Error> {
         connection.busy_timeout(LOCK_PATIENCE)?;
-        // Room for one signal: a signal during a flush makes the next flush due, and a second adds no
-        // work.
+        // Room for one signal: a signal during a flush makes the next flush due, and a second adds no work.
         let (due, signals) = sync_channel(1);
         let restarts = Restarts::shared();
         let flushes = Flushes { connection, limit, file, upkeep, restarts: Arc::clone(&restarts) };
@@ -178,24 +177,21 @@ impl Flushes {
             match signals.recv_timeout(IDLE_AFTER) {
                 Ok(()) => self.copy(),
                 Err(RecvTimeoutError::Timeout) => self.cut_back(),
-                // The writer has stopped. SQLite flushes the rest when the last connection
-                // closes.
+                // The writer has stopped. SQLite flushes the rest when the last connection closes.
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
     fn copy(&self) {
-        // Read before the flush: a restart that is requested during the flush stays for the next
-        // flush.
+        // Read before the flush: a restart that is requested during the flush stays for the next flush.
         let requested = self.restarts.requested.load(Ordering::SeqCst);
         // Most pages are copied before the gate closes, so readers wait for the rest alone. The length of the
         // file does not matter here: a WAL that began again keeps the length of the file.
         let copied = self.flush(Mode::Passive);
         if copied.wal_bytes > self.limit.restart_bytes() || requested > self.restarts.tried.value() {
-            // Overlapping readers would keep SQLite from a restart for ever. Readers of another
-            // process pass no gate: the WAL grows while such a reader stays, and is cut back when
-            // the reader has left.
+            // Overlapping readers would keep SQLite from a restart for ever. Readers of another process pass
+            // no gate: the WAL grows while such a reader stays, and is cut back when the reader has left.
             let restarted = self.upkeep.readers.alone(READERS_PATIENCE, || self.flush(Mode::Restart));
             let is_prevented = restarted.is_none_or(|flushed| !flushed.has_ended);
             self.restarts.is_prevented.store(is_prevented, Ordering::SeqCst);
