@@ -84,6 +84,7 @@ impl Gate {
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
         lock(&self.gate.state).inside -= 1;
+        // All: threads that enter and a thread that waits to be alone share the condition variable.
         self.gate.changed.notify_all();
     }
 }

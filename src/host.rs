@@ -44,6 +44,7 @@ impl FromStr for Host {
         if let Some(rest) = text.strip_prefix('[') {
             return address::<Ipv6Addr>(rest.strip_suffix(']').ok_or(InvalidHost)?);
         }
+        // An IPv6 address needs no brackets here, since no port follows.
         if text.contains(':') {
             return address::<Ipv6Addr>(text);
         }
@@ -85,6 +86,7 @@ impl Host {
     pub fn for_clients(self) -> Result<Self, InvalidHost> {
         match &self {
             Self::Name(_) => Ok(self),
+            // `::ffff:0.0.0.0` is an IPv4 address in the form of IPv6.
             Self::Address(address) if is_connectable(address.to_canonical()) => Ok(self),
             Self::Address(_) => Err(InvalidHost),
         }
@@ -119,6 +121,7 @@ impl fmt::Display for Host {
 
 /// Reads `HOST` or `HOST:PORT`, where an IPv6 address stands in brackets.
 pub fn host_and_port(text: &str) -> Option<(Host, Option<u16>)> {
+    // An IPv6 address stands in brackets here, so the next colon begins the port.
     let end = if text.starts_with('[') { text.find(']')? + 1 } else { text.find(':').unwrap_or(text.len()) };
     let host = text[..end].parse().ok()?;
     match text[end..].strip_prefix(':') {
@@ -130,6 +133,7 @@ pub fn host_and_port(text: &str) -> Option<(Host, Option<u16>)> {
 
 /// Reads a port: digits alone, where the number parser would also take "+80".
 pub fn port(text: &str) -> Option<u16> {
+    // `parse` alone also accepts a plus sign.
     text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
 }
 

@@ -68,6 +68,7 @@ impl Timestamp {
 
     /// Days since 1970-01-01, seconds of that day, microseconds of that second.
     fn parts(self) -> (i64, i64, i64) {
+        // Euclidean, so that a moment before 1970 has parts from 0 on as well.
         let seconds = self.micros.div_euclid(MICROS_PER_SECOND);
         let (days, second) = (seconds.div_euclid(SECONDS_PER_DAY), seconds.rem_euclid(SECONDS_PER_DAY));
         (days, second, self.micros.rem_euclid(MICROS_PER_SECOND))
@@ -125,9 +126,11 @@ fn parse(text: &[u8]) -> Option<Timestamp> {
     let mut micro = 0;
     if let Some(decimals) = rest.strip_prefix(b".") {
         let length = decimals.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        // Further digits are cut, and never rounded up into the next second.
         micro = first_six(decimals.get(..length).filter(|digits| !digits.is_empty())?);
         rest = &decimals[length..];
     }
+    // A leap second counts as the second before: the system's clock knows no second 60.
     let seconds =
         days_from_civil(year, month, day) * SECONDS_PER_DAY + hour * 3_600 + minute * 60 + second.min(59);
     Timestamp::from_micros((seconds - offset_seconds(rest)?) * MICROS_PER_SECOND + micro)

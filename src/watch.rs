@@ -42,6 +42,7 @@ impl Watch {
         let mut state = lock(&self.state);
         if value > state.value {
             state.value = value;
+            // All: the threads wait for different values.
             self.changed.notify_all();
         }
     }

@@ -26,6 +26,7 @@ pub(super) struct Backoff {
 impl Backoff {
     /// Returns a backoff whose pauses start at `first` and stop growing at `cap`.
     pub(super) fn new(first: Duration, cap: Duration) -> Self {
+        // The cap follows the configured heartbeat interval, which may be shorter than the first pause.
         let first = first.min(cap);
         Self { first, cap, next: first }
     }

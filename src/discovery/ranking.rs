@@ -54,6 +54,7 @@ pub(super) fn rank(
             ranked.push(Ranked { address, log_match: LogMatch::Unknown });
         }
     }
+    // A single instance leaves no choice: no call is needed.
     if ranked.len() < 2 {
         return ranked;
     }
@@ -79,6 +80,7 @@ pub(super) fn rank(
 fn by_claim(instances: &[LiveInstance], followed: Option<Uuid>) -> Vec<BaseUrl> {
     let mut instances: Vec<&LiveInstance> = instances.iter().collect();
     instances.sort_by_key(|instance| match (instance.metadata.get(LOG_ID), followed) {
+        // Before the first log is followed, all claims of a log count alike.
         (Some(_), None) => 0,
         (Some(claimed), Some(followed)) if *claimed == followed.to_string() => 0,
         (None, _) => 1,

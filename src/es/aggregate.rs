@@ -102,6 +102,7 @@ pub fn schema_version<E: Event>(event_type: &str) -> u32 {
 /// not skip the event: the history is not understood.
 pub fn decode<E: Event>(event: &RecordedEvent<'_>) -> Result<E, DecodeError> {
     let current = schema_version::<E>(event.event_type);
+    // The usual case: text to event, without a `Value` in between.
     if event.schema_version == current {
         return E::from_json(event.event_type, event.data);
     }
@@ -110,6 +111,7 @@ pub fn decode<E: Event>(event: &RecordedEvent<'_>) -> Result<E, DecodeError> {
     }
     let mut data = serde_json::from_str(event.data).map_err(DecodeError::Malformed)?;
     for version in event.schema_version..current {
+        // Step by step: an upcaster knows two neighbouring forms, and a missing step is never passed over.
         let step = E::UPCASTERS
             .iter()
             .find(|upcaster| upcaster.event_type == event.event_type && upcaster.from == version)

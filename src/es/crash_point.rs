@@ -57,6 +57,7 @@ mod places {
     pub(in crate::es) fn reach(name: &str) {
         static WANTED: OnceLock<Option<Wanted>> = OnceLock::new();
         let wanted = WANTED.get_or_init(|| std::env::var(VARIABLE).ok().map(|text| wanted(&text)));
+        // `NAME:3` means the third pass: a single call finds the count 1 before its subtraction.
         if let Some(wanted) = wanted.as_ref().filter(|wanted| wanted.name == name)
             && wanted.left.fetch_sub(1, Ordering::Relaxed) == 1
         {

@@ -60,6 +60,7 @@ impl Error {
 
 impl From<Displaced> for Error {
     fn from(displaced: Displaced) -> Self {
+        // Not `Unusable`: the file may come back under its name, and the next attempt then succeeds.
         Self::Storage(displaced.to_string())
     }
 }

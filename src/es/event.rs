@@ -73,6 +73,7 @@ impl RecordedEvent<'_> {
         number(out, r#"","version":"#, self.version);
         text(out, r#","type":""#, self.event_type);
         number(out, r#"","schema_version":"#, u64::from(self.schema_version));
+        // Copied as stored: the store accepts valid JSON alone.
         text(out, r#","data":"#, self.data);
         text(out, r#","metadata":"#, self.metadata);
         text(out, r#","recorded_at":""#, self.recorded_at);

@@ -63,6 +63,7 @@ impl<A: Aggregate> StreamReplay for TypedReplay<A> {
         let decoded = match decode::<A::Event>(event) {
             Ok(decoded) => decoded,
             Err(error) => {
+                // Without this event, no later event of the stream can be judged.
                 self.state = None;
                 return Verdict::Unreadable(error);
             }
@@ -134,6 +135,7 @@ pub(super) fn unknown(event: &RecordedEvent<'_>, error: &DecodeError) -> Option<
     match error {
         DecodeError::UnknownType => Some("an event type".to_owned()),
         DecodeError::NewerSchema { .. } => Some(format!("form {} of an event", event.schema_version)),
+        // This build knows the type, so the event is damaged or the build lacks an upcaster.
         DecodeError::NoUpcaster { .. } | DecodeError::Malformed(_) => None,
     }
 }

@@ -276,4 +276,4 @@ pub use serde_json;
 pub use rusqlite;
 
 #[cfg(test)]
-pub(crate) mod tests;
+pub(crate) mod fixtures;

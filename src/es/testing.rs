@@ -58,6 +58,7 @@ impl<A: Aggregate> Given<A> {
     /// When an event cannot be read back from its JSON.
     #[track_caller]
     pub fn when(self, command: A::Command) -> When<A> {
+        // Through JSON, as in a log: an event that cannot be read back fails the test.
         let events = GivenEvents::new().of::<A>(Uuid::nil(), self.0);
         let state = events.decoded::<A>().fold(A::default(), |state, event| state.evolve(&event));
         When { decided: state.decide(&command) }
@@ -137,6 +138,7 @@ impl GivenEvents {
     #[track_caller]
     pub fn of<A: Aggregate>(mut self, stream_id: Uuid, events: Vec<A::Event>) -> Self {
         for event in events {
+            // Counted over all calls: a test may give a stream in several pieces.
             let before = self.events.iter().filter(|stored| stored.stream_id == stream_id).count();
             let event_type = event.event_type();
             let data = event.to_json();
@@ -167,6 +169,7 @@ impl GivenEvents {
             let applied = projection.apply(&db, &event);
             applied.unwrap_or_else(|error| panic!("event {} cannot be applied: {error}", event.position));
         }
+        // As at the end of a transaction: until the flush, a projection may keep changed rows to itself.
         or_panic(projection.flush(&db), "the rows of the projection");
         Rows { db }
     }
@@ -185,6 +188,7 @@ impl GivenEvents {
                 data: &stored.data,
                 metadata: "{}",
                 recorded_at: "2026-01-31T12:00:00.000000Z",
+                // Replaced below: the hash covers all other fields.
                 hash,
             };
             event.hash = chain(&hash, &event);
@@ -287,6 +291,7 @@ fn difference<T: Debug>(expected: &[T], found: &[T]) -> String {
 
 /// Returns how many lines to skip on each side to reach a common line; all lines without a common line.
 fn nearest_common(left: &[String], right: &[String]) -> (usize, usize) {
+    // Quadratic, which is enough for the lines of a failed test.
     let pairs = left
         .iter()
         .enumerate()

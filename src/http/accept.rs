@@ -58,6 +58,7 @@ fn weight(ranges: &[Range<'_>], offer: &str) -> u16 {
 
 /// Parses `1`, `0.5`, `0.123`.
 fn thousandths(quality: &str) -> Option<u16> {
+    // `parse` alone also accepts `+0.5`, `1e-3` and `nan`.
     let digits = quality.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     let value = quality.parse::<f32>().ok().filter(|value| digits && (0.0..=1.0).contains(value))?;
     // No truncation: the line above has checked the range.

@@ -44,6 +44,7 @@ impl Admission {
     /// 421 `host-not-allowed`, 400 `invalid-header` for a single field given twice, 415 for a body in a
     /// content coding.
     pub fn check(&self, request: &Request) -> Result<(), Problem> {
+        // Of two fields with the same name, a proxy and this service could each trust another.
         if let Some(name) = SINGLE_FIELDS.iter().find(|name| request.header_values(name).nth(1).is_some()) {
             return Err(Problem::invalid_header(name, "stands twice, but may stand once"));
         }
@@ -60,6 +61,7 @@ impl Admission {
         let malformed =
             || Problem::invalid_header("Host", "must be a host name or an address, with or without a port");
         let is_known = match host(authority).ok_or_else(malformed)? {
+            // DNS rebinding needs a name: no page can point an address at another machine.
             Host::Address(_) => true,
             Host::Name(name) => {
                 let is_name = |own: &str| own.eq_ignore_ascii_case(&name);

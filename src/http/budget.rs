@@ -54,6 +54,7 @@ impl Budget {
     /// Claims the share of an answer of `bytes`; None when the budget is spent.
     pub(super) fn claim(&self, bytes: usize) -> Option<Share<'_>> {
         let bytes = if bytes > MAX_SMALL_BYTES { bytes } else { 0 };
+        // A small answer passes a spent budget: health reports and refusals must get through.
         let more = |held: usize| held.checked_add(bytes).filter(|sum| bytes == 0 || *sum <= self.max_bytes);
         // Relaxed: the counter guards no other memory.
         match self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more) {

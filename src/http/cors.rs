@@ -46,6 +46,7 @@ impl AllowedOrigins {
     /// Returns the rules for `origins`; `*` admits all.
     pub(super) fn new(origins: Vec<String>) -> Self {
         let any = origins.iter().any(|origin| origin == "*");
+        // Operators copy addresses with a final slash from a browser, which sends origins without a slash.
         let origins = origins.iter().map(|origin| origin.trim_end_matches('/').to_owned()).collect();
         Self { any, origins }
     }
@@ -76,12 +77,15 @@ fn is_loopback(origin: &str) -> bool {
         names.into_iter().find_map(|name| authority.strip_prefix(name))
     });
     rest.is_some_and(|rest| {
+        // Only a port may follow: `localhost.evil.example` is a foreign host.
         rest.is_empty() || rest.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok())
     })
 }
 
 /// Whether the origin is the service's own page at a numeric address.
 fn is_own(origin: &str, request: &Request) -> bool {
+    // Numeric addresses alone: a foreign page can point its own name at this service (DNS rebinding), and
+    // then its origin equals the `Host` as well.
     let own = authority(origin).filter(|authority| request.header("Host") == Some(authority));
     own.is_some_and(|own| {
         let host =
@@ -114,6 +118,7 @@ pub(super) fn label(response: &mut Response, origin: &Origin<'_>, request: &Requ
     };
     add("Access-Control-Allow-Origin", Cow::Owned((*origin).to_owned()));
     add("Access-Control-Expose-Headers", Cow::Borrowed(EXPOSED_HEADERS));
+    // A preflight. Every requested header is admitted: the origin decides, not the headers.
     if request.method == Method::OPTIONS && request.header("Access-Control-Request-Method").is_some() {
         let asked = request.header("Access-Control-Request-Headers").unwrap_or("").to_owned();
         add("Access-Control-Allow-Headers", Cow::Owned(asked));

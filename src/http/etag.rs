@@ -39,6 +39,7 @@ impl Request {
         if values.is_empty() {
             return Ok(None);
         }
+        // `*` stands alone: beside a tag the header would have two meanings.
         if let [value] = values[..]
             && value.trim() == "*"
         {
@@ -63,6 +64,7 @@ fn list<'a>(value: &'a str, tags: &mut Vec<EntityTag<'a>>) -> Option<()> {
     while !rest.is_empty() {
         let (weak, tag) = rest.strip_prefix("W/").map_or((false, rest), |tag| (true, tag));
         let (opaque, after) = tag.strip_prefix('"')?.split_once('"')?;
+        // The characters of RFC 9110, 8.8.3.
         if !opaque.bytes().all(|byte| byte == 0x21 || (0x23..=0x7e).contains(&byte) || byte >= 0x80) {
             return None;
         }

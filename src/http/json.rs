@@ -79,6 +79,7 @@ impl Fields {
         let Some(value) = self.take(field) else {
             return Ok(None);
         };
+        // `as_u64` is `None` for `1.0` and `1e3`: an amount has a single spelling.
         value.as_u64().filter(|number| range.contains(number)).map(Some).ok_or_else(|| {
             let (low, high) = range.into_inner();
             Problem::invalid_field(field, format!("must be a whole number from {low} to {high}"))
@@ -129,11 +130,13 @@ fn read(body: &[u8]) -> serde_json::Result<(Value, Option<String>)> {
     let mut repeated = None;
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let value = Unique { path: String::new(), repeated: &mut repeated }.deserialize(&mut deserializer)?;
+    // A second value after the first is an error, and never ignored.
     deserializer.end()?;
     Ok((value, repeated))
 }
 
 fn is_json(content_type: &str) -> bool {
+    // Parameters such as `charset=utf-8` change no meaning: JSON is UTF-8.
     let essence = content_type.split(';').next().unwrap_or("").trim();
     essence.eq_ignore_ascii_case("application/json")
 }
@@ -166,6 +169,7 @@ impl<'de> Visitor<'de> for Unique<'_> {
         while let Some(name) = map.next_key::<String>()? {
             let path = if self.path.is_empty() { name.clone() } else { format!("{}.{name}", self.path) };
             let value = map.next_value_seed(Unique { path: path.clone(), repeated: self.repeated })?;
+            // Noted and not refused here: a body that is malformed further on is reported as malformed.
             if object.insert(name, value).is_some() {
                 self.repeated.get_or_insert(path);
             }

@@ -43,8 +43,10 @@ impl LongPolls {
     /// 503 `overloaded` with `Retry-After` at the cap.
     pub fn enter(&self) -> Result<Permit<'_>, Problem> {
         let one_more = |waiting| (waiting < self.max).then_some(waiting + 1);
+        // Relaxed: the number guards no other memory, and the update is atomic, so the cap holds exactly.
         match self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more) {
             Ok(_) => Ok(Permit { polls: self }),
+            // Refused at once: a queued long poll would hold a thread as well.
             Err(_) => Err(Problem::new(&problems::OVERLOADED, "too many requests wait at once")
                 .with_header("Retry-After", "1")),
         }

@@ -82,6 +82,7 @@ impl From<Problem> for Response {
         object.insert("title".into(), kind.title.into());
         object.insert("status".into(), kind.status.into());
         object.insert("detail".into(), problem.detail.into());
+        // RFC 9457, 3.2: members of its own stand beside the standard members of a problem.
         object.extend(problem.members);
         let body = Value::Object(object).to_string().into_bytes();
         let mut response = Response::new(kind.status, "application/problem+json", body);

@@ -38,6 +38,7 @@ impl Query {
             if !known.contains(&name.as_str()) {
                 return Err(Problem::invalid_query(&name, "the parameter is unknown here"));
             }
+            // Programs disagree about which of two equal parameters counts.
             if parameters.iter().any(|(other, _)| *other == name) {
                 return Err(Problem::invalid_query(&name, "the parameter is given twice"));
             }
@@ -60,6 +61,7 @@ impl Query {
             return Ok(None);
         };
         Some(text)
+            // `parse` alone also accepts a plus sign.
             .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
             .and_then(|text| text.parse().ok())
             .filter(|number| range.contains(number))
@@ -79,6 +81,7 @@ impl Query {
             return Ok(None);
         };
         Some(text)
+            // `parse` alone also accepts `inf`, `nan`, a sign, and `.5`.
             .filter(|text| text.starts_with(|first: char| first.is_ascii_digit()))
             .and_then(|text| text.parse::<f64>().ok())
             .filter(|seconds| (0.0..=MAX_WAIT_SECONDS).contains(seconds))
@@ -102,6 +105,7 @@ fn decode(text: &str) -> Option<String> {
     if !text.split('%').skip(1).all(is_escape) {
         return None;
     }
+    // Before the escapes are decoded: `%2B` stays a plus.
     let text = text.replace('+', " ");
     percent_decode_str(&text).decode_utf8().ok().map(Cow::into_owned)
 }

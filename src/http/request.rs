@@ -47,6 +47,7 @@ impl Request {
         self.text.clear();
         self.text.push_str(target);
         self.path = 0..path_end;
+        // Without a `?`, both ends of the query are the end of the target.
         self.query = (path_end + 1).min(target.len())..target.len();
         self.headers.clear();
     }
@@ -54,6 +55,7 @@ impl Request {
     /// Releases the buffers when the request head or the body has reserved more than `kept_bytes`.
     pub(super) fn release_memory(&mut self, kept_bytes: usize) {
         if self.text.capacity() > kept_bytes || self.body.capacity() > kept_bytes {
+            // A new value, because `clear` keeps the capacity.
             *self = Self::new(Method::GET, "");
         }
     }

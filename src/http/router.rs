@@ -216,6 +216,7 @@ impl<S> Router<S> {
         let state = Arc::new(state);
         self.rows.extend(routes.iter().map(|route| {
             let state = Arc::clone(&state);
+            // This route ignores the state of the service, and has a state of its own.
             let answer: Answer<S> =
                 Box::new(move |_, request, segments| route.answer(&state, request, segments));
             Row::of(route, None, answer)
@@ -248,6 +249,7 @@ impl<S> Router<S> {
         let found = self.find(request);
         let observer = self.observer.as_deref().filter(|_| found.is_own);
         observer.inspect(|observer| observer.begun());
+        // 500 until a response exists: a panic of the handler leaves this status.
         let mut observed = Observed { observer, route: None, status: 500, begun: Instant::now() };
         let origin = self.origins.origin(request);
         let answer = cors::admit(&origin, request).and_then(|()| {
@@ -256,6 +258,7 @@ impl<S> Router<S> {
             self.answer(request, found)
         });
         let mut response = answer.unwrap_or_else(Response::from);
+        // Refusals get the headers too: a web page cannot read a problem without them.
         cors::label(&mut response, &origin, request);
         observed.status = response.status;
         response
@@ -264,6 +267,7 @@ impl<S> Router<S> {
     fn find<'p>(&self, request: &'p Request) -> PathMatch<'_, 'p, S> {
         // A HEAD request runs the GET handler; the engine leaves out the body.
         let method = if request.method == Method::HEAD { &Method::GET } else { &request.method };
+        // An unknown path counts as the service's own: the observer counts such requests too.
         let mut found = PathMatch { row: None, allowed: Vec::new(), is_own: true };
         for row in &self.rows {
             let Some(segments) = matches(row.pattern, request.path()) else {
@@ -318,6 +322,7 @@ fn matches<'p>(pattern: &str, path: &'p str) -> Option<Vec<&'p str>> {
             return None;
         }
     }
+    // A pattern is never a prefix: a longer path is another path.
     segments.next().is_none().then_some(values)
 }
 

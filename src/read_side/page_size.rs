@@ -71,6 +71,7 @@ impl PageSize {
             return Pace::Same;
         }
         let was_full = limit == self.limit && bytes >= limit as usize * MIN_EVENT_BYTES;
+        // Only a full page shows the speed, and a page of twice the size must still be in time.
         if self.limit < MAX_PAGE && was_full && elapsed < self.slow_after / 4 {
             self.limit = (self.limit * 2).min(MAX_PAGE);
         } else if self.is_slow && self.limit == MAX_PAGE && was_full {
@@ -86,6 +87,7 @@ impl PageSize {
         let expected = expected.unwrap_or(received.saturating_mul(2)).max(1);
         // Three quarters of the size that would have passed, for the next page to be in time.
         let passed = u64::from(limit) * received as u64 / expected as u64 * 3 / 4;
+        // Half at most: repeated attempts end at a single event.
         let fewer = u32::try_from(passed).unwrap_or(limit).min(limit / 2).max(1);
         self.limit = fewer.min(self.limit);
         if limit > 1 { Smaller::Possible } else { Smaller::Impossible }

@@ -49,6 +49,7 @@ impl Place {
     /// The finding at the path.
     pub(super) fn check(&self) -> Result<(), Displaced> {
         let found = self.file.check();
+        // The text before the flag: a query that sees the flag finds the text.
         *self.displaced() = found.clone().err();
         self.is_displaced.store(found.is_err(), Ordering::Release);
         found
@@ -61,6 +62,7 @@ impl Place {
     pub(super) fn check_now_and_then(&self) -> Result<(), Displaced> {
         let now = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
         if now >= self.due_micros.load(Ordering::Relaxed) {
+            // Two queries at the same moment may both check, which is harmless.
             self.due_micros.store(now + CHECK_EVERY.as_micros() as u64, Ordering::Relaxed);
             return self.check();
         }

@@ -84,6 +84,7 @@ fn moment(query: &Query) -> Result<Option<Moment>, Problem> {
             let hint =
                 "must be an RFC 3339 time, such as 2026-01-31T12:00:00Z (encode the + of an offset as %2B)";
             let time: Timestamp = time.parse().map_err(|_| Problem::invalid_query("as_of", hint))?;
+            // In the form of the log: the read models compare times as texts.
             Ok(Some(Moment::Time(time.to_string())))
         }
         (Some(_), Some(_)) => {

@@ -55,6 +55,7 @@ impl ReadSide {
     /// When the database cannot be opened, or another service still has the database after ten seconds.
     pub fn open(db: &Path) -> Result<Projector, StartError> {
         match Projector::open(db, &projections()) {
+            // The first attempt does not wait: the log gives the reason before the long wait begins.
             Err(in_use @ OpenError::InUse { .. }) => {
                 log::warn!("{in_use}; waiting up to {} s for its end", OVERLAP.as_secs());
                 Ok(Projector::open_within(OVERLAP, db, &projections())?)

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::es::Projector;
-use crate::es::tests::{Log, LogFeed, TempPath};
+use crate::es::fixtures::{Log, LogFeed, TempPath};
 use crate::http::{Request, Router};
 
 /// Prints the rate of a replay. The rate is not asserted, because machines differ.

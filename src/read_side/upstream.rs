@@ -1,7 +1,7 @@
 //! The write side, as the read side knows it: the address, the contact, and the feed.
 //!
-//! A separate thread asks the registry, every few seconds and whenever the feed fails: a hanging registry
-//! never holds up a working feed, and the read side follows a moved write side.
+//! A separate thread asks the registry, every few seconds and whenever the feed fails, so the read side
+//! follows a moved write side.
 //!
 //! **Invariant:** every call has a deadline, and no proxy, redirect or endless body is followed.
 //!
@@ -88,6 +88,7 @@ impl Upstream {
         let upstream = Arc::new(Self::over(discovered, Deadlines::OF_A_LINE));
         let looking = Arc::clone(&upstream);
         let look_up = move || looking.look_up_until_closed(followed);
+        // A thread of its own: a hanging registry never holds up a working feed.
         thread::Builder::new().name("discovery".into()).spawn(look_up)?;
         Ok(upstream)
     }
@@ -115,17 +116,19 @@ impl Upstream {
         let mut done = 0;
         while !self.look_ups.is_closed() {
             self.discovered.refresh(followed());
+            // Requests during a look-up are not lost: the wait then returns at once.
             done = self.look_ups.wait_for(done + 1, LOOK_UP_EVERY);
         }
     }
 
     fn look_up_now(&self) {
+        // Two callers may raise to the same number: one look-up serves both.
         self.look_ups.raise(self.look_ups.value() + 1);
     }
 
     /// Distrusts the address in use, which serves another history: another instance comes first, once a
     /// registry knows another.
-    pub(super) fn distrust(&self) {
+    fn distrust(&self) {
         if let Contact::Reached(address) = self.contact() {
             self.discovered.mark_rejected(&address);
             self.look_up_now();
@@ -146,6 +149,7 @@ impl Upstream {
             (Contact::Never | Contact::Reached(_), Contact::Lost(error)) => {
                 log::warn!("the write side is away: {error}; trying again until it answers");
             }
+            // One warning for an outage, not one for each retry.
             (Contact::Lost(_), Contact::Lost(_)) | (_, Contact::Never) => {}
         }
         *contact = now;
@@ -192,6 +196,7 @@ impl HttpFeed {
         let failed = |error: &dyn fmt::Display| CallError::Failed(format!("{address}: {error}"));
         let url = format!("{address}/events?after={after}&limit={limit}&wait={}", wait.as_secs_f64());
         let Deadlines { silence, page, .. } = self.upstream.deadlines;
+        // The write side is silent during a long poll, so the requested wait comes on top of each limit.
         let request = self.agent.get(&url).config().timeout_per_read(Some(wait + silence));
         let request = request.timeout_send_request(Some(silence)).timeout_recv_response(Some(wait + silence));
         let request = request.timeout_recv_body(Some(page)).build();
@@ -222,7 +227,9 @@ impl HttpFeed {
                 Err(error) => return Err(self.cut_off(&arrival, &error.to_string())),
             }
             let elapsed = arrival.begun.elapsed();
+            // While the page arrives: the log reports a slow line before the page has ended.
             self.upstream.note_pace(address, |size| size.arriving(elapsed));
+            // Not before `slow`: the first steps say little about the speed of the line.
             if elapsed >= slow && arrival.will_take() > deadline {
                 return Err(self.cut_off(&arrival, "the rest would come too late"));
             }
@@ -260,6 +267,7 @@ impl Arrival<'_> {
     /// Returns the expected time for the whole page, at the speed so far.
     fn will_take(&self) -> Duration {
         let received = self.json.len().max(1);
+        // Without a length, the page counts as almost complete, and the deadline alone ends the arrival.
         let expected = self.expected.unwrap_or(received);
         Duration::try_from_secs_f64(self.begun.elapsed().as_secs_f64() * expected as f64 / received as f64)
             .unwrap_or(Duration::MAX)
@@ -306,6 +314,7 @@ impl Feed for HttpFeed {
                 self.upstream.note(Contact::Reached(address));
                 Ok(page)
             }
+            // The write side works, so the contact and the address stay: the next page is smaller.
             Err(CallError::TooLarge(error)) => Err(FeedError::new(error)),
             Err(CallError::Failed(error)) => {
                 self.upstream.discovered.mark_down(&address);

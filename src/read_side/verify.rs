@@ -37,6 +37,7 @@ pub fn verify(
     let upstream = Upstream::start(registries, write_side, followed).map_err(VerifyFailed::Thread)?;
     let mut feed = Patient(HttpFeed::new(Arc::clone(&upstream)));
     let verified = verify_with(db, &mut feed);
+    // Ends the look-up thread, after a failed verification too.
     upstream.close();
     verified
 }
@@ -60,6 +61,8 @@ impl<F: Feed> Feed for Patient<F> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match self.0.next_page(after, limit.min(MAX_PAGE), wait) {
+                // A short absence of the write side must not end a long replay, which begins at the first
+                // event.
                 Err(_) if Instant::now() < deadline => thread::sleep(PAUSE),
                 settled => return settled,
             }
@@ -100,7 +103,7 @@ impl std::error::Error for VerifyFailed {}
 mod tests {
     use super::*;
     use crate::es::Projector;
-    use crate::es::tests::{Log, LogFeed, TempPath};
+    use crate::es::fixtures::{Log, LogFeed, TempPath};
 
     #[test]
     fn an_account_that_was_tampered_with_is_found_by_account_and_field() {

@@ -95,6 +95,7 @@ fn problem(about: &About, request: &Request, params: &Params<'_>) -> Result<Resp
         let code = format!("<p>Status {}, <code>{}</code>", kind.status, openapi::type_of(kind));
         page(kind.title, &format!("<p>{}\n{code}\n", marked_up(kind.meaning)))
     };
+    // A cache must keep the two forms apart.
     Ok(response.with_header("Vary", "Accept"))
 }
 
@@ -124,6 +125,7 @@ fn rows(path: &str, item: &Value) -> Vec<String> {
     let methods: Map<String, Value> = item.as_object().cloned().unwrap_or_default();
     let row = |(method, operation): (String, Value)| {
         let shown = match method.as_str() {
+            // A link with a placeholder would lead to a refusal.
             "get" if !path.contains('{') => format!("<a href={path}>{path}</a>"),
             _ => path.to_owned(),
         };
@@ -143,6 +145,7 @@ fn page(title: &str, body: &str) -> Response {
 
 /// Returns a text of the documents as HTML: backquotes become code.
 fn marked_up(text: &str) -> String {
+    // `&` first: the `&` of `&lt;` must not be escaped again.
     let escaped = text.replace('&', "&amp;").replace('<', "&lt;");
     let parts = escaped.split('`').enumerate();
     parts

@@ -19,7 +19,7 @@ const COMMON: &str = include_str!("../../openapi/common.json");
 
 /// The slugs of the problems that any request can get: from the engine, from the rules of every route, or
 /// from a failed handler.
-pub const EVERYWHERE: [&str; 13] = [
+const EVERYWHERE: [&str; 13] = [
     "invalid-request",
     "invalid-header",
     "invalid-json",
@@ -70,6 +70,7 @@ fn merged(under: Value, over: Value) -> Value {
             under.extend(over);
             Value::Array(under)
         }
+        // Any other pair cannot be merged, and the service's own value counts.
         (_, over) => over,
     }
 }
@@ -106,6 +107,7 @@ fn describe_problems(operation: &mut Map<String, Value>, problems: &[&'static Pr
     let own = listed.as_array().into_iter().flatten().filter_map(Value::as_str);
     // The slugs of the operation come first, then the slugs of every route that the operation does not list.
     let mut slugs: Vec<&str> = own.collect();
+    // Collected first, since the filter reads the list that grows.
     slugs.extend(EVERYWHERE.iter().filter(|slug| !slugs.contains(slug)).copied().collect::<Vec<_>>());
     let kinds: Vec<&ProblemType> = slugs.into_iter().map(|slug| of_slug(problems, slug)).collect();
     let mut responses = Map::new();
@@ -113,6 +115,7 @@ fn describe_problems(operation: &mut Map<String, Value>, problems: &[&'static Pr
         let of_status: Vec<_> = kinds.iter().copied().filter(|kind| kind.status == status).collect();
         responses.insert(status.to_string(), response(&of_status));
     }
+    // The operation's own responses come last, and win over the generated responses.
     let own = operation.remove("responses").unwrap_or_default();
     operation.insert("responses".into(), merged(Value::Object(responses), own));
 }

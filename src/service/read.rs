@@ -67,6 +67,7 @@ impl ReadService {
         self.served.router.state().end_waits();
         self.served.server.stop();
         self.heartbeats.stop();
+        // The database last: requests in flight read rows until the server has stopped.
         self.served.router.state().close();
     }
 }

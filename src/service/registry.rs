@@ -31,6 +31,7 @@ impl RegistryService {
         let listener = listen(&config.service.listen)?;
         let registry = Arc::new(Registry::new(config.registry.clone()));
         let metrics = Arc::new(Metrics::default());
+        // The metrics may own the registry here: the registry does not own the metrics in turn.
         show_registry(&metrics, &registry);
         let server = serve(
             listener,

@@ -39,6 +39,7 @@ pub(super) fn serve<S: Send + Sync + 'static>(
     metrics: Arc<Metrics>,
 ) -> Result<Served<S>, ExitError> {
     let options = http_options(service);
+    // Before `http::serve` takes the options: the engine and the metrics share the counters.
     telemetry::show_server(&metrics, &options.connections, &options.answers);
     let origins: Vec<String> =
         service.allow_origins.iter().map(|origin| origin.as_str().to_owned()).collect();
@@ -49,6 +50,7 @@ pub(super) fn serve<S: Send + Sync + 'static>(
     let routed = Arc::clone(&router);
     let admission = admission(service);
     let server = http::serve(listener, options, move |request| {
+        // Before the router: a request for a foreign host name (DNS rebinding) reaches no route.
         telemetry::logged(request, || match admission.check(request) {
             Err(problem) => problem.into(),
             Ok(()) => routed.handle(request),

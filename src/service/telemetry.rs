@@ -102,6 +102,7 @@ pub fn logged(request: &Request, answer: impl FnOnce() -> Response) -> Response 
 
 /// Returns a text of a client for a log line: a bounded number of visible characters.
 fn shown(text: &str) -> String {
+    // A client chooses the text: a line end could forge a line of the log.
     let visible = |character: char| if character.is_ascii_graphic() { character } else { '?' };
     text.chars().take(MAX_SHOWN).map(visible).collect()
 }

@@ -39,6 +39,7 @@ impl WriteService {
     /// When the database cannot be opened, the address cannot be bound, or the system cannot start a thread.
     pub fn start(config: &WriteConfig) -> Result<Self, ExitError> {
         let db = database_or_new(&config.db)?;
+        // An address in use ends the start here, before the log is opened or created.
         let listener = listen(&config.service.listen)?;
         let failed =
             |error| ExitError::new(format!("cannot open the event store {}: {error}", config.db.display()));
@@ -79,6 +80,7 @@ impl WriteService {
         self.log.head().close();
         self.served.server.stop();
         self.heartbeats.stop();
+        // The writer last: requests in flight queue commands until the server has stopped.
         self.served.router.state().close();
     }
 }

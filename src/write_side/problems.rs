@@ -43,7 +43,7 @@ problem_types! {
 /// Seconds until a client retries: a few commits.
 pub(super) const RETRY_AFTER: &str = "1";
 
-pub(super) fn of_rejection(rejection: Rejection) -> Problem {
+fn of_rejection(rejection: Rejection) -> Problem {
     let (kind, detail) = match rejection {
         Rejection::AccountExists => (&ACCOUNT_EXISTS, "an account with this id exists"),
         Rejection::AccountNotFound => (&ACCOUNT_NOT_FOUND, "no account was opened with this id"),
@@ -61,11 +61,13 @@ pub(super) fn of_error(error: &Error) -> Problem {
     let kind = match error {
         Error::Unusable(_) | Error::Storage(_) => &STORAGE_FAILED,
         Error::Corrupt(_) => &LOG_DAMAGED,
+        // A stopping service is restarted or replaced: the client tries again, as under load.
         Error::Overloaded | Error::Stopped => &problems::OVERLOADED,
         Error::OutcomeUnknown => &OUTCOME_UNKNOWN,
         Error::Panicked => &problems::INTERNAL_ERROR,
     };
     let problem = Problem::new(kind, error.to_string());
+    // Waiting does not repair a damaged log or a bug, so only a 503 invites to another attempt.
     if kind.status == 503 { problem.with_header("Retry-After", RETRY_AFTER) } else { problem }
 }
 

@@ -100,8 +100,10 @@ impl Standing {
 
     /// Decides whether to register beside `other`, the only other live writer of the log, if any.
     fn decide(&self, other: Option<Other>, now: Instant) -> Permission {
+        // The heartbeat threads of all registries decide here, one after another, about a single state.
         let mut state = self.lock();
         let before = match &*state {
+            // Decided before, for another registry or before a registry restarted: the log is the same.
             State::Registered => return Permission::Granted,
             State::Unregistered => None,
             State::Withheld(before) => Some(before.clone()),
@@ -131,11 +133,14 @@ impl Standing {
     /// Returns the other live writer with the longest log among `instances`.
     fn find_other(&self, instances: &[LiveInstance], own: Option<&BaseUrl>) -> Option<Other> {
         let log_id = self.log.log_id().to_string();
+        // The same database means this service itself, or its predecessor whose lease still runs.
         let claims = |instance: &&LiveInstance| {
             instance.metadata.get(LOG_ID) == Some(&log_id)
                 && instance.metadata.get(DATABASE) != Some(&self.database)
         };
         let urls = instances.iter().filter(claims).filter_map(LiveInstance::base_url);
+        // The own address is the entry of an earlier process of this service, and would be answered by this
+        // process.
         let urls: Vec<_> = urls.filter(|url| Some(url) != own).take(MAX_ASKED).collect();
         // A lease outlives a dead service by up to a TTL, so each service is asked.
         let answers = urls.iter().zip(log_tips(&urls));
@@ -194,6 +199,7 @@ impl Candidate for Writer {
         instances: &dyn Fn() -> Result<Vec<LiveInstance>, DiscoveryError>,
     ) -> Result<Permission, DiscoveryError> {
         let standing = &self.standing;
+        // Without a look-up: a registered service that renews its entry does not depend on other instances.
         let is_registered = matches!(*standing.lock(), State::Registered);
         if is_registered || standing.copies == Copies::Allowed {
             return Ok(Permission::Granted);
@@ -208,7 +214,7 @@ impl Candidate for Writer {
 mod tests {
     use super::*;
     use crate::es::SqliteDatabase;
-    use crate::es::tests::TempPath;
+    use crate::es::fixtures::TempPath;
 
     const SECOND: Duration = Duration::from_secs(1);
 

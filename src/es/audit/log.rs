@@ -203,6 +203,7 @@ impl Audit<'_> {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
                 let snapshot = self.log.snapshot(event.stream_id)?;
+                // The version alone stays in memory: the states of all streams would fill the memory.
                 let snapshot_version = snapshot.map_or(0, |snapshot| snapshot.version);
                 let stream_type = event.stream_type.to_owned();
                 let replay = self.kinds.begin(&stream_type);

@@ -59,6 +59,7 @@ pub fn verify_projection(
 ) -> Result<Verified, VerifyError> {
     let file = DatabaseFile::existing(live)?;
     read_db::check_file(&file).map_err(VerifyError::Open)?;
+    // For reading: a verification changes no row, and may run beside the service.
     let live = file.connect(Access::Read).map_err(OpenError::from).map_err(VerifyError::Open)?;
     let mut replay = Projector::open(scratch, std::slice::from_ref(definition)).map_err(VerifyError::Open)?;
     // The long replay comes first, without a read transaction on the live rows: the transaction would keep
@@ -83,6 +84,7 @@ fn replay_to(replay: &mut Projector, feed: &mut dyn Feed, position: u64) -> Resu
             position: status.position,
             reason: status.error.clone().unwrap_or_else(|| "the log ends there".to_owned()),
         }),
+        // The replay was opened with a single projection.
         _ => Ok(()),
     }
 }
@@ -111,6 +113,7 @@ fn compare(
         match compare_table(live, replayed, table)? {
             Ok(rows) => verified.rows += rows,
             Err(difference) => {
+                // The first difference is enough: the remedy is a rebuild in any case.
                 verified.difference = Some(difference);
                 break;
             }
@@ -270,8 +273,8 @@ impl std::error::Error for VerifyError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::es::fixtures::{LogFeed, TempPath};
     use crate::es::projection::tests::{definitions, log_of};
-    use crate::es::tests::{LogFeed, TempPath};
 
     fn caught_up(feed: &mut LogFeed) -> TempPath {
         let path = TempPath::new();

@@ -61,6 +61,8 @@ impl Report {
     }
 
     pub(super) fn add_unknown(&mut self, what: String) {
+        // Another program may have written any number of types: listed types are counted on, further types
+        // are left out.
         if self.unknown.len() < MAX_FINDINGS || self.unknown.contains_key(&what) {
             *self.unknown.entry(what).or_default() += 1;
         }

@@ -35,6 +35,7 @@ impl IdempotencyKey {
     /// # Errors
     /// When the command cannot be written as JSON.
     pub fn of(key: impl Into<String>, command: &impl Serialize) -> serde_json::Result<Self> {
+        // serde writes the fields in the order of the type, so equal commands give equal bytes.
         let canonical = serde_json::to_vec(command)?;
         Ok(Self { key: key.into(), command: Sha256::digest(canonical).into() })
     }

@@ -101,6 +101,7 @@ impl<'w> Work<'w> {
     }
 
     fn loaded<A: Aggregate>(&mut self, stream_id: Uuid) -> Result<&mut StreamState<A>, Error> {
+        // Looked up twice: a reference from the first look-up would borrow the kinds during `touch`.
         if self.kinds.of::<A>()?.touched(stream_id).is_none() {
             self.touch::<A>(stream_id)?;
         }

@@ -78,6 +78,7 @@ impl DatabaseFile {
     fn open(path: DatabasePath, creation: Creation) -> Result<Self, PathError> {
         let handle = Handle::open(&path, creation)?;
         let file = Self { path, beside: Mutex::default(), handle };
+        // Between the resolution of the path and the opening, another file may have taken the name.
         file.check().map_err(|displaced| PathError::Unusable(displaced.to_string()))?;
         // The write-ahead log lies beside the name under which the file was opened first. Under another
         // name SQLite would miss the commits of that log, and begin a second log.
@@ -111,6 +112,7 @@ impl DatabaseFile {
     /// See [`DatabaseFile::check`].
     pub(in crate::es) fn wal_bytes(&self) -> Result<u64, Displaced> {
         let length = look(&self.path, self.handle.identity(), Displaced::database)?;
+        // Copied: no call to the file system runs under the lock.
         let beside = *lock(&self.beside);
         // A watched database has a schema, and so is never empty.
         if length == 0 && self.is_watched() {

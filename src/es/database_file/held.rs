@@ -101,6 +101,7 @@ impl Handle {
             entry.users += 1;
             return Ok(Self { identity });
         }
+        // On the opened file: since the path was resolved, another process may have added a hard link.
         refuse_several_names(path, &metadata)?;
         files.insert(identity, OpenFile { file, strays: Vec::new(), users: 1, is_locked: false });
         Ok(Self { identity })
@@ -211,6 +212,7 @@ impl FileLock {
 
     fn try_take(handle: &Handle) -> Result<Self, LockRefused> {
         let taken = handle.with(|entry| {
+            // `flock` admits a second lock through the same descriptor, so the flag refuses the second lock.
             if entry.is_locked {
                 return Ok(Err(LockRefused { holder: None }));
             }
@@ -269,7 +271,7 @@ fn holder_in(line: &str, identity: Identity) -> Option<Holder> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::es::tests::TempPath;
+    use crate::es::fixtures::TempPath;
 
     #[test]
     fn one_part_of_a_process_has_the_lock_and_the_others_are_refused() {

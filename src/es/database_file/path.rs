@@ -61,12 +61,14 @@ impl DatabasePath {
                 "it is a symbolic link to a file that does not exist: make that file, or remove the link",
             ));
         }
+        // `Path` drops a final slash, with which the user names a directory.
         let names_directory = path.as_os_str().as_encoded_bytes().ends_with(b"/");
         let Some(name) = path.file_name().filter(|_| !names_directory) else {
             return Err(PathError::not_a_database(path, "it names a directory: give the path of a file"));
         };
         // A missing file has no canonical path, but its directory has.
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        // The parent of a bare file name is empty, which the system does not resolve.
         let real = std::fs::canonicalize(directory.unwrap_or(Path::new("."))).map_err(|error| {
             let what = format!("its directory cannot be used ({error}): make it first");
             PathError::unusable(path, &what)
@@ -200,7 +202,7 @@ pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::es::tests::TempPath;
+    use crate::es::fixtures::TempPath;
 
     fn refusal(path: &Path) -> String {
         match DatabasePath::resolve(path) {

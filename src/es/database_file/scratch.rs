@@ -90,7 +90,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use crate::es::tests::TempPath;
+    use crate::es::fixtures::TempPath;
 
     #[test]
     fn a_scratch_directory_is_private_and_goes_with_its_task() {

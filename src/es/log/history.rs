@@ -81,6 +81,7 @@ impl<'l> Events<'l> {
         // Owned copies leave the storage at once; a borrowed event would keep its connection and transaction.
         let Self { log, source, after, page, .. } = self;
         let mut bytes = 0;
+        // Copied, because `keep` borrows `after` while the page is read.
         let (source, begin) = (*source, *after);
         let mut keep = |event: &RecordedEvent<'_>| {
             page.push_back(OwnedEvent::from(event));
@@ -121,7 +122,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::es::tests::TempPath;
+    use crate::es::fixtures::TempPath;
     use crate::es::{Database, EventStore, Hash, MemoryDatabase, SqliteDatabase, chain};
 
     const STREAM: Uuid = Uuid::from_u128(1);

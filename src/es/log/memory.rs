@@ -94,6 +94,7 @@ impl Database for MemoryDatabase {
     }
 
     fn writer(&self, _: Arc<LogUpkeep>) -> Result<Box<dyn EventStore>, Error> {
+        // `swap` looks and claims in a single step: of two starts at the same moment, one is refused.
         if self.shared.has_writer.swap(true, Ordering::AcqRel) {
             let what = "the log in memory has a writer already: stop that executor first";
             return Err(Error::Unusable(what.into()));
@@ -123,6 +124,7 @@ impl MemoryStore {
     }
 
     fn check_next(&mut self, event: &RecordedEvent<'_>) -> Result<(), Error> {
+        // A clone, since `open` borrows the store while the guard lives.
         let shared = Arc::clone(&self.shared);
         // The transaction's rows continue the committed rows.
         let (committed, staged) = (shared.committed(), self.open()?);
@@ -144,6 +146,7 @@ impl MemoryStore {
 
 impl EventStore for MemoryStore {
     fn begin(&mut self) -> Result<Head, Error> {
+        // Also abandons a transaction that was never committed.
         self.transaction = Some(StoredRows::default());
         let committed = self.shared.committed();
         let Some(last) = committed.events.last() else {

@@ -42,6 +42,7 @@ fn receive_bytes(
     let end = body.len() + length;
     while body.len() < end {
         let start = body.len();
+        // In steps: a client that announces the maximum and sends no byte costs one step of memory.
         body.resize(end.min(start + MAX_RESERVED_BYTES), 0);
         wire.receive_exactly(&mut body[start..], deadline)?;
     }
@@ -65,11 +66,14 @@ fn receive_chunks(
         if size == 0 {
             return receive_trailers(wire, options, budget, deadline);
         }
+        // Saturates on a 32-bit machine; the limit below refuses such a chunk in any case.
         let size = usize::try_from(size).unwrap_or(usize::MAX);
+        // Cannot underflow: this line has admitted all chunks before.
         if size > options.max_body_bytes - body.len() {
             return Err(body_too_large(options).into());
         }
         receive_bytes(wire, size, body, deadline)?;
+        // Bytes between the chunk and its CR LF are refused: a proxy may read them as another request.
         receive_line(wire, deadline, 2, |line| match line {
             [] => Ok(()),
             [..] => Err(invalid("a chunk is longer than its size")),
@@ -93,6 +97,7 @@ fn receive_trailers(
 
 fn trailer_length(line: &[u8]) -> Result<usize, Problem> {
     let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
+    // Checked although discarded: a line without a colon may be the start of a smuggled request.
     if line.is_empty() || (name.len() < line.len() && name.iter().all(u8::is_ascii_graphic)) {
         return Ok(line.len());
     }
@@ -106,6 +111,8 @@ fn receive_line<T>(
     limit: usize,
     read: impl FnOnce(&[u8]) -> Result<T, Problem>,
 ) -> Result<T, WireFailure> {
+    // The search resumes behind the searched bytes: a client that sends byte by byte would make a search from
+    // the start quadratic.
     let mut searched = 0;
     loop {
         let received = wire.received();

@@ -74,6 +74,7 @@ impl<'a> Connection<'a> {
     }
 
     fn receive(&mut self) -> Result<RequestHead, WireFailure> {
+        // Bytes that are here already belong to the next request (pipelining), which needs no wait.
         if self.wire.received().is_empty() {
             self.release_memory();
             self.wire.wait_for_request()?;
@@ -91,6 +92,7 @@ impl<'a> Connection<'a> {
             return Ok(head);
         }
         let now = Instant::now();
+        // A request that arrived in one piece skips this phase, and with the phase the reading of the clock.
         self.enter(Phase::Receiving, now)?;
         let deadline = now + self.options.head_timeout;
         loop {
@@ -138,6 +140,7 @@ impl<'a> Connection<'a> {
         let response = encode::checked(call(self.service, &self.request, &self.options.connections));
         // The share is held until the client has received the response.
         let (response, _share) = within_budget(response, &self.options.answers);
+        // Read after the handler: the answer to a long poll that the stop has ended closes the connection.
         let stopping = self.stopping.load(Ordering::SeqCst);
         let persistence = if stopping { Persistence::Close } else { head.persistence };
         let now = Instant::now();
@@ -190,6 +193,7 @@ impl<'a> Connection<'a> {
     fn refuse(&mut self, problem: Problem) {
         let delivery = Delivery { content: self.content(), persistence: Persistence::Close };
         let now = Instant::now();
+        // `Receiving` again: a connection that lingers may be evicted.
         if self.send(&problem.into(), delivery, now).is_ok() && self.enter(Phase::Receiving, now).is_ok() {
             self.wire.linger();
         }

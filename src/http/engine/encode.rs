@@ -39,6 +39,7 @@ impl Date {
     pub(super) fn at(now: Instant) -> Self {
         let time = SystemTime::now();
         let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        // The text changes with the next whole second of the clock, not a second from now.
         let rest = Duration::from_nanos(1_000_000_000 - u64::from(since_epoch.subsec_nanos()));
         Self { text: Timestamp::now().http_date(), good_until: now + rest }
     }
@@ -64,6 +65,7 @@ pub(super) fn checked(response: Response) -> Response {
 
 /// Returns the reason that the response cannot be sent.
 fn flaw(response: &Response) -> Option<&'static str> {
+    // A 1xx is an interim response: the client would wait on for the final response.
     if !(200..=599).contains(&response.status) {
         return Some("the status must be from 200 to 599");
     }
@@ -71,9 +73,11 @@ fn flaw(response: &Response) -> Option<&'static str> {
         if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
             return Some("a header name must be letters, digits and hyphens");
         }
+        // RFC 9110, 5.5 allows a tab. CR LF would begin another header.
         if value.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t') {
             return Some("a header value must not have a control character");
         }
+        // A second Content-Length lets two programs see two ends of the response (response splitting).
         if is_the_engines(name) {
             return Some("the engine alone sends Date, Connection, Content-Length and Transfer-Encoding");
         }
@@ -120,6 +124,7 @@ pub(super) fn push_status_and_headers(
     }
     out.extend_from_slice(match delivery.persistence {
         Persistence::Close => b"\r\nConnection: close\r\n\r\n",
+        // HTTP/1.1 keeps the connection by default; only an HTTP/1.0 client waits for a confirmation.
         Persistence::KeepAlive => b"\r\n\r\n",
         Persistence::KeepAliveConfirmed => b"\r\nConnection: keep-alive\r\n\r\n",
     });
@@ -129,6 +134,7 @@ pub(super) fn push_status_and_headers(
 pub(super) fn content(response: &Response, delivery: Delivery) -> &[u8] {
     match delivery.content {
         Content::Body if has_content(response.status) => &response.body,
+        // RFC 9110, 9.3.2: a HEAD gets the headers of the GET alone, `Content-Length` included.
         Content::Body | Content::HeadOnly => &[],
     }
 }

@@ -48,6 +48,7 @@ impl FromStr for Engine {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
+        // Searched by `Display`, so that each name stands in a single place.
         Self::ALL.iter().copied().find(|engine| engine.to_string() == name).ok_or_else(|| {
             let names: Vec<_> = Self::ALL.iter().map(Self::to_string).collect();
             format!("expected an HTTP engine of this build ({}), got `{name}`", names.join(", "))

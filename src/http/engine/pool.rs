@@ -1,8 +1,7 @@
 //! The pool: open connections, and the threads that serve them.
 //!
 //! A connection goes to an idle thread or to a new thread. An idle thread stays for a while, so that
-//! short connections do not pay for a thread each. The thread that became idle last is woken first,
-//! so surplus threads idle out.
+//! short connections do not pay for a thread each.
 //!
 //! **Invariant:** at most [`Options::max_connections`] connections are served at once, each by one
 //! thread, regardless of the clients; only threads that end a connection come on top. Eviction ends
@@ -83,13 +82,16 @@ impl Pool {
         let slot = Arc::new(Slot::new(stream, self.epoch));
         state.last_id += 1;
         let id = state.last_id;
+        // The thread that became idle last is woken first, so surplus threads idle out.
         if let Some((_, thread)) = state.idle.pop() {
             // The woken thread blocks on the lock until the connection is in `pending`.
             thread.unpark();
         } else if let Err(error) = self.spawn(service) {
             log::warn!("cannot start a thread for a connection, answering 503: {error}");
+            // The slot has a single owner here: the socket comes back for the 503.
             return Arc::into_inner(slot).map_or(Ok(()), |slot| Err(slot.into_stream()));
         } else {
+            // Counted after the spawn: the new thread cannot count itself out without the lock held here.
             state.threads += 1;
         }
         state.pending.push_back((id, Arc::clone(&slot)));
@@ -146,9 +148,11 @@ impl Pool {
     pub(super) fn close(&self, deadline: Instant) {
         let mut state = lock(&self.state);
         state.open.values().for_each(|slot| slot.close_if_waiting());
+        // An idle thread would sleep on for the rest of `THREAD_IDLE`.
         state.idle.iter().for_each(|(_, thread)| thread.unpark());
         state = self.wait_for_threads(state, deadline);
         if state.threads > 0 {
+            // Past the deadline, reads and writes end at once, and only running handlers remain.
             state.open.values().for_each(|slot| slot.cut());
             state = self.wait_for_threads(state, Instant::now() + AFTER_CUT);
         }
@@ -227,6 +231,7 @@ struct Open<'a> {
 impl Drop for Open<'_> {
     fn drop(&mut self) {
         let mut state = lock(&self.pool.state);
+        // After an eviction the entry is gone already.
         state.open.remove(&self.id);
         self.pool.report(&state);
     }

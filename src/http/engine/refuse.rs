@@ -45,10 +45,12 @@ pub(super) fn start() -> io::Result<(SyncSender<TcpStream>, JoinHandle<()>)> {
 fn refuse_all(receiver: &Receiver<TcpStream>) {
     let mut kept = VecDeque::new();
     let mut date = Date::at(Instant::now());
+    // Built once: a burst brings thousands of refusals.
     let problem = Problem::new(&problems::OVERLOADED, "all connections of the service are taken");
     let response = Response::from(problem.with_header("Retry-After", "1"));
     let mut next_sweep = Instant::now();
     loop {
+        // Without kept connections no sweep is due: any long pause does.
         let pause = if kept.is_empty() { Duration::from_secs(60) } else { SWEEP_INTERVAL };
         match receiver.recv_timeout(pause) {
             Ok(stream) => {

@@ -40,6 +40,7 @@ pub(super) struct Slot {
 impl Slot {
     pub(super) fn new(stream: TcpStream, epoch: Instant) -> Self {
         let slot = Self { stream, phase_since: AtomicU64::new(0), epoch };
+        // The word 0 means a wait since `epoch`: without this call, a new connection would be evicted first.
         slot.enter(Phase::Waiting, Instant::now());
         slot
     }
@@ -80,6 +81,7 @@ impl Slot {
         self.phase_since
             .compare_exchange(word, evicted, Ordering::SeqCst, Ordering::SeqCst)
             .map_err(|_| ())?;
+        // Wakes the thread from a blocked read or write; the next phase change returns `Evicted`.
         self.cut();
         Ok(())
     }
@@ -94,11 +96,13 @@ impl Slot {
 
     /// Ends the connection in any phase.
     pub(super) fn cut(&self) {
+        // Fails only on a socket that has ended already.
         let _ = self.stream.shutdown(Shutdown::Both);
     }
 }
 
 fn phase_of(word: u64) -> Phase {
     let number = usize::try_from(word & 7).unwrap_or_default();
+    // No word with the numbers 5 to 7 is ever written. `Evicted` ends the connection, the safe side.
     Phase::ALL.get(number).copied().unwrap_or(Phase::Evicted)
 }

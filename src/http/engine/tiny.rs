@@ -64,6 +64,7 @@ impl Drop for TinyEngine {
         let deadline = Instant::now() + self.0.options.stop_timeout;
         let threads = &self.0.options.connections.threads;
         while threads.load(Ordering::SeqCst) > 0 && Instant::now() < deadline {
+            // One call wakes one thread: repeated until the last thread has counted itself out.
             self.0.server.unblock();
             std::thread::sleep(STOP_CHECK);
         }
@@ -74,6 +75,7 @@ impl Crew {
     /// Starts one more thread.
     fn grow(self: &Arc<Self>) -> io::Result<()> {
         let crew = Arc::clone(self);
+        // Counted before the start: the new thread subtracts itself with its first request.
         self.idle.fetch_add(1, Ordering::SeqCst);
         self.options.connections.threads.fetch_add(1, Ordering::SeqCst);
         let started = thread::builder("tiny-http").spawn(move || crew.work()).map(drop);
@@ -115,6 +117,7 @@ impl Crew {
             Err(problem) => (problem.into(), Content::Body),
         };
         let delivery = Delivery { content, persistence: persistence(&raw) };
+        // The share lives until `write` returns: until then, the answer is in memory.
         let (response, _share) = within_budget(encode::checked(response), &self.options.answers);
         write(raw, &response, delivery)
     }
@@ -125,6 +128,7 @@ impl Crew {
         let authority = authority.map(str::to_owned);
         let mut request = Request::new(method, &path_and_query);
         for header in raw.headers() {
+            // RFC 9112, 3.2.2: the host of a target in absolute form replaces the header.
             if authority.is_none() || !header.field.equiv("Host") {
                 request.push_header(header.field.as_str().as_str(), header.value.as_str());
             }
@@ -133,6 +137,7 @@ impl Crew {
             request.push_header("Host", &authority);
         }
         let max = self.options.max_body_bytes;
+        // One byte beyond the limit shows that the body is too large.
         let read = raw.as_reader().take(max as u64 + 1).read_to_end(&mut request.body);
         match read {
             Ok(bytes) if bytes <= max => Ok(request),

@@ -2,8 +2,7 @@
 //!
 //! **Invariant:** whenever a request starts, the socket's read timeout is the idle timeout and the write
 //! timeout is the progress timeout. A request that arrives in one piece and a response that leaves in one
-//! piece therefore cost one system call each. Only a slow peer costs more: each further read first sets the
-//! rest of the deadline.
+//! piece therefore cost one system call each.
 //!
 //! Read next: `request_head.rs`.
 
@@ -73,6 +72,7 @@ impl<'a> Wire<'a> {
     /// # Errors
     /// When the socket is dead already.
     pub(super) fn new(stream: &'a TcpStream, options: &'a Options) -> io::Result<Self> {
+        // A response leaves in one call: Nagle's algorithm could only delay the last packet.
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(options.idle_timeout))?;
         stream.set_write_timeout(Some(options.write_timeout))?;
@@ -93,6 +93,7 @@ impl<'a> Wire<'a> {
 
     /// Waits for the first bytes of a request, at most for the idle timeout.
     pub(super) fn wait_for_request(&mut self) -> Result<(), WireFailure> {
+        // After a large request: a thousand idle connections must not keep their largest buffers.
         if self.buffer.len() > MAX_IDLE_BUFFER {
             self.buffer = vec![0; SMALL_BUFFER];
         }
@@ -151,6 +152,7 @@ impl<'a> Wire<'a> {
                 [head] => (&mut &*self.stream).write(head),
                 all => (&mut &*self.stream).write_vectored(all),
             })?;
+            // An endless loop otherwise: `advance_slices` by 0 leaves the same parts.
             if sent == 0 {
                 return Err(ErrorKind::WriteZero.into());
             }
@@ -160,6 +162,8 @@ impl<'a> Wire<'a> {
             }
             taken += sent as u64;
             let beyond_grace = now.elapsed().saturating_sub(GRACE);
+            // The write timeout limits each call alone: a client that reads a byte per timeout makes progress
+            // for ever.
             if taken < beyond_grace.as_secs() * MIN_RATE {
                 return Err(ErrorKind::TimedOut.into());
             }
@@ -171,6 +175,7 @@ impl<'a> Wire<'a> {
     pub(super) fn linger(&mut self) {
         let deadline = Instant::now() + MAX_LINGER;
         let mut left = MAX_LINGER_BYTES;
+        // The client sees the end of the answer, and as a rule closes its side: the loop then ends early.
         let _ = self.stream.shutdown(Shutdown::Write);
         self.start = self.end;
         while self.limit_read(deadline).is_ok() {
@@ -184,6 +189,8 @@ impl<'a> Wire<'a> {
 
     /// Limits the next read to the rest of the deadline.
     fn limit_read(&mut self, deadline: Instant) -> Result<(), WireFailure> {
+        // A system call for each further read of a slow peer. Under a fixed timeout, a client that sends a
+        // byte per timeout would never meet the deadline.
         let left = time_left(deadline).map_err(|_| too_slow())?;
         self.read_timeout = Timeout::RestOfDeadline;
         self.stream.set_read_timeout(Some(left)).map_err(|_| WireFailure::Gone)
@@ -221,6 +228,7 @@ fn whole(read: io::Result<usize>) -> Result<(), WireFailure> {
         Ok(1..) => Ok(()),
         Ok(0) => Err(invalid("the request was cut off").into()),
         Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Err(too_slow()),
+        // A reset: no answer can reach the client.
         Err(_) => Err(WireFailure::Gone),
     }
 }

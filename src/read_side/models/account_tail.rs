@@ -1,7 +1,6 @@
 //! The end of an account's history: version and balance after the last event.
 //!
-//! **Invariant:** versions have no gaps, and balances stay in range. The write side keeps these rules. An event
-//! against the rules is a damaged history: the read model stalls there, and shows no wrong balance.
+//! **Invariant:** versions have no gaps, and balances stay in range, by the rules of the write side.
 //!
 //! Read next: `accounts.rs`.
 
@@ -25,6 +24,8 @@ impl AccountTail {
 
     /// Advances to the version of `event`, which must be the next version.
     pub(super) fn advance(&mut self, event: &RecordedEvent<'_>) -> Result<(), ProjectionError> {
+        // The write side leaves no gap, so a gap is a damaged history: the read model stalls here, and shows
+        // no wrong balance.
         if event.version != self.version + 1 {
             return Err(impossible(format!(
                 "it is version {} of its account, but version {} was the last before it",

@@ -58,6 +58,7 @@ impl List {
 
     /// Returns the whole object, with the cursor after the list.
     pub(super) fn finish(mut self, next_cursor: Option<&str>) -> Vec<u8> {
+        // A cursor is hexadecimal and needs no escapes.
         let cursor = next_cursor.map_or_else(|| "null".to_owned(), |cursor| format!("\"{cursor}\""));
         self.json.extend_from_slice(format!("],\"next_cursor\":{cursor}}}").as_bytes());
         self.json

@@ -3,8 +3,7 @@
 //!
 //! Every event adds a row, and rows are only appended. The key of a row of `transactions` is the position of
 //! the event, and each row names the account's row before: a statement follows the chain backwards from the
-//! account's latest row. With an index on (account, version) instead, a page of events would change pages all
-//! over the index.
+//! account's latest row.
 //!
 //! A walk far back must cost as little as a short walk. Therefore every [`STRIDE`]th row of an account is a
 //! milestone, and only milestones are indexed, by version and by time. From the next milestone, every version
@@ -82,6 +81,8 @@ impl Projection for Transactions {
     fn create(db: &Connection, names: &Names) -> rusqlite::Result<()> {
         let [statements, transactions, milestones] =
             ["statements", "transactions", "milestones"].map(|table| names.table(table));
+        // `transactions` has no index on (account, version): a page of events would change pages all over
+        // such an index. Appended rows and the small index of milestones stay together.
         db.execute_batch(&format!(
             "CREATE TABLE {statements} (
                  account INTEGER PRIMARY KEY, -- position of the event that opened it
@@ -126,6 +127,7 @@ impl Projection for Transactions {
             }
             AccountEvent::MoneyDeposited(moved) => {
                 let link = self.advance(db, event, |tail| tail.add(moved.amount))?;
+                // Both halves of a transfer carry the id: the type of the event gives the direction.
                 let kind = if moved.transfer_id.is_some() { "transfer-in" } else { "deposit" };
                 self.append(db, event, &link, kind, Some(&moved))
             }
@@ -199,6 +201,7 @@ impl Transactions {
             event.version,
             link.previous,
             kind,
+            // Opening and closing move no money.
             moved.map_or(0, |moved| moved.amount),
             link.tail.balance,
             moved.and_then(|moved| moved.description.as_deref()),
@@ -249,6 +252,7 @@ pub(super) fn statement(db: &Connection, account_id: Uuid) -> Queried<Option<Sta
          FROM checkpoints c LEFT JOIN statements s ON s.account_id = ?1 WHERE c.name = 'transactions'",
     )?;
     query.query_row([account_id.as_bytes()], |row| {
+        // The LEFT JOIN gives the position for an unknown account too.
         let value = match row.get::<_, Option<u64>>(1)? {
             None => None,
             Some(account) => Some(Statement {
@@ -291,6 +295,7 @@ pub(in crate::read_side) fn transactions(
          FROM transactions WHERE position = ?1 AND account = ?2",
     )?;
     let mut next = from.unwrap_or(statement.latest);
+    // Each row names the row before, so a page costs the same at any place of a long history.
     while next != 0 && !list.is_full(limit) {
         // The account is part of the key, so a cursor cannot lead into another account's chain.
         let previous =
@@ -301,6 +306,7 @@ pub(in crate::read_side) fn transactions(
         }
     }
     let id = account_id.to_string();
+    // The first transaction of an account has 0 as the position before.
     let next_cursor = (next != 0).then(|| cursor::encode(&scope(&id), next));
     Ok(At { position, value: StatementPage::Page(list.finish(next_cursor.as_deref())) })
 }

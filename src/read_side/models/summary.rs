@@ -39,6 +39,7 @@ pub(super) struct Summary {
 struct Totals {
     accounts: u64,
     open_accounts: u64,
+    // Sums over all accounts may exceed 64 bits, and SQLite has no larger integers: the table has texts.
     deposited: i128,
     withdrawn: i128,
 }

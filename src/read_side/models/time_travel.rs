@@ -73,6 +73,7 @@ fn transaction_then(
     if matches!(moment, Moment::Version(version) if *version > statement.version) {
         return Ok(None);
     }
+    // Behind the last milestone the walk begins at the end of the chain, fewer than `STRIDE` steps away.
     let start = milestone_after(db, statement.account, moment)?.unwrap_or(statement.latest);
     let mut query = db.prepare_cached(
         "SELECT previous, version, balance, kind = 'closed', recorded_at FROM transactions WHERE position = ?1",

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::es::tests::{Log, LogFeed, TempPath};
+use crate::es::fixtures::{Log, LogFeed, TempPath};
 use crate::http::{Request, Response, Router};
 use crate::read_side::models::accounts::Filter;
 use crate::read_side::{ROUTES, ReadSide, cursor, projections};

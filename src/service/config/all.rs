@@ -72,6 +72,7 @@ impl Config for AllConfig {
         let write = WriteConfig {
             service: service(given, &WRITE_LISTEN)?,
             db: data_dir.join(write::DB.default),
+            // Set at the start: with port 0, the address of the registry is known only then.
             registries: Vec::new(),
             heartbeat_interval,
             copies: Copies::Refused,

@@ -177,6 +177,7 @@ impl GivenFlags {
         let Some(source) = flag.variable().filter(|_| !self.has(flag.name)) else {
             return;
         };
+        // An empty variable counts as absent: Compose files pass unset variables on as empty texts.
         if let Some(text) = variables(&source).filter(|text| !text.is_empty()) {
             self.values.insert(flag.name, Values { source, texts: vec![text] });
         }
@@ -188,6 +189,7 @@ impl GivenFlags {
 
     /// Whether a switch is on: the flag is given, or the variable is `yes`.
     pub(super) fn is_on(&self, flag: &str) -> Result<bool, UsageError> {
+        // The flag has no value; only a variable says yes or no.
         if self.by_flag(flag) {
             return Ok(true);
         }
@@ -200,6 +202,7 @@ impl GivenFlags {
     }
 
     pub(super) fn by_flag(&self, flag: &str) -> bool {
+        // The source is the flag as written, or the name of a variable, which begins with `TALLY_`.
         self.values.get(flag).is_some_and(|values| values.source.starts_with("--"))
     }
 

@@ -52,6 +52,7 @@ pub enum ReadTask {
 /// Reads the settings of a read side that finds the write side itself.
 pub(super) fn side(given: &GivenFlags) -> Result<read_side::ReadOptions, UsageError> {
     Ok(read_side::ReadOptions {
+        // Set by the callers: from a flag, or to the registry in the same process.
         registries: Vec::new(),
         write_side: None,
         poll_interval: poll_interval(given)?,

@@ -20,7 +20,7 @@ use crate::http::Engine;
 /// of services is stale for hours.
 pub(super) const HEARTBEAT_SECONDS: RangeInclusive<f64> = 0.01..=3_600.0;
 /// The range of a poll interval, in seconds. The event feed lets no request wait longer than 30 s.
-pub(super) const POLL_SECONDS: RangeInclusive<f64> = 0.01..=30.0;
+const POLL_SECONDS: RangeInclusive<f64> = 0.01..=30.0;
 
 /// The settings that every service has.
 #[derive(Clone, Debug, PartialEq)]

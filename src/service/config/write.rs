@@ -58,6 +58,7 @@ fn event_store(given: &GivenFlags) -> Result<PathBuf, UsageError> {
     let store = given.one("event-store", values::event_store)?;
     match (db, store) {
         (Some(db), Some(store)) if db == store => Ok(db),
+        // A flag wins over a variable, and also over the variable of the other flag.
         (Some(_), Some(store)) if given.by_flag("event-store") && !given.by_flag("db") => Ok(store),
         (Some(db), Some(_)) if given.by_flag("db") && !given.by_flag("event-store") => Ok(db),
         (Some(_), Some(_)) => Err(given.reject(

@@ -182,6 +182,7 @@ fn show_histogram(out: &mut String, name: &str, labels: &str, histogram: &Histog
         sample(out, name, "_bucket", &format!("{labels}{comma}le=\"{bound}\""), count)?;
     }
     sample(out, name, "_sum", labels, shown(sum.load(Relaxed)))?;
+    // The sum of the buckets, not a counter beside: `_count` and `+Inf` agree in every scrape.
     sample(out, name, "_count", labels, count)
 }
 

@@ -49,7 +49,7 @@ impl Source {
     }
 
     pub(super) fn is_test(&self) -> bool {
-        self.parts().iter().any(|part| part == "tests")
+        self.parts().iter().any(|part| part == "tests" || part == "fixtures")
     }
 
     pub(super) fn is_binary(&self) -> bool {

@@ -41,6 +41,7 @@ impl SqliteDatabase {
     /// damage; the file is left unchanged. For `:memory:`: use [`MemoryDatabase`](crate::es::MemoryDatabase).
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
+        // `DatabasePath` would refuse the name too, but does not know of `MemoryDatabase`.
         if path.as_os_str() == IN_MEMORY {
             let what =
                 "SQLite keeps no log in memory here: open es::MemoryDatabase, or give the path of a file";
@@ -85,6 +86,7 @@ impl Database for SqliteDatabase {
         connection.query_row("SELECT head FROM log", [], |_| Ok(()))?;
         self.file.watch();
         let flusher = WalFlusher::start(
+            // A connection of its own: on the writer's connection, commits would wait for each flush.
             writing(&self.file, self.wal_limit)?,
             self.wal_limit,
             Arc::clone(&self.file),
@@ -111,7 +113,7 @@ impl Database for SqliteDatabase {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::es::tests::TempPath;
+    use crate::es::fixtures::TempPath;
 
     #[test]
     fn a_limit_that_no_flush_could_hold_is_refused() {

@@ -50,6 +50,7 @@ impl Inspection for SqliteInspection {
         for line in lines {
             match &*line? {
                 "ok" => {}
+                // A fault is one line of the report, also when SQLite's text has several lines.
                 line => faults.push(format!("the file is damaged: {}", line.replace('\n', " "))),
             }
         }
@@ -61,6 +62,7 @@ impl Inspection for SqliteInspection {
     }
 
     fn log(&self) -> Result<Option<InspectedLog>, Error> {
+        // The counter and the last event: a difference is a finding of the audit.
         let sql = "SELECT log_id, head, coalesce((SELECT max(position) FROM events), 0) FROM log";
         let log = self.0.query_row(sql, [], |row| {
             Ok(InspectedLog { log_id: row.get(0)?, head: row.get(1)?, last: row.get(2)? })

@@ -53,6 +53,7 @@ impl WriterLock {
     pub(super) fn take(file: &DatabaseFile, log_id: Uuid, after: LockFile) -> Result<Self, Error> {
         let path = file.path();
         let refused = |LockRefused { holder }| in_use(path, holder);
+        // The file first: a second process under another name is refused before a lock file exists there.
         let identity = file.lock(PATIENCE).map_err(refused)?;
         let lock_path = path.beside(LOCK_SUFFIX);
         let refuse = |error: io::Error| Error::unusable(&lock_path, &error.to_string());
@@ -186,6 +187,7 @@ fn write(file: &mut File, log_id: Uuid) -> io::Result<()> {
     file.set_len(0)?;
     file.seek(SeekFrom::Start(0))?;
     writeln!(file, "{log_id}")?;
+    // Without the sync, a crash could leave an empty lock file, and a lost database would pass as a new one.
     file.sync_all()
 }
 
@@ -194,7 +196,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
-    use crate::es::tests::TempPath;
+    use crate::es::fixtures::TempPath;
 
     #[test]
     fn of_writers_that_remove_the_lock_file_one_is_at_work_at_a_time() {

@@ -66,6 +66,7 @@ pub(super) fn read_stream(
 
 fn show_all(mut rows: rusqlite::Rows<'_>, visit: &mut Visitor<'_>) -> Result<(), Error> {
     while let Some(row) = rows.next()? {
+        // SQLite has read the row, so the value is at fault: no retry repairs the damage.
         let event = event_of(row).map_err(|error| Error::Corrupt(error.to_string()))?;
         if let ControlFlow::Break(()) = visit(&event)? {
             break;

@@ -15,6 +15,7 @@ use crate::es::Error;
 impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
+            // A violated constraint is damage too: this crate appends by the rules of the schema.
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::ConstraintViolation) => {
                 Self::Corrupt(error.to_string())
             }

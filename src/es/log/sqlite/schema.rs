@@ -27,6 +27,7 @@ pub(super) fn kind_of(connection: &Connection) -> rusqlite::Result<FileKind> {
     let objects: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     Ok(match pragma("application_id")? {
         APPLICATION_ID => FileKind::Log { version: pragma("user_version")? },
+        // 0 is SQLite's default: a database with tables and without an id belongs to another program.
         0 if objects == 0 => FileKind::Empty,
         _ => FileKind::Foreign,
     })
@@ -64,6 +65,7 @@ struct Object {
 }
 
 fn objects(connection: &Connection) -> rusqlite::Result<Vec<Object>> {
+    // ANALYZE adds tables of statistics: they change no answer, and any program may make them.
     let sql = "SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_schema
                WHERE name NOT LIKE 'sqlite_stat%' ORDER BY name";
     let object = |row: &rusqlite::Row<'_>| {

@@ -6,9 +6,8 @@
 //! connection of its own, while the writer goes on.
 //!
 //! SQLite writes the WAL from the beginning again once all pages are copied and no connection reads the
-//! WAL. Overlapping readers would prevent that moment for ever, so the flusher closes the readers' gate for
-//! the milliseconds of a flush ([`WalLimit`] has the sizes). Readers of another process pass no gate: the
-//! WAL grows while such a reader stays, and is cut back when the reader has left.
+//! WAL. The flusher therefore closes the readers' gate for the milliseconds of a flush ([`WalLimit`] has the
+//! sizes).
 //!
 //! **Invariant:** no commit depends on a flush. Commits are durable in the WAL, so a failed flush loses no
 //! event, and the next flush copies the same pages. But a failure is reported: without flushes the WAL
@@ -94,6 +93,7 @@ impl WalFlusher {
         upkeep: Arc<LogUpkeep>,
     ) -> Result<Self, Error> {
         connection.busy_timeout(LOCK_PATIENCE)?;
+        // Room for one signal: a signal during a flush makes the next flush due, and a second adds no work.
         let (due, signals) = sync_channel(1);
         let shared = Shared::start();
         let flushes = Flushes { connection, limit, file, upkeep, shared: Arc::clone(&shared) };
@@ -187,21 +187,26 @@ impl Flushes {
                         self.cut_back();
                     }
                 }
+                // The writer has stopped. SQLite flushes the rest when the last connection closes.
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
     fn copy(&self) {
+        // Read before the flush: a restart that is requested during the flush stays for the next flush.
         let requested = self.shared.requested.load(Ordering::SeqCst);
         // Most pages are copied before the gate closes, so readers wait for the rest alone. The length of the
         // file does not matter here: a WAL that began again keeps the length of the file.
         let copied = self.flush(Mode::Passive);
         if copied.wal_bytes > self.limit.restart_bytes() || requested > self.shared.tried.value() {
+            // Overlapping readers would keep SQLite from a restart for ever. Readers of another process pass
+            // no gate: the WAL grows while such a reader stays, and is cut back when the reader has left.
             let restarted = self.upkeep.readers.alone(READERS_PATIENCE, || self.flush(Mode::Restart));
             let is_prevented = restarted.is_none_or(|flushed| !flushed.has_ended);
             self.shared.is_prevented.store(is_prevented, Ordering::SeqCst);
         }
+        // After `is_prevented`: the writer reads the flag once this number has come.
         self.shared.tried.raise(requested);
     }
 
@@ -231,6 +236,7 @@ impl Flushes {
                 error.sqlite_error_code(),
                 Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
             );
+            // A conflict is not a failure: the next flush copies the same pages.
             if is_busy { Ok(()) } else { Err(error.to_string()) }
         }));
         flushed.unwrap_or(Flushed { wal_bytes: 0, has_ended: false })
@@ -240,7 +246,7 @@ impl Flushes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::es::tests::TempPath;
+    use crate::es::fixtures::TempPath;
     use crate::es::{Database, SqliteDatabase};
 
     /// Readers that overlap, as `GET /events` of many clients: each leaves only after the next has entered.

@@ -69,6 +69,7 @@ pub(super) fn check(path: &DatabasePath, file: Option<&DatabaseFile>) -> Result<
     let witness = Witness::read(&path.beside("-shm"));
     match (wal, witness) {
         (Wal::Damaged, _) => refuse("its header is overwritten"),
+        // No witness, as after an orderly stop: no count contradicts the WAL.
         (_, None) => Ok(()),
         (Wal::Nothing, Some(witness)) if witness.moved < witness.frames => refuse("it is empty"),
         // All frames were copied into the database before the WAL was emptied.
@@ -128,6 +129,8 @@ impl Wal {
             return Ok(Self::Nothing);
         }
         let (magic, page_size) = (big_endian(&header, 0), big_endian(&header, 8) as usize);
+        // The lowest bit of the magic number gives the byte order of the checksums ("Database file format",
+        // section 4.2); all other numbers are big-endian.
         let order = if magic & 1 == 1 { u32::from_be_bytes } else { u32::from_le_bytes };
         let sum = checksum(order, &header[..24], (0, 0));
         let sound = magic & !1 == WAL_MAGIC
@@ -163,6 +166,8 @@ fn committed_frames(
             break;
         }
         frames += 1;
+        // The last frame of a transaction has the size of the database here. Frames after the last such frame
+        // belong to a transaction that was cut off.
         if big_endian(&frame, 4) != 0 {
             committed = frames;
         }
@@ -195,9 +200,11 @@ impl Witness {
         let mut header = [0; 2 * COPY + 4];
         File::open(path).ok()?.read_exact(&mut header).ok()?;
         let (first, second) = header[..2 * COPY].split_at(COPY);
+        // Shared memory has the byte order of the machine.
         let native =
             |at: usize| u32::from_ne_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
         let initialised = header[12] != 0;
+        // SQLite writes the header twice, so unequal copies are an interrupted write.
         if first != second || !initialised || native(0) != FORMAT {
             return None;
         }

@@ -200,6 +200,7 @@ impl EventStore for SqliteStore {
     }
 
     fn commit(&mut self) -> Result<(), Error> {
+        // Before the COMMIT: a restart would not find events in a file that has lost its name.
         self.file.check()?;
         let committed = self.prepare("COMMIT").and_then(|mut commit| Ok(commit.execute([])?));
         if let Err(error) = committed {

@@ -9,7 +9,7 @@ use rusqlite::{Connection, params};
 use super::checked_page::PageRequest;
 use super::definition::LIVE_LAG_EVENTS as NEAR;
 use super::status::Changed;
-use crate::es::tests::{Log, LogFeed, TempPath};
+use crate::es::fixtures::{Log, LogFeed, TempPath};
 use crate::es::*;
 
 mod faults;
