@@ -8,7 +8,7 @@
 //! **Invariant:** [`decode`] reads events of every form that was ever stored, or returns an error. No event
 //! is skipped.
 //!
-//! Read next: `event.rs`, the form in which events are recorded.
+//! Read next: `recorded_event.rs`, the form in which events are recorded.
 
 use std::fmt;
 

@@ -225,7 +225,7 @@
 //! another database implements [`Database`], [`EventStore`] and [`EventReader`], and passes the suite in
 //! `tests/spec/event_store.rs`.
 //!
-//! Read next: `aggregate.rs`, `event.rs`; then the folders `command`, `log`, `projection`, each from its
+//! Read next: `aggregate.rs`, `recorded_event.rs`; then the folders `command`, `log`, `projection`, each from its
 //! `mod.rs`.
 
 // First: the other modules use its macro.
@@ -234,8 +234,10 @@ mod crash_point;
 
 mod aggregate;
 mod error;
-mod event;
-mod events;
+mod events_macro;
+mod hash;
+mod hash_chain;
+mod recorded_event;
 
 mod audit;
 mod command;
@@ -254,7 +256,8 @@ pub use command::{Commit, Context, Execution, Executor, IdempotencyKey, Metadata
 pub use crash_point::CRASH_POINTS;
 pub use database_file::{DatabaseFile, DatabasePath, Displaced, LogBytes, PathError, Scratch};
 pub use error::{Error, ExecuteError};
-pub use event::{Hash, Page, PageContent, RecordedEvent, chain};
+pub use hash::Hash;
+pub use hash_chain::chain;
 pub use known_kinds::KnownKinds;
 pub use log::{
     Database, EventLog, EventReader, EventStore, Events, Fingerprint, Head, LogUpkeep, MAX_PAGE_EVENTS,
@@ -265,8 +268,9 @@ pub use projection::{
     ProjectionError, ProjectionState, ProjectionStatus, Projector, ProjectorEvent, RebuildError,
     RebuildProgress, RebuildRefused, RunningProjector, followed_log,
 };
+pub use recorded_event::{Page, PageContent, RecordedEvent};
 
-pub use events::events;
+pub use events_macro::events;
 
 /// The JSON library that [`events!`] writes events with.
 #[doc(hidden)]

@@ -6,7 +6,7 @@
 //! **Invariant:** a batch has all events of the page, in the order of the feed, with all their fields. Some
 //! fields have other names, which the standard prescribes.
 //!
-//! Read next: `src/es/event.rs`, the page that is read here.
+//! Read next: `src/es/recorded_event.rs`, the page that is read here.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;

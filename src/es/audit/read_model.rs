@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::es::database_file::{Access, DatabaseFile, PathError};
 use crate::es::projection::definition::Definition;
-use crate::es::projection::event::CatchUpError;
+use crate::es::projection::projector_event::CatchUpError;
 use crate::es::projection::read_db::{self, Checkpoint};
 use crate::es::{Feed, OpenError, Projector};
 

@@ -6,7 +6,7 @@
 //! **Invariant:** every queued command is answered once, or its caller learns that the outcome is
 //! unknown.
 //!
-//! Read next: `queue.rs`, the waiting commands, and `writer.rs`, which runs them.
+//! Read next: `queue.rs`, the waiting commands, and `batch_writer.rs`, which runs them.
 
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -15,11 +15,11 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
+use super::batch_writer::{BatchWriter, write_batches};
 use super::context::Context;
 use super::execution::{Commit, Execution};
 use super::queue::{CommandQueue, Job, TypedCall};
 use super::work::Work;
-use super::writer::{BatchWriter, write_batches};
 use crate::es::{Aggregate, Error, EventLog, ExecuteError};
 use crate::lock::lock;
 

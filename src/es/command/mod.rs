@@ -3,7 +3,7 @@
 //! ```text
 //! a caller's thread                    the thread "writer" of the log
 //!
-//! executor.rs ──── queue.rs ────────►  writer.rs         a batch: one transaction and sync
+//! executor.rs ──── queue.rs ────────►  batch_writer.rs   a batch: one transaction and sync
 //!     ▲            context.rs             │
 //!     │            execution.rs        work.rs           a command loads, decides, stages events
 //!     │                                   │
@@ -15,8 +15,9 @@
 //! Threads: callers block until the answer to their command. The writer takes all queued commands as a
 //! batch, makes the batch durable with a single sync, and answers afterwards.
 //!
-//! Read next: `executor.rs`, the interface for callers; `work.rs`, a running command; `writer.rs`, a batch.
+//! Read next: `executor.rs`, the interface for callers; `work.rs`, a running command; `batch_writer.rs`, a batch.
 
+pub(in crate::es) mod batch_writer;
 pub(in crate::es) mod context;
 pub(in crate::es) mod execution;
 pub(in crate::es) mod executor;
@@ -24,7 +25,6 @@ pub(in crate::es) mod kind;
 pub(in crate::es) mod queue;
 pub(in crate::es) mod stream_state;
 pub(in crate::es) mod work;
-pub(in crate::es) mod writer;
 
 pub use context::{Context, IdempotencyKey, Metadata};
 pub use execution::{Commit, Execution};

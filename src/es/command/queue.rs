@@ -6,7 +6,7 @@
 //!
 //! **Invariant:** at most [`QUEUE_CAPACITY`] commands wait.
 //!
-//! Read next: `writer.rs`, which takes the commands out.
+//! Read next: `batch_writer.rs`, which takes the commands out.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::SyncSender;

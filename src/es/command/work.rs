@@ -3,7 +3,7 @@
 //! **Invariant:** a running command reads streams and stages events, and never writes. So a command rejected
 //! half way through leaves no trace, and does not disturb the other commands of the batch.
 //!
-//! Read next: `writer.rs`, which runs commands and appends the staged events.
+//! Read next: `batch_writer.rs`, which runs commands and appends the staged events.
 
 use uuid::Uuid;
 

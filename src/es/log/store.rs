@@ -5,7 +5,7 @@
 //! implements the same traits and passes the same suite (`store_suite` in the tests).
 //! An audit needs a fourth trait, see `inspection.rs`; `audit/` opens the file of the log with that trait.
 //!
-//! Read next: `sqlite/mod.rs`, then `command/writer.rs`, the only caller of a writer's connection.
+//! Read next: `sqlite/mod.rs`, then `command/batch_writer.rs`, the only caller of a writer's connection.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;

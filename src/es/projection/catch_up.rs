@@ -6,9 +6,9 @@
 
 use std::time::Duration;
 
-use super::event::CatchUpError;
 use super::feed::Feed;
 use super::projector::Projector;
+use super::projector_event::CatchUpError;
 
 impl Projector {
     /// Applies all events of `feed` up to position `until` at most, without waiting for more.

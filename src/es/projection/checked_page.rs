@@ -15,8 +15,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::definition::LIVE_LAG_EVENTS;
-use super::event::CatchUpError;
 use super::feed::{Feed, MAX_PAGE};
+use super::projector_event::CatchUpError;
 use crate::es::{Hash, Page, PageContent, RecordedEvent, chain};
 
 /// Events that must remain in the log after a page for the next page to be prefetched. Fewer events are

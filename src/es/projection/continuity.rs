@@ -14,7 +14,7 @@
 use uuid::Uuid;
 
 use super::checked_page::{CheckedPage, PageRequest, check_next};
-use super::event::CatchUpError;
+use super::projector_event::CatchUpError;
 use super::read_db::Checkpoint;
 use super::table_set::TableSet;
 

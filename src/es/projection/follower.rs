@@ -17,9 +17,9 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::checked_page::{CheckedPage, PageRequest};
-use super::event::{CatchUpError, ProjectorEvent};
 use super::feed::Feed;
 use super::projector::Projector;
+use super::projector_event::{CatchUpError, ProjectorEvent};
 use super::status::{Changed, ProjectionStatus, RebuildError, RebuildOutcome, RebuildRefused, StatusBoard};
 use crate::lock::{exclusive, lock};
 use crate::watch::Watch;

@@ -6,7 +6,7 @@
 //!                            ▲                              │ continuity.rs: the same history?
 //!                            └────── PageRequest (the next) ────┤ table_set.rs: apply, flush
 //!   queries ◀──status, watch── status.rs ◀──────publish─────┤ rebuild.rs: begin, swap, give up
-//!   log     ◀──ProjectorEvent── event.rs ◀──────────────────┘ reserve.rs: disk space
+//!   log     ◀──ProjectorEvent── projector_event.rs ◀────────┘ reserve.rs: disk space
 //! ```
 //!
 //! Threads: `feed` and `replay` fetch, `projector` applies (`follower.rs`).
@@ -14,8 +14,8 @@
 //! Read next: `definition.rs`, then `projector.rs`.
 
 pub(in crate::es) mod definition;
-pub(in crate::es) mod event;
 mod feed;
+pub(in crate::es) mod projector_event;
 
 mod checked_page;
 mod continuity;
@@ -32,11 +32,11 @@ mod catch_up;
 mod follower;
 
 pub use definition::{Definition, Names, Projection, ProjectionError};
-pub use event::{CatchUpError, CommitPhase, ProjectorEvent};
 pub use feed::{Feed, FeedError, MAX_PAGE};
 pub use follower::RunningProjector;
 pub use open_error::OpenError;
 pub use projector::Projector;
+pub use projector_event::{CatchUpError, CommitPhase, ProjectorEvent};
 pub use read_db::log_id as followed_log;
 pub use status::{ProjectionState, ProjectionStatus, RebuildError, RebuildProgress, RebuildRefused};
 

@@ -10,8 +10,8 @@
 use std::io;
 
 use super::definition::LIVE_LAG_EVENTS;
-use super::event::{CatchUpError, ProjectorEvent};
 use super::projector::{Projector, is_full};
+use super::projector_event::{CatchUpError, ProjectorEvent};
 use super::read_db::{self, Checkpoint, Form};
 use super::reserve::Reserve;
 use super::status::{Changed, RebuildOutcome};

@@ -12,7 +12,7 @@ use rusqlite::Connection;
 
 use super::checked_page::CheckedPage;
 use super::definition::{Definition, ErasedProjection, Names, ProjectionError};
-use super::event::CatchUpError;
+use super::projector_event::CatchUpError;
 use super::read_db::{Checkpoint, Form};
 
 pub(super) struct TableSet {

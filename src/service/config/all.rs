@@ -9,13 +9,13 @@ use std::path::PathBuf;
 use log::LevelFilter;
 
 use super::command_line::Config;
-use super::flags::{Flag, GivenFlags, Kind, UsageError};
+use super::flag_parser::{Flag, GivenFlags, Kind, UsageError};
+use super::flags::{
+    ADVISED_HEARTBEAT_INTERVAL, ALLOW_HOST, ALLOW_ORIGIN, HTTP_ENGINE, LOG, POLL_INTERVAL, READY_LAG, TTL,
+};
 use super::read::{self, ReadConfig, ReadTask};
 use super::registry::{self, RegistryConfig};
 use super::service::service;
-use super::table::{
-    ADVISED_HEARTBEAT_INTERVAL, ALLOW_HOST, ALLOW_ORIGIN, HTTP_ENGINE, LOG, POLL_INTERVAL, READY_LAG, TTL,
-};
 use super::write::{self, WriteConfig, WriteTask};
 use crate::write_side::Copies;
 

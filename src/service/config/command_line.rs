@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** a wrong command line ends with exit status 2 and one line on stderr.
 //!
-//! Read next: `config/flags.rs`.
+//! Read next: `config/flag_parser.rs`.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use log::LevelFilter;
 
-use super::flags::{self, Flag, GivenFlags, Invocation, UsageError};
+use super::flag_parser::{self, Flag, GivenFlags, Invocation, UsageError};
 
 /// Exit status after a wrong command line.
 pub const EXIT_USAGE: u8 = 2;
@@ -58,9 +58,9 @@ pub fn parse<C: Config>(
     arguments: impl IntoIterator<Item = OsString>,
     variables: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Invocation<C>, UsageError> {
-    match flags::read(C::FLAGS, arguments, variables)? {
+    match flag_parser::read(C::FLAGS, arguments, variables)? {
         Invocation::Run(given) => C::from_given(&given).map(Invocation::Run),
-        Invocation::Print("version") => Ok(Invocation::Print(flags::version(C::PROGRAM))),
-        Invocation::Print(_) => Ok(Invocation::Print(flags::help(C::PROGRAM, C::SUMMARY, C::FLAGS))),
+        Invocation::Print("version") => Ok(Invocation::Print(flag_parser::version(C::PROGRAM))),
+        Invocation::Print(_) => Ok(Invocation::Print(flag_parser::help(C::PROGRAM, C::SUMMARY, C::FLAGS))),
     }
 }

@@ -7,7 +7,7 @@
 //!                          │
 //!                     service.rs         settings of every service
 //!                          │
-//!           table.rs ── flags.rs ── values.rs       a row per flag; the given texts; text ──► value
+//!           flags.rs ── flag_parser.rs ── values.rs       a row per flag; the given texts; text ──► value
 //! ```
 //!
 //! The table of a binary lists its flags. The table also makes the help text and the environment variables.
@@ -24,11 +24,11 @@
 
 mod all;
 mod command_line;
+mod flag_parser;
 mod flags;
 mod read;
 mod registry;
 mod service;
-mod table;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -36,7 +36,7 @@ mod write;
 
 pub use all::AllConfig;
 pub use command_line::{Config, EXIT_USAGE, from_process, parse};
-pub use flags::{Invocation, UsageError};
+pub use flag_parser::{Invocation, UsageError};
 pub use read::{ReadConfig, ReadTask};
 pub use registry::RegistryConfig;
 pub use service::ServiceConfig;

@@ -10,12 +10,12 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use super::command_line::Config;
-use super::flags::{Flag, GivenFlags, UsageError};
-use super::service::{ServiceConfig, database, heartbeat_interval, poll_interval, registries, service};
-use super::table::{
+use super::flag_parser::{Flag, GivenFlags, UsageError};
+use super::flags::{
     ADVERTISE, ALLOW_HOST, ALLOW_ORIGIN, HEARTBEAT_INTERVAL, HTTP_ENGINE, LOG, POLL_INTERVAL, READY_LAG,
     REBUILD, REGISTRY, VERIFY, WRITE_SIDE, db, listen,
 };
+use super::service::{ServiceConfig, database, heartbeat_interval, poll_interval, registries, service};
 use super::values;
 use crate::http::LongPolls;
 use crate::read_side;

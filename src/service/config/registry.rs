@@ -7,11 +7,11 @@
 use log::LevelFilter;
 
 use super::command_line::Config;
-use super::flags::{Flag, GivenFlags, UsageError};
-use super::service::{HEARTBEAT_SECONDS, ServiceConfig, service};
-use super::table::{
+use super::flag_parser::{Flag, GivenFlags, UsageError};
+use super::flags::{
     ADVERTISE, ADVISED_HEARTBEAT_INTERVAL, ALLOW_HOST, ALLOW_ORIGIN, HTTP_ENGINE, LOG, TTL, listen,
 };
+use super::service::{HEARTBEAT_SECONDS, ServiceConfig, service};
 use super::values;
 use crate::registry::{RegistryOptions, TTL_SECONDS};
 

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
-use super::flags::{Flag, GivenFlags, UsageError};
-use super::table::{HEARTBEAT_INTERVAL, HTTP_ENGINE, LOG, POLL_INTERVAL, REGISTRY};
+use super::flag_parser::{Flag, GivenFlags, UsageError};
+use super::flags::{HEARTBEAT_INTERVAL, HTTP_ENGINE, LOG, POLL_INTERVAL, REGISTRY};
 use super::values::{self, Advertise, AllowedOrigin, ListenAddress};
 use crate::discovery::BaseUrl;
 use crate::http::Engine;

@@ -10,12 +10,12 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use super::command_line::Config;
-use super::flags::{Flag, GivenFlags, UsageError};
-use super::service::{ServiceConfig, database, heartbeat_interval, registries, service};
-use super::table::{
+use super::flag_parser::{Flag, GivenFlags, UsageError};
+use super::flags::{
     ADVERTISE, ALLOW_COPY, ALLOW_HOST, ALLOW_ORIGIN, BACKUP, EVENT_STORE, HEARTBEAT_INTERVAL, HTTP_ENGINE,
     LOG, REGISTRY, VERIFY, db, listen,
 };
+use super::service::{ServiceConfig, database, heartbeat_interval, registries, service};
 use super::values;
 use crate::discovery::BaseUrl;
 use crate::write_side::Copies;

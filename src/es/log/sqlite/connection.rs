@@ -5,7 +5,7 @@
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
-use super::wal_limit::WalLimit;
+use super::wal_thresholds::WalLimit;
 use crate::es::Error;
 use crate::es::database_file::{Access, DatabaseFile};
 

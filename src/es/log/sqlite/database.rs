@@ -12,7 +12,7 @@ use super::file;
 use super::lock::{LockFile, WriterLock};
 use super::reader::SqliteReader;
 use super::wal_flusher::WalFlusher;
-use super::wal_limit::WalLimit;
+use super::wal_thresholds::WalLimit;
 use super::writer::SqliteStore;
 use crate::es::Error;
 use crate::es::database_file::{DatabaseFile, IN_MEMORY, LogBytes};

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! database.rs ──► file.rs ──► schema.rs, lock.rs, wal_witness.rs     opened with suspicion, once
-//!     ├──► writer.rs ──► wal_flusher.rs ──► wal_limit.rs             one writer, and a thread beside it
+//!     ├──► writer.rs ──► wal_flusher.rs ──► wal_thresholds.rs             one writer, and a thread beside it
 //!     └──► reader.rs ──► row.rs                                      any number of readers
 //! inspect.rs, copy.rs                                                for audits and backups
 //! ```
@@ -31,7 +31,7 @@ mod refusal;
 mod row;
 mod schema;
 mod wal_flusher;
-mod wal_limit;
+mod wal_thresholds;
 mod wal_witness;
 mod writer;
 

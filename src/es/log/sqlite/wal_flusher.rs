@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode};
 
-use super::wal_limit::{FRAME_BYTES, WalLimit};
+use super::wal_thresholds::{FRAME_BYTES, WalLimit};
 use crate::es::Error;
 use crate::es::database_file::DatabaseFile;
 use crate::es::log::upkeep::LogUpkeep;

@@ -13,7 +13,7 @@ use super::lock::WriterLock;
 use super::reader::read_stream;
 use super::row::uuid_at;
 use super::wal_flusher::WalFlusher;
-use super::wal_limit::WalLimit;
+use super::wal_thresholds::WalLimit;
 use crate::es::database_file::{BUSY_TIMEOUT, DatabaseFile};
 use crate::es::log::store::{EventStore, Fingerprint, Head, Receipt, Snapshot, Visitor};
 use crate::es::log::upkeep::LogUpkeep;

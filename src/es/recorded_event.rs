@@ -2,17 +2,16 @@
 //!
 //! One struct serves all three, and borrows from a database row or from the bytes of a feed [`Page`].
 //!
-//! **Invariant:** `data` and `metadata` stay the stored JSON text, to the byte: the [hash chain](chain) covers
+//! **Invariant:** `data` and `metadata` stay the stored JSON text, to the byte: the [hash chain](crate::es::chain) covers
 //! the text, and the feed never shows an event in two forms.
 //!
-//! Read next: `log/store.rs`, which keeps recorded events.
+//! Read next: `hash_chain.rs`; `log/store.rs`, which keeps recorded events.
 
-use std::fmt;
-
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
+
+use super::hash::Hash;
 
 /// One event of the log. Deserialises from the feed's JSON without copying.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -42,7 +41,7 @@ pub struct RecordedEvent<'a> {
     pub metadata: &'a str,
     /// RFC 3339, UTC, six decimals: `2026-01-31T12:00:00.000000Z`. Sorts as text.
     pub recorded_at: &'a str,
-    /// The hash chain up to and including this event, see [`chain`]. [`Hash::ZERO`] when the feed's
+    /// The hash chain up to and including this event, see [`chain`](crate::es::chain). [`Hash::ZERO`] when the feed's
     /// store keeps no chain.
     #[serde(default = "no_chain")]
     pub hash: Hash,
@@ -92,99 +91,6 @@ fn number(out: &mut Vec<u8>, before: &str, value: u64) {
     out.extend_from_slice(before.as_bytes());
     // Writing to a Vec cannot fail.
     drop(serde_json::to_writer(out, &value));
-}
-
-/// A SHA-256 digest; 64 lower-case hexadecimal digits in JSON.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Hash(pub [u8; 32]);
-
-impl Hash {
-    /// The hash before the first event.
-    pub const ZERO: Hash = Hash([0; 32]);
-
-    fn digits(&self) -> [u8; 64] {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut digits = [0; 64];
-        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
-            pair[0] = DIGITS[usize::from(byte >> 4)];
-            pair[1] = DIGITS[usize::from(byte & 15)];
-        }
-        digits
-    }
-}
-
-impl fmt::Display for Hash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(std::str::from_utf8(&self.digits()).map_err(|_| fmt::Error)?)
-    }
-}
-
-impl fmt::Debug for Hash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Hash({self})")
-    }
-}
-
-const NO_DIGIT: u8 = 0x80;
-
-/// The value of each lower-case hexadecimal digit, and [`NO_DIGIT`] for every other byte.
-const DIGIT_VALUES: [u8; 256] = {
-    let mut values = [NO_DIGIT; 256];
-    let mut value = 0;
-    while value < 16 {
-        values[b"0123456789abcdef"[value] as usize] = value as u8;
-        value += 1;
-    }
-    values
-};
-
-impl Serialize for Hash {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Hash {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <&str>::deserialize(deserializer)?.as_bytes();
-        let malformed = || de::Error::custom("a hash is 64 lower-case hexadecimal digits");
-        if text.len() != 64 {
-            return Err(malformed());
-        }
-        let mut hash = Hash::ZERO;
-        // Checked once, after the loop: a page has some hundred thousand digits.
-        let mut seen = 0;
-        for (byte, pair) in hash.0.iter_mut().zip(text.chunks_exact(2)) {
-            let [high, low] = [pair[0], pair[1]].map(|digit| DIGIT_VALUES[usize::from(digit)]);
-            seen |= high | low;
-            *byte = high << 4 | low & 15;
-        }
-        if seen & NO_DIGIT != 0 {
-            return Err(malformed());
-        }
-        Ok(hash)
-    }
-}
-
-/// Returns the hash of `event`, given the hash of the previous event ([`Hash::ZERO`] before the first):
-/// SHA-256 over the previous hash and every field but `hash`, numbers as eight bytes big-endian,
-/// texts behind their length, so that no two different events have the same input.
-///
-/// A changed, removed or reordered event changes every later hash. A reader that remembers one later hash
-/// notices the change.
-pub fn chain(previous: &Hash, event: &RecordedEvent<'_>) -> Hash {
-    let mut digest = Sha256::new();
-    digest.update(previous.0);
-    digest.update(event.position.to_be_bytes());
-    digest.update(event.event_id.as_bytes());
-    digest.update(event.stream_id.as_bytes());
-    digest.update(event.version.to_be_bytes());
-    digest.update(u64::from(event.schema_version).to_be_bytes());
-    for text in [event.stream_type, event.event_type, event.data, event.metadata, event.recorded_at] {
-        digest.update((text.len() as u64).to_be_bytes());
-        digest.update(text);
-    }
-    Hash(digest.finalize().into())
 }
 
 /// One page of the log: the JSON of `GET /events`, in process too. A projection gets the same bytes from a
@@ -257,28 +163,5 @@ mod tests {
         let mut json = Vec::new();
         event().write_json(&mut json);
         assert_eq!(serde_json::from_slice::<RecordedEvent<'_>>(&json).unwrap(), event());
-    }
-
-    #[test]
-    fn every_byte_of_a_hash_is_read_as_it_was_written() {
-        for byte in 0..=u8::MAX {
-            let hash = Hash([byte; 32]);
-            let json = serde_json::to_string(&hash).unwrap();
-            assert_eq!(json, format!("\"{}\"", format!("{byte:02x}").repeat(32)));
-            assert_eq!(serde_json::from_str::<Hash>(&json).unwrap(), hash);
-        }
-    }
-
-    #[test]
-    fn a_hash_is_64_lower_case_digits_and_nothing_else() {
-        let read = |text: &str| serde_json::from_str::<Hash>(&format!("\"{text}\""));
-        assert!(read(&"0f".repeat(32)).is_ok());
-        for wrong in ["0F", "0g", "g0", "0/", "0:", "0`", "0 ", "0\u{00e4}"] {
-            let (first, last) = (wrong.repeat(32), format!("{}{wrong}", "0f".repeat(31)));
-            assert!(read(&first).is_err() && read(&last).is_err(), "{wrong:?}");
-        }
-        for wrong in [String::new(), "0f".repeat(31), "0f".repeat(33), "0".repeat(63)] {
-            assert!(read(&wrong).is_err(), "{wrong:?}");
-        }
     }
 }
