@@ -2,8 +2,7 @@
 //!
 //! std poisons a mutex when a thread panics with the lock held. Tally enters a poisoned lock: every
 //! critical section of this crate either changes plain values that are consistent at each step, or
-//! runs no code that can panic halfway through a change. Refusing the lock would turn one failed
-//! request into a service that answers no request.
+//! runs no code that can panic halfway through a change.
 //!
 //! **Invariant:** a critical section leaves the value consistent at every point that can panic.
 //!
@@ -14,6 +13,7 @@ use std::time::Duration;
 
 /// Locks `mutex`, poisoned or not.
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Refusing a poisoned lock would turn one failed request into a service that answers no request.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -2,12 +2,11 @@
 //!
 //! The services have no authentication: this file alone protects a service on a developer's laptop from
 //! pages open in the same browser. Pages from the machine itself may send any request, pages from
-//! other origins only with `--allow-origin`. CORS alone would hide answers but let simple requests through,
-//! for example a `POST` without a body to `/close`. The service therefore refuses every request of a
-//! foreign page that changes state: browsers always send the origin of a changing request.
+//! other origins only with `--allow-origin`. The service refuses every request of a foreign page that changes
+//! state: browsers always send the origin of a changing request.
 //!
-//! **Invariant:** a name in `Host` does not prove that the page is the service's own, since a page can point its own name
-//! at this machine (DNS rebinding). Only a numeric address is a proof.
+//! **Invariant:** a name in `Host` does not prove that the page is the service's own. Only a numeric address
+//! is a proof.
 //!
 //! Read next: `router.rs`, which calls the three functions.
 
@@ -101,6 +100,8 @@ fn is_own(origin: &str, request: &Request) -> bool {
 pub(super) fn admit(origin: &Origin<'_>, request: &Request) -> Result<(), Problem> {
     // Not `Method::is_safe`, which also counts TRACE: no route takes a TRACE.
     let only_reads = matches!(request.method, Method::GET | Method::HEAD | Method::OPTIONS);
+    // CORS alone would hide the answer from the page, but let a simple request through: for example a `POST`
+    // without a body to `/close`.
     if *origin == Origin::Foreign && !only_reads {
         let detail = "pages from this origin may not change anything here";
         return Err(Problem::new(&problems::ORIGIN_NOT_ALLOWED, detail));

@@ -1,7 +1,7 @@
 //! The lease table: which instances are registered, and until when.
 //!
 //! **Invariant:** a lease expires at the moment of reading, on the monotonic clock that the caller passes in.
-//! No sweeper thread can be late, and a jump of the wall clock neither ends nor revives a lease.
+//! A jump of the wall clock neither ends nor revives a lease.
 //!
 //! Read next: `registry/service.rs`, which adds the clock and the lock.
 
@@ -237,6 +237,7 @@ impl Leases {
 
     /// Ends the leases that have expired at `now`; each raises the index by one.
     fn expire(&mut self, now: Instant) {
+        // Called first by every method: a thread that sweeps could be late.
         // A lease is over at its end, not after it: hence `<=`.
         while let Some((ends_at, name, instance_id)) = self.ends.first()
             && *ends_at <= now

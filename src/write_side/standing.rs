@@ -4,8 +4,7 @@
 //! backup, must not be followed by read services. So a write service looks for another live write service of
 //! the same log id before the registration, and serves without a registration while another lives.
 //!
-//! **Invariant:** after a first registration, the service registers again without a look. After a restart of
-//! the registry, the original must not wait for a copy that came first.
+//! **Invariant:** after a first registration, the service registers again without a look.
 //!
 //! Read next: `src/discovery/heartbeat.rs`, the thread that asks here.
 
@@ -103,7 +102,7 @@ impl Standing {
         // The heartbeat threads of all registries decide here, one after another, about a single state.
         let mut state = self.lock();
         let before = match &*state {
-            // Decided before, for another registry or before a registry restarted: the log is the same.
+            // After a restart of the registry, the original must not wait for a copy that came first.
             State::Registered => return Permission::Granted,
             State::Unregistered => None,
             State::Withheld(before) => Some(before.clone()),

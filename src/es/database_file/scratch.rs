@@ -2,9 +2,7 @@
 //! a replay until the replay is compared.
 //!
 //! The directory lies beside the database, `NAME-scratch-UUID`, on the file system that is most likely to
-//! have room for a second database. The directory is created exclusively, under a new name, with mode 0700,
-//! and also holds the files that SQLite puts beside a database. So removing the directory removes only files
-//! of this process.
+//! have room for a second database, and also holds the files that SQLite puts beside a database.
 //!
 //! A killed process leaves its directory behind, and no process reads the directory again: while no backup
 //! and no verification runs, an operator may delete every `*-scratch-*` directory.
@@ -46,6 +44,8 @@ impl Scratch {
     pub fn beside(path: &Path) -> io::Result<Self> {
         let directory = with_suffix(path, &format!("-scratch-{}", Uuid::now_v7()));
         let mut in_use = in_use();
+        // `create` refuses an existing name, so removing the directory removes files of this process alone.
+        // The mode keeps the copy from other users, whatever the umask.
         DirBuilder::new().mode(0o700).create(&directory)?;
         in_use.push(directory.clone());
         Ok(Self { directory })

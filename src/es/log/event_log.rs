@@ -189,6 +189,7 @@ impl EventLog {
         // A failed reader is dropped: its connection may belong to a file that lost its name.
         let result = read(&mut *reader)?;
         let mut idle = self.idle();
+        // A burst of readers must not leave its connections open for ever.
         if idle.len() < IDLE_READERS {
             idle.push(reader);
         }

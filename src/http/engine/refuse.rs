@@ -1,8 +1,7 @@
 //! Answers 503 to connections beyond the limit.
 //!
-//! The acceptor may not wait for any client, and a socket closed at once would often lose the answer:
-//! unread bytes from the client turn the close into a reset. The refusing thread therefore answers all
-//! refused connections, without blocking on any, and keeps each connection open for a moment.
+//! The acceptor may not wait for any client. The refusing thread therefore answers all refused connections,
+//! without blocking on any, and keeps each connection open for a moment.
 //!
 //! **Invariant:** bounded queue, bounded number of kept connections, bounded time. When the queue is full,
 //! the acceptor waits for the refusing thread, which never waits for a client: each connection gets an
@@ -54,6 +53,8 @@ fn refuse_all(receiver: &Receiver<TcpStream>) {
         let pause = if kept.is_empty() { Duration::from_secs(60) } else { SWEEP_INTERVAL };
         match receiver.recv_timeout(pause) {
             Ok(stream) => {
+                // A socket closed at once would often lose the answer: unread bytes from the client turn the
+                // close into a reset.
                 if send(&stream, &response, &mut date).is_ok() {
                     kept.push_back((stream, Instant::now() + KEPT_FOR));
                 }

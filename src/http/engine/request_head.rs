@@ -3,9 +3,8 @@
 //! `httparse` reads the grammar; this file adds the rules on the headers that frame the body. Parsing is a
 //! pure function, tested and fuzzed without a socket.
 //!
-//! **Invariant:** a request head that two readers could understand differently (two lengths, a length and
-//! a coding, bare line feeds, a space before a colon) is refused, never repaired: request smuggling
-//! exploits the difference (RFC 9112, 11.2).
+//! **Invariant:** a request head that two readers could understand differently is refused, never repaired:
+//! request smuggling exploits the difference (RFC 9112, 11.2).
 //!
 //! Read next: `body.rs`.
 
@@ -319,6 +318,7 @@ impl FramingFields {
 
     fn framing(self, version: u8, options: &Options) -> Result<Framing, Problem> {
         match (self.coding, self.length) {
+            // RFC 9112, 6.3 lets the coding win. A proxy that trusts the length would see another end.
             (Some(_), Some(_)) => Err(invalid("Content-Length and Transfer-Encoding exclude each other")),
             (Some(_), None) if version == 0 => Err(invalid("HTTP/1.0 has no Transfer-Encoding")),
             (Some(Coding::Unknown), None) => {
