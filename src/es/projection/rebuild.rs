@@ -45,15 +45,17 @@ impl Projector {
         self.end_rebuilds()
     }
 
-    /// Cancels a rebuild.
+    /// Cancels a rebuild. The rebuild has ended also when this fails.
     ///
     /// # Errors
-    /// As [`Projector::give_up_rebuilds`].
+    /// When the database refuses to commit or to drop the tables; the next commit retries.
     pub(super) fn cancel_rebuild(&mut self, index: usize) -> Result<(), CatchUpError> {
-        self.commit()?;
+        let committed = self.commit();
+        // Also after a failed commit: the caller waits for the end, and a later commit drops the tables.
         if let Some(at) = self.sets.iter().position(|set| set.index == index && !set.is_live()) {
             self.give_up(at, RebuildOutcome::Cancelled);
         }
+        committed?;
         Ok(self.drop_leftovers()?)
     }
 
