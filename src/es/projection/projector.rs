@@ -248,7 +248,11 @@ impl Projector {
             // Only the front knows the head: a page for lagging sets may have been fetched long before.
             if positions.last().is_none_or(|front| *front == request.after) {
                 self.continuity = continuity;
-                self.learn_head(page.head)?;
+                // A doubt has forgotten the head. An empty page requested before the doubt proves no history,
+                // and its head may be that of another log.
+                if continuity == Continuity::Proven || self.board.head().is_some() {
+                    self.learn_head(page.head)?;
+                }
             }
             // Applied, in the open transaction or in a new one.
             if page.last_position().is_some_and(|last| last > request.after) {

@@ -163,3 +163,18 @@ fn a_rebuild_that_is_not_wanted_any_more_leaves_nothing_behind() {
     assert_eq!(sum(&path), 3);
     projector.board.claim_rebuild("sums").unwrap();
 }
+
+#[test]
+fn an_empty_page_requested_before_a_failure_does_not_bring_the_head_back() {
+    let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&["1", "2"])));
+    let mut projector = caught_up(&path, &mut feed);
+    let poll = projector.wanted_at_front(Duration::ZERO).unwrap();
+    let empty = poll.fetch(&mut feed).unwrap();
+    projector.process(Some((&poll, &empty))).unwrap();
+    assert_eq!(heads(&projector), [Some(2), Some(2)], "an ordinary poll");
+    projector.doubt();
+    projector.process(Some((&poll, &empty))).unwrap();
+    assert_eq!(heads(&projector), [None, None]);
+    projector.catch_up(&mut feed, u64::MAX).unwrap();
+    assert_eq!(heads(&projector), [Some(2), Some(2)], "with proof");
+}
