@@ -138,8 +138,9 @@ impl Projector {
         self
     }
 
-    /// Returns the same projector, which calls `on_commit` before and after each commit, and before any wait
-    /// for the new rows ends. Release read snapshots at both calls, which must be quick.
+    /// Returns the same projector, which calls `on_commit` before and after each commit of rows or tables, and
+    /// before any wait for the new rows ends. Release read snapshots at both calls, which must be quick. The
+    /// notes about first fills, which no query reads, are committed without a call.
     #[must_use]
     pub fn with_commit_hook(mut self, on_commit: impl Fn(CommitPhase) + Send + 'static) -> Self {
         self.on_commit = Box::new(on_commit);
@@ -289,10 +290,10 @@ impl Projector {
     }
 
     /// Runs `commit` between the two calls of the hook, also where `commit` fails.
-    pub(super) fn commit_with_hook(
+    pub(super) fn commit_with_hook<T>(
         &mut self,
-        commit: impl FnOnce(&mut Connection) -> rusqlite::Result<()>,
-    ) -> rusqlite::Result<()> {
+        commit: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
         (self.on_commit)(CommitPhase::Begins);
         let committed = commit(&mut self.db);
         (self.on_commit)(CommitPhase::Ended);

@@ -34,7 +34,10 @@ impl Projector {
             return Ok(());
         }
         // The open transaction belongs to other sets, and new tables need a transaction of their own.
-        let begun = self.commit().and_then(|()| Ok(read_db::create_next(&mut self.db, &definition)?));
+        let begun = self.commit().and_then(|()| {
+            let created = self.commit_with_hook(|db| read_db::create_next(db, &definition));
+            Ok(created?)
+        });
         // The claim ends in any case, or no later request could begin a rebuild.
         let names = begun.inspect_err(|error| {
             self.board.end_rebuild(index, RebuildOutcome::Failed(error.to_string()));

@@ -378,3 +378,15 @@ fn following_goes_on_while_a_rebuild_has_far_to_go() {
     assert_eq!(projector.wanted_at_front(Duration::ZERO), None, "within a page, the front lets it come");
     assert_eq!(projector.wanted_behind().unwrap().after, far - 1);
 }
+
+#[test]
+fn the_commit_hook_hears_also_of_the_new_tables_of_a_rebuild() {
+    let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&["1", "2"])));
+    let phases = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&phases);
+    let mut projector =
+        caught_up(&path, &mut feed).with_commit_hook(move |phase| seen.lock().unwrap().push(phase));
+    projector.board.claim_rebuild("sums").unwrap();
+    projector.begin_rebuild(0).unwrap();
+    assert_eq!(*phases.lock().unwrap(), [CommitPhase::Begins, CommitPhase::Ended]);
+}
