@@ -164,8 +164,13 @@ impl RunningProjector {
     /// # Errors
     /// See [`RebuildRefused`].
     pub fn rebuild(&self, projection: &str) -> Result<(), RebuildRefused> {
-        let index = self.board.claim_rebuild(projection)?;
-        self.inbox.send(Message::Rebuild(index)).map_err(|_| RebuildRefused::Stopped)
+        self.claim_rebuild(projection).map(drop)
+    }
+
+    fn claim_rebuild(&self, projection: &str) -> Result<(usize, u64), RebuildRefused> {
+        let claim = self.board.claim_rebuild(projection)?;
+        self.inbox.send(Message::Rebuild(claim.0)).map_err(|_| RebuildRefused::Stopped)?;
+        Ok(claim)
     }
 
     /// Rebuilds a projection as [`RunningProjector::rebuild`] does, and waits for `patience` at most until
@@ -174,10 +179,8 @@ impl RunningProjector {
     /// # Errors
     /// See [`RebuildError`].
     pub fn rebuild_and_wait(&self, projection: &str, patience: Duration) -> Result<(), RebuildError> {
-        // Counted before the beginning: the rebuild may end before the wait begins.
-        let ended = self.board.ended_rebuilds(projection)?;
-        self.rebuild(projection)?;
-        match self.board.wait_for_rebuild(projection, ended, patience)? {
+        let claim = self.claim_rebuild(projection)?;
+        match self.board.wait_for_rebuild(claim, patience)? {
             RebuildOutcome::SwappedIn => Ok(()),
             RebuildOutcome::Cancelled => Err(RebuildError::GivenUp("the rebuild was cancelled".into())),
             RebuildOutcome::Failed(error) => Err(RebuildError::GivenUp(error)),
@@ -187,13 +190,11 @@ impl RunningProjector {
     /// Cancels the rebuild of a projection. The new rows are dropped, at the next commit at the latest.
     ///
     /// # Errors
-    /// [`RebuildRefused::NotRunning`] when no rebuild is running; else see [`RebuildRefused`].
-    pub fn cancel_rebuild(&self, projection: &str) -> Result<(), RebuildRefused> {
-        let ended = self.board.ended_rebuilds(projection)?;
-        let index = self.board.rebuilding(projection)?;
-        self.inbox.send(Message::Cancel(index)).map_err(|_| RebuildRefused::Stopped)?;
-        let outcome = self.board.wait_for_rebuild(projection, ended, CANCEL_TIMEOUT);
-        outcome.map(drop).map_err(|_| RebuildRefused::Stopped)
+    /// [`RebuildRefused::NotRunning`] when no rebuild is running; else see [`RebuildError`].
+    pub fn cancel_rebuild(&self, projection: &str) -> Result<(), RebuildError> {
+        let running = self.board.rebuilding(projection)?;
+        self.inbox.send(Message::Cancel(running.0)).map_err(|_| RebuildRefused::Stopped)?;
+        self.board.wait_for_rebuild(running, CANCEL_TIMEOUT).map(drop)
     }
 
     /// Returns whether the projection is filled for the first time, and does not answer yet.

@@ -8,7 +8,7 @@ use rusqlite::{Connection, params};
 
 use super::checked_page::PageRequest;
 use super::definition::LIVE_LAG_EVENTS as NEAR;
-use super::status::Changed;
+use super::status::{Changed, RebuildOutcome};
 use crate::es::tests::{Log, LogFeed, TempPath};
 use crate::es::*;
 

@@ -150,8 +150,8 @@ fn a_rebuild_that_is_not_wanted_any_more_leaves_nothing_behind() {
     let running = open(&path).start(feed.clone(), Duration::from_millis(20)).unwrap();
     let watch = Arc::clone(running.watch("sums").unwrap());
     assert_eq!(watch.wait_for(2, Duration::from_secs(20)), 2);
-    assert_eq!(running.cancel_rebuild("sums"), Err(RebuildRefused::NotRunning));
-    assert_eq!(running.cancel_rebuild("none"), Err(RebuildRefused::UnknownProjection));
+    assert_eq!(running.cancel_rebuild("sums"), Err(RebuildRefused::NotRunning.into()));
+    assert_eq!(running.cancel_rebuild("none"), Err(RebuildRefused::UnknownProjection.into()));
     running.stop();
     drop(running);
     let mut projector = open(&path);
