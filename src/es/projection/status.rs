@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::definition::LIVE_LAG_EVENTS;
+use super::demand::Demand;
 use crate::lock::lock;
 use crate::watch::Watch;
 
@@ -90,8 +91,7 @@ pub(super) struct StatusBoard {
     positions: Vec<Arc<Watch>>,
     /// The number of ended rebuilds of each projection.
     rebuilds: Vec<Watch>,
-    /// Raised by each query before a wait, to end the pause of the fetching thread.
-    pub(super) demand: Watch,
+    pub(super) demand: Demand,
     state: Mutex<State>,
 }
 
@@ -159,7 +159,7 @@ impl StatusBoard {
         let rebuilds = projections.iter().map(|_| Watch::at(0)).collect();
         let entry = |_| Entry { lags_since: Some(Instant::now()), ..Entry::default() };
         let entries = projections.iter().map(entry).collect();
-        let demand = Watch::at(0);
+        let demand = Demand::none();
         Self { names, positions, rebuilds, demand, state: Mutex::new(State { entries, ..State::default() }) }
     }
 
