@@ -249,11 +249,7 @@ impl Projector {
             // Only the front knows the head: a page for lagging sets may have been fetched long before.
             if positions.last().is_none_or(|front| *front == request.after) {
                 self.continuity = continuity;
-                // A doubt has forgotten the head. An empty page requested before the doubt proves no history,
-                // and its head may be that of another log.
-                if continuity == Continuity::Proven || self.board.head().is_some() {
-                    self.learn_head(page.head)?;
-                }
+                self.learn_head(page.head)?;
             }
             // Applied, in the open transaction or in a new one.
             if page.last_position().is_some_and(|last| last > request.after) {
@@ -315,6 +311,11 @@ impl Projector {
     /// Learns the head. Rows filled for the first time answer from the head at the first contact on, or from
     /// the lowest head reported since.
     fn learn_head(&mut self, head: u64) -> rusqlite::Result<()> {
+        // A failure has made the projector forget the head. An empty page requested before the failure proves
+        // no history, and the head on the page may be that of another log.
+        if self.is_in_doubt() && self.board.head().is_none() {
+            return Ok(());
+        }
         self.board.set_head(head);
         for set in self.sets.iter().filter(|set| set.is_live()) {
             let fill = &mut self.fills[set.index];
