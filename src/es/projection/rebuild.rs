@@ -160,8 +160,9 @@ impl Projector {
             self.leftover.pop();
             read_db::truncate_wal(&self.db)?;
         }
-        if !self.has_rebuilds() {
-            self.reserve = None;
+        if !self.has_rebuilds() && self.reserve.take().is_some() {
+            // The replay has filled the page cache of 16 MiB. Single pages need a fraction.
+            self.db.execute_batch("PRAGMA shrink_memory")?;
         }
         Ok(())
     }
