@@ -43,13 +43,16 @@ pub(super) fn await_rows(service: &ReadSide, query: &Query, projections: &[&str]
     if query.text("min_position").is_some() {
         let deadline = begun + query.wait()?.unwrap_or(DEFAULT_WAIT);
         // Filling ends without a signal of its own, so the loop looks after each new position.
-        while let Some(watch) = filling().and_then(|projection| service.projector.watch(projection))
+        while let Some(&projection) = filling()
+            && let Some(watch) = service.projector.watch(projection)
             && Instant::now() < deadline
             && !watch.is_closed()
         {
             let _permit = service.long_polls.enter()?;
             let next = watch.value() + 1;
-            watch.wait_for(next, deadline.saturating_duration_since(Instant::now()));
+            let left = deadline.saturating_duration_since(Instant::now());
+            // Not a wait on the watch, which the live lane does not see.
+            service.projector.wait_for(projection, next, left);
         }
     }
     filling().map_or(Ok(()), |projection| Err(problem_of_filling(service, projection)))

@@ -11,7 +11,7 @@ use super::models::{MODELS, position_of_all};
 use super::problems::{PROJECTION_NOT_FOUND, REBUILD_NOT_FOUND, REBUILD_RUNNING, RETRY_AFTER, UNHEALTHY};
 use super::service::ReadSide;
 use super::upstream::Contact;
-use crate::es::{ProjectionState, ProjectionStatus, RebuildRefused};
+use crate::es::{ProjectionState, ProjectionStatus, RebuildError, RebuildRefused};
 use crate::http::{Fields, Params, Problem, Request, Response, problems};
 
 /// The state of a projection, field by field as the API answers.
@@ -84,7 +84,10 @@ pub(super) fn cancel_rebuild(
     params: &Params<'_>,
 ) -> Result<Response, Problem> {
     let name = params.text(0);
-    service.projector.cancel_rebuild(name).map_err(|refused| problem_of(refused, name))?;
+    service.projector.cancel_rebuild(name).map_err(|error| match error {
+        RebuildError::Refused(refused) => problem_of(refused, name),
+        RebuildError::GivenUp(_) | RebuildError::TimedOut => unhealthy(&error.to_string()),
+    })?;
     Ok(Response::empty(204))
 }
 

@@ -50,13 +50,18 @@ pub struct Difference {
 /// the live database at `live`, and compares the rows. The caller removes `scratch`.
 ///
 /// # Errors
-/// When a database cannot be read, or the log cannot be replayed.
+/// When a database cannot be read, a file exists at `scratch`, or the log cannot be replayed.
 pub fn verify_projection(
     live: &Path,
     scratch: &Path,
     definition: &Definition,
     feed: &mut dyn Feed,
 ) -> Result<Verified, VerifyError> {
+    // Rows of an earlier verification would be compared in place of a replay.
+    if scratch.try_exists().unwrap_or(true) {
+        let what = format!("{} exists, and a verification overwrites nothing: remove it", scratch.display());
+        return Err(VerifyError::Open(OpenError::Unusable(what)));
+    }
     let file = DatabaseFile::existing(live)?;
     read_db::check_file(&file).map_err(VerifyError::Open)?;
     // For reading: a verification changes no row, and may run beside the service.
@@ -128,8 +133,10 @@ fn compare_table(
     replayed: &Connection,
     table: &str,
 ) -> rusqlite::Result<Result<u64, Difference>> {
-    // The first two columns are the key of every table, or begin the key.
-    let sql = format!("SELECT * FROM {table} ORDER BY 1, 2");
+    // By all columns: equal tables give equal rows in turn, whatever their key is.
+    let columns = live.prepare(&format!("SELECT * FROM {table}"))?.column_count();
+    let order: Vec<_> = (1..=columns).map(|column| column.to_string()).collect();
+    let sql = format!("SELECT * FROM {table} ORDER BY {}", order.join(", "));
     let (mut live, mut replayed) = (live.prepare(&sql)?, replayed.prepare(&sql)?);
     let table =
         ComparedTable { name: table.to_owned(), columns: live.column_names().map(str::to_owned).collect() };
@@ -275,6 +282,7 @@ mod tests {
     use super::*;
     use crate::es::fixtures::{LogFeed, TempPath};
     use crate::es::projection::tests::{definitions, log_of};
+    use crate::es::{Names, Projection, ProjectionError, RecordedEvent};
 
     fn caught_up(feed: &mut LogFeed) -> TempPath {
         let path = TempPath::new();
@@ -328,5 +336,38 @@ mod tests {
         change(&path, "UPDATE checkpoints SET version = 7");
         let error = verified(&path, &mut feed).unwrap_err().to_string();
         assert!(error.contains("no rows of this version"), "{error}");
+    }
+
+    #[test]
+    fn a_table_of_one_column_is_verified_and_rows_of_an_earlier_verification_are_not_taken_for_a_replay() {
+        struct Seen;
+
+        impl Projection for Seen {
+            const NAME: &'static str = "seen";
+            const VERSION: u32 = 1;
+            const TABLES: &'static [&'static str] = &["seen"];
+
+            fn new(_: &Names) -> Self {
+                Self
+            }
+
+            fn create(db: &Connection, names: &Names) -> rusqlite::Result<()> {
+                db.execute_batch(&format!("CREATE TABLE {} (position INTEGER) STRICT", names.table("seen")))
+            }
+
+            fn apply(&mut self, db: &Connection, event: &RecordedEvent<'_>) -> Result<(), ProjectionError> {
+                // Live rows alone are written here, so no rebuild of them is made.
+                db.execute("INSERT INTO seen VALUES (?1)", [event.position])?;
+                Ok(())
+            }
+        }
+
+        let mut feed = LogFeed::new(log_of(&["1", "2"]));
+        let (path, scratch, seen) = (TempPath::new(), TempPath::new(), Definition::of::<Seen>());
+        Projector::open(&path, &[seen]).unwrap().catch_up(&mut feed, u64::MAX).unwrap();
+        let mut verify = || verify_projection(&path, &scratch, &seen, &mut feed);
+        assert_eq!(verify().unwrap().rows, 2);
+        let error = verify().unwrap_err().to_string();
+        assert!(error.contains("overwrites nothing"), "{error}");
     }
 }

@@ -17,6 +17,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::checked_page::{CheckedPage, PageRequest};
+use super::demand::{Demand, SeenDemand};
 use super::feed::Feed;
 use super::projector::Projector;
 use super::projector_event::{CatchUpError, ProjectorEvent};
@@ -35,10 +36,6 @@ const MAX_POLL: Duration = Duration::from_millis(500);
 /// How long the live lane pauses after a page of a fast stream, while no query waits: a page costs a request
 /// and a transaction, whether it has ten events or five hundred.
 const COALESCE: Duration = Duration::from_millis(50);
-
-/// How long after the last wait of a query the live lane does not pause: another wait is likely, and finds its
-/// rows there already.
-const INTEREST: Duration = Duration::from_millis(100);
 
 /// Events on a page from which on the stream counts as fast. Fewer events are cheap to apply at once.
 const FAST_STREAM_EVENTS: usize = 16;
@@ -84,7 +81,7 @@ enum Order {
 /// A projector with threads, following a feed.
 #[derive(Debug)]
 pub struct RunningProjector {
-    board: Arc<StatusBoard>,
+    pub(super) board: Arc<StatusBoard>,
     inbox: SyncSender<Message>,
     thread: Mutex<Option<JoinHandle<()>>>,
     /// Closed when both fetching threads have ended.
@@ -147,8 +144,7 @@ impl RunningProjector {
     /// projector collects the events of a fast stream.
     pub fn wait_for(&self, projection: &str, position: u64, patience: Duration) -> Option<u64> {
         let watch = self.watch(projection)?;
-        let demand = &self.board.demand;
-        demand.raise(demand.value() + 1);
+        let _waiting = self.board.demand.begin_wait();
         Some(watch.wait_for(position, patience))
     }
 
@@ -164,8 +160,13 @@ impl RunningProjector {
     /// # Errors
     /// See [`RebuildRefused`].
     pub fn rebuild(&self, projection: &str) -> Result<(), RebuildRefused> {
-        let index = self.board.claim_rebuild(projection)?;
-        self.inbox.send(Message::Rebuild(index)).map_err(|_| RebuildRefused::Stopped)
+        self.claim_rebuild(projection).map(drop)
+    }
+
+    fn claim_rebuild(&self, projection: &str) -> Result<(usize, u64), RebuildRefused> {
+        let claim = self.board.claim_rebuild(projection)?;
+        self.inbox.send(Message::Rebuild(claim.0)).map_err(|_| RebuildRefused::Stopped)?;
+        Ok(claim)
     }
 
     /// Rebuilds a projection as [`RunningProjector::rebuild`] does, and waits for `patience` at most until
@@ -174,10 +175,8 @@ impl RunningProjector {
     /// # Errors
     /// See [`RebuildError`].
     pub fn rebuild_and_wait(&self, projection: &str, patience: Duration) -> Result<(), RebuildError> {
-        // Counted before the beginning: the rebuild may end before the wait begins.
-        let ended = self.board.ended_rebuilds(projection)?;
-        self.rebuild(projection)?;
-        match self.board.wait_for_rebuild(projection, ended, patience)? {
+        let claim = self.claim_rebuild(projection)?;
+        match self.board.wait_for_rebuild(claim, patience)? {
             RebuildOutcome::SwappedIn => Ok(()),
             RebuildOutcome::Cancelled => Err(RebuildError::GivenUp("the rebuild was cancelled".into())),
             RebuildOutcome::Failed(error) => Err(RebuildError::GivenUp(error)),
@@ -187,13 +186,11 @@ impl RunningProjector {
     /// Cancels the rebuild of a projection. The new rows are dropped, at the next commit at the latest.
     ///
     /// # Errors
-    /// [`RebuildRefused::NotRunning`] when no rebuild is running; else see [`RebuildRefused`].
-    pub fn cancel_rebuild(&self, projection: &str) -> Result<(), RebuildRefused> {
-        let ended = self.board.ended_rebuilds(projection)?;
-        let index = self.board.rebuilding(projection)?;
-        self.inbox.send(Message::Cancel(index)).map_err(|_| RebuildRefused::Stopped)?;
-        let outcome = self.board.wait_for_rebuild(projection, ended, CANCEL_TIMEOUT);
-        outcome.map(drop).map_err(|_| RebuildRefused::Stopped)
+    /// [`RebuildRefused::NotRunning`] when no rebuild is running; else see [`RebuildError`].
+    pub fn cancel_rebuild(&self, projection: &str) -> Result<(), RebuildError> {
+        let running = self.board.rebuilding(projection)?;
+        self.inbox.send(Message::Cancel(running.0)).map_err(|_| RebuildRefused::Stopped)?;
+        self.board.wait_for_rebuild(running, CANCEL_TIMEOUT).map(drop)
     }
 
     /// Returns whether the projection is filled for the first time, and does not answer yet.
@@ -207,7 +204,7 @@ impl RunningProjector {
     }
 
     /// Ends all waits, stops after the transaction in progress, and closes the database. The fetching
-    /// threads end when their feed has answered; a drop of this value waits for them.
+    /// threads end when their feed has answered; a drop of this value waits a second for them at most.
     pub fn stop(&self) {
         // First, or a query could wait for a position that is never reached.
         self.end_waits();
@@ -352,9 +349,9 @@ fn fetch_until_closed(
     lane: Lane,
     orders: &Receiver<Order>,
     inbox: &SyncSender<Message>,
-    demand: &Watch,
+    demand: &Demand,
 ) {
-    let (mut seen, mut last_demand, mut is_fast) = (0, None, false);
+    let (mut seen, mut is_fast) = (SeenDemand::default(), false);
     while let Ok(order) = orders.recv() {
         let request = match order {
             Order::Reject => {
@@ -363,15 +360,12 @@ fn fetch_until_closed(
             }
             Order::Fetch(request) => request,
         };
-        let is_wanted = last_demand.is_some_and(|at: Instant| at.elapsed() < INTEREST);
-        if is_fast && !is_wanted {
-            demand.wait_for(seen + 1, COALESCE);
+        if is_fast {
+            // Where polls are frequent, a pause longer than a poll would make rows late.
+            seen.pause(demand, COALESCE.min(request.wait));
         }
         // Read before the page is fetched: the page may miss the event of a later query.
-        let now = demand.value();
-        if std::mem::replace(&mut seen, now) != now {
-            last_demand = Some(Instant::now());
-        }
+        seen.look(demand);
         // The program brings the feed. If a panic there ended this thread, the projector would wait for ever.
         let page = catch_unwind(AssertUnwindSafe(|| request.fetch(feed)))
             .unwrap_or_else(|_| Err(CatchUpError::PageRejected("the feed has panicked".into())));

@@ -138,8 +138,9 @@ impl Projector {
         self
     }
 
-    /// Returns the same projector, which calls `on_commit` before and after each commit, and before any wait
-    /// for the new rows ends. Release read snapshots at both calls, which must be quick.
+    /// Returns the same projector, which calls `on_commit` before and after each commit of rows or tables, and
+    /// before any wait for the new rows ends. Release read snapshots at both calls, which must be quick. The
+    /// notes about first fills, which no query reads, are committed without a call.
     #[must_use]
     pub fn with_commit_hook(mut self, on_commit: impl Fn(CommitPhase) + Send + 'static) -> Self {
         self.on_commit = Box::new(on_commit);
@@ -285,10 +286,10 @@ impl Projector {
     }
 
     /// Runs `commit` between the two calls of the hook, also where `commit` fails.
-    pub(super) fn commit_with_hook(
+    pub(super) fn commit_with_hook<T>(
         &mut self,
-        commit: impl FnOnce(&mut Connection) -> rusqlite::Result<()>,
-    ) -> rusqlite::Result<()> {
+        commit: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
         (self.on_commit)(CommitPhase::Begins);
         let committed = commit(&mut self.db);
         (self.on_commit)(CommitPhase::Ended);
@@ -310,6 +311,11 @@ impl Projector {
     /// Learns the head. Rows filled for the first time answer from the head at the first contact on, or from
     /// the lowest head reported since.
     fn learn_head(&mut self, head: u64) -> rusqlite::Result<()> {
+        // A failure has made the projector forget the head. An empty page requested before the failure proves
+        // no history, and the head on the page may be that of another log.
+        if self.is_in_doubt() && self.board.head().is_none() {
+            return Ok(());
+        }
         self.board.set_head(head);
         for set in self.sets.iter().filter(|set| set.is_live()) {
             let fill = &mut self.fills[set.index];

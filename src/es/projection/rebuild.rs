@@ -34,7 +34,10 @@ impl Projector {
             return Ok(());
         }
         // The open transaction belongs to other sets, and new tables need a transaction of their own.
-        let begun = self.commit().and_then(|()| Ok(read_db::create_next(&mut self.db, &definition)?));
+        let begun = self.commit().and_then(|()| {
+            let created = self.commit_with_hook(|db| read_db::create_next(db, &definition));
+            Ok(created?)
+        });
         // The claim ends in any case, or no later request could begin a rebuild.
         let names = begun.inspect_err(|error| {
             self.board.end_rebuild(index, RebuildOutcome::Failed(error.to_string()));
@@ -45,15 +48,17 @@ impl Projector {
         self.end_rebuilds()
     }
 
-    /// Cancels a rebuild.
+    /// Cancels a rebuild. The rebuild has ended also when this fails.
     ///
     /// # Errors
-    /// As [`Projector::give_up_rebuilds`].
+    /// When the database refuses to commit or to drop the tables; the next commit retries.
     pub(super) fn cancel_rebuild(&mut self, index: usize) -> Result<(), CatchUpError> {
-        self.commit()?;
+        let committed = self.commit();
+        // Also after a failed commit: the caller waits for the end, and a later commit drops the tables.
         if let Some(at) = self.sets.iter().position(|set| set.index == index && !set.is_live()) {
             self.give_up(at, RebuildOutcome::Cancelled);
         }
+        committed?;
         Ok(self.drop_leftovers()?)
     }
 
@@ -155,8 +160,9 @@ impl Projector {
             self.leftover.pop();
             read_db::truncate_wal(&self.db)?;
         }
-        if !self.has_rebuilds() {
-            self.reserve = None;
+        if !self.has_rebuilds() && self.reserve.take().is_some() {
+            // The replay has filled the page cache of 16 MiB. Single pages need a fraction.
+            self.db.execute_batch("PRAGMA shrink_memory")?;
         }
         Ok(())
     }

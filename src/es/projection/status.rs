@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::definition::LIVE_LAG_EVENTS;
+use super::demand::Demand;
 use crate::lock::lock;
 use crate::watch::Watch;
 
@@ -90,8 +91,7 @@ pub(super) struct StatusBoard {
     positions: Vec<Arc<Watch>>,
     /// The number of ended rebuilds of each projection.
     rebuilds: Vec<Watch>,
-    /// Raised by each query before a wait, to end the pause of the fetching thread.
-    pub(super) demand: Watch,
+    pub(super) demand: Demand,
     state: Mutex<State>,
 }
 
@@ -110,6 +110,7 @@ struct Entry {
     is_filling: bool,
     stalled: Option<String>,
     replay: Option<Replay>,
+    /// Of the last rebuild that has ended, kept during the next rebuild: a caller may still wait to read it.
     outcome: Option<RebuildOutcome>,
 }
 
@@ -158,7 +159,7 @@ impl StatusBoard {
         let rebuilds = projections.iter().map(|_| Watch::at(0)).collect();
         let entry = |_| Entry { lags_since: Some(Instant::now()), ..Entry::default() };
         let entries = projections.iter().map(entry).collect();
-        let demand = Watch::at(0);
+        let demand = Demand::none();
         Self { names, positions, rebuilds, demand, state: Mutex::new(State { entries, ..State::default() }) }
     }
 
@@ -184,8 +185,11 @@ impl StatusBoard {
     fn status(&self, index: usize, state: &State) -> ProjectionStatus {
         let (entry, position) = (&state.entries[index], self.positions[index].value());
         let failed = || match &entry.outcome {
-            Some(RebuildOutcome::Failed(error)) => Some(format!("the rebuild was given up: {error}")),
-            Some(RebuildOutcome::SwappedIn | RebuildOutcome::Cancelled) | None => None,
+            Some(RebuildOutcome::Failed(error)) if entry.replay.is_none() => {
+                Some(format!("the rebuild was given up: {error}"))
+            }
+            Some(RebuildOutcome::Failed(_) | RebuildOutcome::SwappedIn | RebuildOutcome::Cancelled)
+            | None => None,
         };
         ProjectionStatus {
             name: self.names[index],
@@ -267,28 +271,30 @@ impl StatusBoard {
         replace(&mut self.lock().entries[index].stalled, error)
     }
 
-    /// Claims the projection for a rebuild: of two requests at once, one is refused.
-    pub(super) fn claim_rebuild(&self, name: &str) -> Result<usize, RebuildRefused> {
+    /// Claims the projection for a rebuild: of two requests at once, one is refused. Returns the index of the
+    /// projection and the number of its ended rebuilds.
+    pub(super) fn claim_rebuild(&self, name: &str) -> Result<(usize, u64), RebuildRefused> {
         let index = self.index(name)?;
         let entry = &mut self.lock().entries[index];
         if entry.replay.is_some() {
             return Err(RebuildRefused::Running);
         }
         entry.replay = Some(Replay::from(0));
-        Ok(index)
+        // Under the lock: no rebuild can end between the claim and the count.
+        Ok((index, self.rebuilds[index].value()))
     }
 
-    /// Returns the projection, if it is being rebuilt.
-    pub(super) fn rebuilding(&self, name: &str) -> Result<usize, RebuildRefused> {
+    /// Returns the same as [`StatusBoard::claim_rebuild`] for a projection being rebuilt.
+    pub(super) fn rebuilding(&self, name: &str) -> Result<(usize, u64), RebuildRefused> {
         let index = self.index(name)?;
-        self.lock().entries[index].replay.map(|_| index).ok_or(RebuildRefused::NotRunning)
+        let state = self.lock();
+        state.entries[index].replay.ok_or(RebuildRefused::NotRunning)?;
+        Ok((index, self.rebuilds[index].value()))
     }
 
     /// Records a rebuild from `position` on.
     pub(super) fn begin_rebuild(&self, index: usize, position: u64) {
-        let entry = &mut self.lock().entries[index];
-        entry.replay = Some(Replay::from(position));
-        entry.outcome = None;
+        self.lock().entries[index].replay = Some(Replay::from(position));
     }
 
     pub(super) fn raise_rebuild(&self, index: usize, position: u64) {
@@ -306,23 +312,16 @@ impl StatusBoard {
             entry.stalled = None;
         }
         entry.outcome = Some(outcome);
-        drop(state);
+        // Under the lock: the next claim counts this rebuild.
         self.rebuilds[index].raise(self.rebuilds[index].value() + 1);
-    }
-
-    /// Returns the number of ended rebuilds of the projection.
-    pub(super) fn ended_rebuilds(&self, name: &str) -> Result<u64, RebuildRefused> {
-        self.index(name).map(|index| self.rebuilds[index].value())
     }
 
     /// Waits for the end of the rebuild after the first `ended` rebuilds, for `patience` at most.
     pub(super) fn wait_for_rebuild(
         &self,
-        name: &str,
-        ended: u64,
+        (index, ended): (usize, u64),
         patience: Duration,
     ) -> Result<RebuildOutcome, RebuildError> {
-        let index = self.index(name)?;
         let reached = self.rebuilds[index].wait_for(ended + 1, patience);
         let outcome = self.lock().entries[index].outcome.clone();
         match outcome.filter(|_| reached > ended) {

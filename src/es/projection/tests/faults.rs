@@ -32,11 +32,11 @@ fn a_rebuild_that_cannot_begin_can_be_asked_for_again() {
     sabotage(&path, "UPDATE ON checkpoints");
     take_one(&mut projector, &mut feed).unwrap();
     assert!(projector.is_open(), "the rebuild has to commit it first");
-    let index = projector.board.claim_rebuild("sums").unwrap();
+    let (index, _) = projector.board.claim_rebuild("sums").unwrap();
     assert!(projector.begin_rebuild(index).is_err());
     assert!(projector.status()[0].error.as_ref().unwrap().contains("crash"));
     heal(&path);
-    assert_eq!(projector.board.claim_rebuild("sums"), Ok(index));
+    assert_eq!(projector.board.claim_rebuild("sums"), Ok((index, 1)));
     projector.begin_rebuild(index).unwrap();
     projector.catch_up(&mut feed, u64::MAX).unwrap();
     assert_eq!(projector.status()[0].state, ProjectionState::Live);
@@ -47,7 +47,7 @@ fn a_rebuild_that_cannot_be_swapped_in_yet_is_swapped_in_later() {
     let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&["1", "2"])));
     let mut projector = caught_up(&path, &mut feed);
     for name in ["sums", "count"] {
-        let index = projector.board.claim_rebuild(name).unwrap();
+        let (index, _) = projector.board.claim_rebuild(name).unwrap();
         projector.begin_rebuild(index).unwrap();
     }
     sabotage(&path, "UPDATE OF name ON checkpoints");

@@ -44,3 +44,18 @@ fn nothing_is_committed_to_a_file_that_has_lost_its_name() {
     projector.catch_up(&mut feed, u64::MAX).unwrap();
     assert_eq!(sum(&path), 3);
 }
+
+#[test]
+fn a_rebuild_is_cancelled_also_while_the_database_refuses_to_commit() {
+    let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&["1", "2"])));
+    let mut projector = caught_up(&path, &mut feed);
+    projector.board.claim_rebuild("sums").unwrap();
+    projector.begin_rebuild(0).unwrap();
+    let elsewhere = TempPath::new();
+    std::fs::rename(&*path, &*elsewhere).unwrap();
+    assert!(projector.cancel_rebuild(0).is_err());
+    assert_eq!(projector.status()[0].rebuild, None, "the caller waits for the end");
+    std::fs::rename(&*elsewhere, &*path).unwrap();
+    projector.catch_up(&mut feed, u64::MAX).unwrap();
+    assert_eq!(number(&path, "SELECT count(*) FROM sqlite_schema WHERE name LIKE '%next%'"), 0);
+}

@@ -8,7 +8,7 @@ use rusqlite::{Connection, params};
 
 use super::checked_page::PageRequest;
 use super::definition::LIVE_LAG_EVENTS as NEAR;
-use super::status::Changed;
+use super::status::{Changed, RebuildOutcome};
 use crate::es::fixtures::{Log, LogFeed, TempPath};
 use crate::es::*;
 
@@ -377,4 +377,16 @@ fn following_goes_on_while_a_rebuild_has_far_to_go() {
     projector.process(Some((&request, &request.fetch(&mut feed).unwrap()))).unwrap();
     assert_eq!(projector.wanted_at_front(Duration::ZERO), None, "within a page, the front lets it come");
     assert_eq!(projector.wanted_behind().unwrap().after, far - 1);
+}
+
+#[test]
+fn the_commit_hook_hears_also_of_the_new_tables_of_a_rebuild() {
+    let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&["1", "2"])));
+    let phases = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&phases);
+    let mut projector =
+        caught_up(&path, &mut feed).with_commit_hook(move |phase| seen.lock().unwrap().push(phase));
+    projector.board.claim_rebuild("sums").unwrap();
+    projector.begin_rebuild(0).unwrap();
+    assert_eq!(*phases.lock().unwrap(), [CommitPhase::Begins, CommitPhase::Ended]);
 }

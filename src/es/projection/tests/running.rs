@@ -270,3 +270,29 @@ fn beside(path: &TempPath, suffix: &str) -> std::path::PathBuf {
     name.push(suffix);
     name.into()
 }
+
+#[test]
+fn each_of_two_rebuilds_after_another_is_waited_for_alone() {
+    let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&["1"])));
+    let board = &caught_up(&path, &mut feed).board;
+    let first = board.claim_rebuild("sums").unwrap();
+    assert_eq!(board.rebuilding("sums"), Ok(first));
+    board.end_rebuild(first.0, RebuildOutcome::SwappedIn);
+    let second = board.claim_rebuild("sums").unwrap();
+    board.begin_rebuild(second.0, 0);
+    assert_eq!(board.wait_for_rebuild(first, Duration::ZERO), Ok(RebuildOutcome::SwappedIn));
+    assert_eq!(board.wait_for_rebuild(second, Duration::ZERO), Err(RebuildError::TimedOut));
+}
+
+#[test]
+fn a_query_counts_as_waiting_until_its_wait_ends() {
+    let (path, feed) = (TempPath::new(), LogFeed::new(log_of(&["1"])));
+    let running = open(&path).start(feed, PATIENCE).unwrap();
+    let has_waiting = || running.board.demand.has_waiting();
+    std::thread::scope(|scope| {
+        scope.spawn(|| running.wait_for("sums", 1000, PATIENCE));
+        until("the wait begins", has_waiting);
+        running.end_waits();
+        until("the wait ends", || !has_waiting());
+    });
+}

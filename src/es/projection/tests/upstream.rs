@@ -150,8 +150,8 @@ fn a_rebuild_that_is_not_wanted_any_more_leaves_nothing_behind() {
     let running = open(&path).start(feed.clone(), Duration::from_millis(20)).unwrap();
     let watch = Arc::clone(running.watch("sums").unwrap());
     assert_eq!(watch.wait_for(2, Duration::from_secs(20)), 2);
-    assert_eq!(running.cancel_rebuild("sums"), Err(RebuildRefused::NotRunning));
-    assert_eq!(running.cancel_rebuild("none"), Err(RebuildRefused::UnknownProjection));
+    assert_eq!(running.cancel_rebuild("sums"), Err(RebuildRefused::NotRunning.into()));
+    assert_eq!(running.cancel_rebuild("none"), Err(RebuildRefused::UnknownProjection.into()));
     running.stop();
     drop(running);
     let mut projector = open(&path);
@@ -162,4 +162,19 @@ fn a_rebuild_that_is_not_wanted_any_more_leaves_nothing_behind() {
     assert_eq!(number(&path, "SELECT count(*) FROM sqlite_schema WHERE name LIKE '%next%'"), 0);
     assert_eq!(sum(&path), 3);
     projector.board.claim_rebuild("sums").unwrap();
+}
+
+#[test]
+fn an_empty_page_requested_before_a_failure_does_not_bring_the_head_back() {
+    let (path, mut feed) = (TempPath::new(), LogFeed::new(log_of(&["1", "2"])));
+    let mut projector = caught_up(&path, &mut feed);
+    let poll = projector.wanted_at_front(Duration::ZERO).unwrap();
+    let empty = poll.fetch(&mut feed).unwrap();
+    projector.process(Some((&poll, &empty))).unwrap();
+    assert_eq!(heads(&projector), [Some(2), Some(2)], "an ordinary poll");
+    projector.doubt();
+    projector.process(Some((&poll, &empty))).unwrap();
+    assert_eq!(heads(&projector), [None, None]);
+    projector.catch_up(&mut feed, u64::MAX).unwrap();
+    assert_eq!(heads(&projector), [Some(2), Some(2)], "with proof");
 }
