@@ -9,7 +9,8 @@
 ///
 /// Each variant holds a struct with the fields of the event, and names the type under which the
 /// event is stored. The struct implements serde's `Serialize` and `Deserialize`, and gives a JSON
-/// object. The stored name never changes; the variant may be renamed.
+/// object: an event without fields is `struct Closed {}`, with braces, so that a later version can add
+/// fields. The stored name never changes and appears once; the variant may be renamed.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
@@ -68,6 +69,8 @@ macro_rules! __events {
                 }
             }
 
+            // Two variants with one stored name: the second could never be read.
+            #[deny(unreachable_patterns)]
             fn from_json(event_type: &str, data: &str) -> ::std::result::Result<Self, $crate::es::DecodeError> {
                 match event_type {
                     $($stored => $crate::es::serde_json::from_str(data).map(Self::$variant),)+

@@ -7,7 +7,8 @@
 //!
 //! A program brings an [`Aggregate`] (the events of a thing, and the rules) and any number of [`Projection`]s
 //! (tables that show the events in another shape). This page grows one such program: the door of a workshop,
-//! with a badge reader. The [`manual`] answers further questions, one section each.
+//! with a badge reader. The [`manual`] answers further questions, one section each. Hidden lines
+//! (`examples/es/scene.rs`) open the log `log`, its executors `doors` and `workshop`, and a directory.
 //!
 //! ```text
 //! command/       a command becomes events: Executor, writer thread, batches, idempotency keys

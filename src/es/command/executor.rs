@@ -74,7 +74,8 @@ impl Executor {
 
     /// Runs `run` on the writer thread: `run` loads streams of any kinds, has aggregates decide, and
     /// stages their events. All staged events are recorded, or none. `run` returns the stream that the
-    /// receipt names. No other command runs meanwhile, so `run` must be quick and must not block.
+    /// receipt names. No other command runs meanwhile, so `run` must be quick and must not block. `run` goes to
+    /// another thread: a closure is a `move` closure.
     ///
     /// `R` is the rejection of the transaction. [`ExecuteError::map_rejection`] turns the rejections of
     /// several kinds of aggregates into one `R`.

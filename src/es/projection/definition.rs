@@ -27,7 +27,7 @@ pub(super) const LIVE_LAG_EVENTS: u64 = 10_000;
 /// The projector throws the value away and makes another with [`Projection::new`] whenever a transaction
 /// fails, so memory may run ahead of the database only until [`Projection::flush`].
 pub trait Projection: Send + Sized + 'static {
-    /// The name in the checkpoint table and in reports: lower-case letters and digits.
+    /// The name in the checkpoint table and in reports: lower-case letters, digits and `_`.
     const NAME: &'static str;
     /// The version of the tables and of their meaning. Raise the number when either changes: the projector
     /// then replays the log into new tables beside the old rows, and swaps the two.
@@ -39,9 +39,13 @@ pub trait Projection: Send + Sized + 'static {
     const TABLES: &'static [&'static str];
 
     /// Makes the projection over the tables called `names`. Does not read yet.
+    ///
+    /// Every statement of the projection must take its table from [`Names::table`]. A literal name writes into
+    /// the live table during a rebuild, and the rebuilt table stays empty.
     fn new(names: &Names) -> Self;
 
-    /// Creates the empty tables and their indexes.
+    /// Creates the empty tables and their indexes: tables named by [`Names::table`], indexes by
+    /// [`Names::index`], because both exist twice during a rebuild.
     ///
     /// # Errors
     /// When the database refuses.
