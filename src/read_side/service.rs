@@ -139,7 +139,9 @@ impl ReadSide {
         if self.was_near.load(Ordering::Relaxed) {
             return Ok(());
         }
-        found.and(Err("no write side was met yet".to_owned()))
+        found.and(Err(
+            "no write side with the followed log answers, so the end of the log is unknown".to_owned()
+        ))
     }
 
     fn is_near(&self, status: &ProjectionStatus) -> Result<(), String> {

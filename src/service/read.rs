@@ -52,7 +52,12 @@ impl ReadService {
         let heartbeats =
             Heartbeats::start(config.side.registries.clone(), address, config.heartbeat_interval)?;
         let watched = Arc::clone(&served.router);
-        let file_watch = FileWatch::start(move || watched.state().check_file())?;
+        let file_watch = FileWatch::start(move || {
+            let side = watched.state();
+            // Between two probes too: a ready service stays ready when its write side leaves.
+            drop(side.readiness());
+            side.check_file()
+        })?;
         Ok(Self { heartbeats, served, _file_watch: file_watch })
     }
 

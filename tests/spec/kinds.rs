@@ -160,7 +160,7 @@ fn a_stream_belongs_to_the_kind_that_began_it() {
         let Err(ExecuteError::Failed(Error::Corrupt(what))) = fixture.fill(COUNTER, 1) else {
             panic!("a counter was filled");
         };
-        assert!(what.contains("does not continue its stream as a tank"), "{what}");
+        assert!(what.contains("was used as a \"tank\""), "{what}");
     }
     assert_eq!(fixture.up(COUNTER, 1).unwrap(), 41);
 }

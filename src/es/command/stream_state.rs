@@ -45,13 +45,18 @@ impl<A: Aggregate> StreamState<A> {
         store.events_after(stream_id, version.saturating_sub(1), &mut |event| {
             let is_in_snapshot = event.version == *snapshot_version;
             let continues = is_in_snapshot || event.version == *version + 1;
-            if !continues || event.stream_type != A::STREAM_TYPE {
+            if event.stream_type != A::STREAM_TYPE {
+                let (found, expected) = (event.stream_type, A::STREAM_TYPE);
                 return Err(Error::Corrupt(format!(
-                    "event {} does not continue its stream as a {}: it is version {} of a {}",
+                    "stream {stream_id} is of kind {found:?} and was used as a {expected:?}"
+                )));
+            }
+            if !continues {
+                return Err(Error::Corrupt(format!(
+                    "event {} is version {} of its stream, expected version {}",
                     event.position,
-                    A::STREAM_TYPE,
                     event.version,
-                    event.stream_type
+                    *version + 1
                 )));
             }
             if is_in_snapshot {

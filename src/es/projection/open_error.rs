@@ -41,14 +41,15 @@ impl From<rusqlite::Error> for OpenError {
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::InUse { path, process } => {
-                let which = process.map(|process| format!(" (process {process})")).unwrap_or_default();
-                write!(
-                    f,
-                    "{} is the read database of another process{which}: stop that one first, or give another \
-                     path with --db",
-                    path.display()
-                )
+            Self::InUse { path, process: Some(process) } => write!(
+                f,
+                "{} is the read database of another process (process {process}): stop that one first, or give \
+                 another path",
+                path.display()
+            ),
+            // The system names no holder for a lock of this process.
+            Self::InUse { path, process: None } => {
+                write!(f, "{} is open in this program or another: close it there first", path.display())
             }
             Self::Unusable(what) => f.write_str(what),
             Self::Sqlite(error) => write!(

@@ -24,7 +24,7 @@ fn a_second_projector_on_one_file_is_refused() {
     let path = TempPath::new();
     let first = open(&path);
     let error = Projector::open(&path, &definitions()).unwrap_err().to_string();
-    assert!(error.contains("the read database of another process"), "{error}");
+    assert!(error.contains("is open in this program"), "{error}");
     drop(first);
     open(&path);
 }
