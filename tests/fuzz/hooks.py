@@ -86,11 +86,12 @@ def send_to_known_accounts(case):
         case.body["from"], case.body["to"] = ACCOUNTS
 
 
-def drop_fragments(case):
-    """The client takes what follows a `#` in a path for the fragment of the URL, and asks for another path."""
+def keep_within_the_path(case):
+    """The tool writes a list into a path without encoding it, and what follows a `#`, `?` or `/` in it would
+    belong to another part of the URL."""
     for name, value in (case.path_parameters or {}).items():
-        if "#" in str(value):
-            case.path_parameters[name] = str(value).replace("#", "")
+        if not isinstance(value, str):
+            case.path_parameters[name] = re.sub("[#?/]", "", str(value))
 
 
 def is_meant_to_be_valid(case):
@@ -100,7 +101,7 @@ def is_meant_to_be_valid(case):
 @schemathesis.hook
 def before_call(context, case, kwargs):
     valid = is_meant_to_be_valid(case)
-    drop_fragments(case)
+    keep_within_the_path(case)
     if isinstance(case.query, dict):
         if valid:
             make_lawful(case.query)
