@@ -20,7 +20,7 @@ use super::models::statements::{self, StatementPage};
 use super::models::summary::{CurrencyView, summary as totals};
 use super::models::time_travel::{Moment, account_then};
 use super::models::{MODELS, position_of_all};
-use super::operations::{cancel_rebuild, health, projections, ready, rebuild};
+use super::operations::{cancel_rebuild, health, pause, projections, ready, rebuild, resume};
 use super::problems::ACCOUNT_NOT_FOUND;
 use super::service::ReadSide;
 use crate::http::{Params, Problem, Query, Request, Response, Route};
@@ -48,6 +48,8 @@ pub const ROUTES: &[Route<ReadSide>] = &[
     Route::get("/summary", summary).with_query(FRESH).completed_by(complete),
     Route::get("/position", position).with_query(FRESH).completed_by(complete),
     Route::get("/projections", projections).with_query(FRESH).completed_by(complete),
+    Route::post("/projections/pause", pause),
+    Route::post("/projections/resume", resume),
     Route::post("/projections/{name}/rebuild", rebuild),
     Route::delete("/projections/{name}/rebuild", cancel_rebuild),
     Route::get("/ready", ready),

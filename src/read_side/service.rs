@@ -151,9 +151,19 @@ impl ReadSide {
         }
         match (status.lag(), head) {
             (Some(lag), Some(head)) if lag > self.ready_lag => Err(format!(
-                "the read model {name} is at position {position}, {lag} events behind the head {head}"
+                "the read model {name} is at position {position}, {lag} events behind the head {head}{}",
+                self.pause_note()
             )),
             _ => Ok(()),
+        }
+    }
+
+    /// Returns what an error about a lag adds during a pause, else nothing.
+    pub(super) fn pause_note(&self) -> &'static str {
+        if self.projector.is_paused() {
+            "; following is paused, and goes on with POST /projections/resume"
+        } else {
+            ""
         }
     }
 
@@ -168,6 +178,11 @@ impl ReadSide {
     /// Returns the status of each projection.
     pub fn status(&self) -> Vec<ProjectionStatus> {
         self.projector.status()
+    }
+
+    /// Returns whether following is paused.
+    pub fn is_paused(&self) -> bool {
+        self.projector.is_paused()
     }
 
     /// Returns the number of requests waiting for a position.
@@ -200,14 +215,16 @@ pub(super) fn followed_log(file: &Arc<DatabaseFile>) -> impl Fn() -> Option<Uuid
 
 fn log_event(upstream: &Upstream, event: &ProjectorEvent) {
     match event {
-        ProjectorEvent::Resumed => {
+        ProjectorEvent::Recovered => {
             upstream.trust();
             log::info!("{event}");
         }
         ProjectorEvent::Waiting(_)
         | ProjectorEvent::Stalled { .. }
         | ProjectorEvent::RebuildFailed { .. } => log::error!("{event}"),
-        ProjectorEvent::RebuildBegan { .. }
+        ProjectorEvent::Paused
+        | ProjectorEvent::Resumed
+        | ProjectorEvent::RebuildBegan { .. }
         | ProjectorEvent::Rebuilt { .. }
         | ProjectorEvent::RebuildCancelled { .. } => log::info!("{event}"),
     }

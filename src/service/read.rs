@@ -81,6 +81,9 @@ impl ReadService {
 fn show_projections(metrics: &Metrics, router: &Arc<Router<ReadSide>>) {
     let waiting = figure(router, |side| side.waiting() as f64);
     metrics.computed_gauge("tally_http_waiting_requests", WAITING, &[], move || waiting().unwrap_or(0.0));
+    let paused = figure(router, |side| f64::from(u8::from(side.is_paused())));
+    let help = "1 while following is paused, else 0.";
+    metrics.computed_gauge("tally_following_paused_info", help, &[], move || paused().unwrap_or(f64::NAN));
     for (index, status) in router.state().status().iter().enumerate() {
         let labels = [("projection", status.name)];
         let gauge = |name, help, value: fn(&ProjectionStatus) -> f64| {

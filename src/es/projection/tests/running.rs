@@ -3,9 +3,9 @@
 use super::*;
 
 /// How long a test waits for an expected change.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
-fn until(what: &str, mut condition: impl FnMut() -> bool) {
+pub(super) fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < deadline, "{what}");
@@ -129,7 +129,7 @@ fn a_database_that_refuses_every_commit_is_told_of_once() {
     assert!(matches!(&seen[..], [ProjectorEvent::Waiting(error)] if error.contains("crash")), "{seen:?}");
     faults::heal(&path);
     until("it goes on", || running.status().iter().all(|status| status.state == ProjectionState::Live));
-    until("it says so", || events.lock().unwrap().last() == Some(&ProjectorEvent::Resumed));
+    until("it says so", || events.lock().unwrap().last() == Some(&ProjectorEvent::Recovered));
 }
 
 /// Fails once as a moved feed: at the first request after the first page.
