@@ -14,9 +14,9 @@ use crate::es::{EventLog, Page};
 /// thin.
 pub const MAX_PAGE: u32 = 2_500;
 
-/// How long an [`EventLog`] waits at most: its page costs microseconds, and a projector that is dropped waits
-/// for the answer.
-const MAX_WAIT: Duration = Duration::from_millis(500);
+/// How long an [`EventLog`] waits at most. A page of a log in the same process costs microseconds, and a
+/// dropped projector waits until the thread with the log has ended.
+pub(super) const MAX_LOG_WAIT: Duration = Duration::from_millis(250);
 
 /// A source of events in order of position.
 pub trait Feed: Send {
@@ -36,7 +36,7 @@ pub trait Feed: Send {
 
 impl Feed for Arc<EventLog> {
     fn next_page(&mut self, after: u64, limit: u32, wait: Duration) -> Result<Page, FeedError> {
-        self.page(after, limit, wait.min(MAX_WAIT)).map_err(|error| FeedError::new(error.to_string()))
+        self.page(after, limit, wait.min(MAX_LOG_WAIT)).map_err(|error| FeedError::new(error.to_string()))
     }
 }
 

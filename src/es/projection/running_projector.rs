@@ -13,6 +13,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::checked_page::{CheckedPage, PageRequest};
+use super::feed::MAX_LOG_WAIT;
 use super::projector_event::CatchUpError;
 use super::refusal::{PauseError, RebuildError, RebuildRefused};
 use super::status::{ProjectionStatus, RebuildOutcome, StatusBoard};
@@ -22,9 +23,9 @@ use crate::watch::Watch;
 /// How long a caller waits for the applying thread to follow an order: far longer than a commit takes.
 const ORDER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a drop waits for the fetching threads: longer than an [`EventLog`](crate::es::EventLog) waits.
-/// The thread of another feed ends when the feed has answered.
-const DROP_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a drop waits for the fetching threads: three times as long as an event log in this process waits.
+/// The thread of a feed over the network ends when the feed has answered.
+const DROP_PATIENCE: Duration = MAX_LOG_WAIT.saturating_mul(3);
 
 /// A message to the applying thread.
 pub(super) enum Message {
@@ -162,7 +163,8 @@ impl RunningProjector {
     }
 
     /// Ends all waits, stops after the transaction in progress, and closes the database. The fetching
-    /// threads end when their feed has answered; a drop of this value waits a second for them at most.
+    /// threads end when their feed has answered; a drop of this value waits three quarters of a second for them
+    /// at most.
     pub fn stop(&self) {
         // First, or a query could wait for a position that is never reached.
         self.end_waits();

@@ -25,6 +25,26 @@ fn a_running_projector_follows_the_log_and_wakes_who_waits() {
     running.stop();
 }
 
+/// Notes the longest wait that it was asked for, in milliseconds.
+#[derive(Clone)]
+struct Patience(LogFeed, Arc<AtomicU64>);
+
+impl Feed for Patience {
+    fn next_page(&mut self, after: u64, limit: u32, wait: Duration) -> Result<Page, FeedError> {
+        self.1.fetch_max(wait.as_millis() as u64, Ordering::SeqCst);
+        self.0.next_page(after, limit, wait)
+    }
+}
+
+#[test]
+fn a_feed_is_asked_to_wait_for_as_long_as_the_program_says() {
+    let (path, longest) = (TempPath::new(), Arc::new(AtomicU64::new(0)));
+    let feed = Patience(LogFeed::new(log_of(&["1"])), Arc::clone(&longest));
+    let running = open(&path).start(feed, Duration::from_secs(60)).unwrap();
+    until("it polls", || longest.load(Ordering::SeqCst) == 60_000);
+    drop(running);
+}
+
 /// Has one page, and is then away.
 #[derive(Clone)]
 struct OnePage(LogFeed);
