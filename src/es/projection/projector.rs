@@ -87,6 +87,8 @@ impl Projector {
         definitions: &[Definition],
     ) -> Result<Self, OpenError> {
         let file = DatabaseFile::existing_or_new(DatabasePath::resolve(path)?)?;
+        // Before the lock: a foreign database is refused at once, also while another program uses it.
+        read_db::check_file(&file)?;
         let lock = file.lock(patience).map_err(|refused| OpenError::InUse {
             path: file.path().to_path_buf(),
             process: refused.holder.map(|holder| holder.process),

@@ -20,6 +20,16 @@ fn foreign_and_newer_files_are_refused_and_not_touched() {
 }
 
 #[test]
+fn a_foreign_file_is_refused_as_foreign_also_while_another_part_has_its_lock() {
+    let path = TempPath::new();
+    Connection::open(&*path).unwrap().execute_batch("CREATE TABLE a (b)").unwrap();
+    let file = DatabaseFile::existing(&path).unwrap();
+    let _lock = file.lock(Duration::ZERO).unwrap();
+    let error = Projector::open(&path, &definitions()).unwrap_err().to_string();
+    assert!(error.contains("is not a read database"), "{error}");
+}
+
+#[test]
 fn a_second_projector_on_one_file_is_refused() {
     let path = TempPath::new();
     let first = open(&path);
