@@ -26,6 +26,7 @@ use uuid::Uuid;
 use super::checked_page::{CheckedPage, PageRequest};
 use super::continuity::{self, Continuity};
 use super::definition::Definition;
+use super::definition_check;
 use super::open_error::OpenError;
 use super::projector_event::{CatchUpError, CommitPhase, ProjectorEvent};
 use super::read_db::{self, Checkpoint, Form};
@@ -86,6 +87,8 @@ impl Projector {
         path: &Path,
         definitions: &[Definition],
     ) -> Result<Self, OpenError> {
+        // Before the file: a program with a mistake leaves no database behind.
+        definition_check::check(definitions)?;
         let file = DatabaseFile::existing_or_new(DatabasePath::resolve(path)?)?;
         // Before the lock: a foreign database is refused at once, also while another program uses it.
         read_db::check_file(&file)?;
