@@ -23,7 +23,7 @@ use super::backoff::{Backoff, jittered};
 use super::base_url::BaseUrl;
 use super::client::{Advertised, CALL_TIMEOUT, DiscoveryError, Endpoint, HeartbeatAnswer, LiveInstance};
 use super::outage::Outage;
-use super::registration::Registration;
+use super::registry_contact::RegistryContact;
 use crate::watch::Watch;
 
 /// The first retry pause, in milliseconds.
@@ -78,7 +78,7 @@ pub struct Heartbeats {
     instance_id: Uuid,
     /// Closed to stop: the threads pause by waiting on this watch.
     stopping: Arc<Watch>,
-    registrations: Vec<Arc<Registration>>,
+    contacts: Vec<Arc<RegistryContact>>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -100,15 +100,11 @@ impl Heartbeats {
         // Threads are pushed one by one: when a later one cannot start, dropping `heartbeats` joins the
         // others.
         let stopping = Arc::new(Watch::at(0));
-        let mut heartbeats = Self {
-            instance_id,
-            stopping,
-            registrations: Vec::new(),
-            threads: Vec::with_capacity(urls.len()),
-        };
+        let mut heartbeats =
+            Self { instance_id, stopping, contacts: Vec::new(), threads: Vec::with_capacity(urls.len()) };
         for url in urls {
-            let registration = Arc::new(Registration::with(url.clone()));
-            heartbeats.registrations.push(Arc::clone(&registration));
+            let contact = Arc::new(RegistryContact::with(url.clone()));
+            heartbeats.contacts.push(Arc::clone(&contact));
             let keeper = Keeper {
                 registry: Endpoint::new(url),
                 name: name.clone(),
@@ -118,7 +114,7 @@ impl Heartbeats {
                 stopping: Arc::clone(&heartbeats.stopping),
                 link: Link::Untried,
                 outage: Outage::default(),
-                registration,
+                contact,
             };
             let thread = thread::Builder::new().name("heartbeat".into()).spawn(move || keeper.run())?;
             heartbeats.threads.push(thread);
@@ -131,9 +127,9 @@ impl Heartbeats {
         self.instance_id
     }
 
-    /// Returns the registrations, one for each registry.
-    pub fn registrations(&self) -> &[Arc<Registration>] {
-        &self.registrations
+    /// Returns the contacts, one for each registry.
+    pub fn contacts(&self) -> &[Arc<RegistryContact>] {
+        &self.contacts
     }
 
     /// Deregisters from all registries and waits for the answers, 9 s at most: a call in flight and its
@@ -166,7 +162,7 @@ struct Keeper {
     stopping: Arc<Watch>,
     link: Link,
     outage: Outage,
-    registration: Arc<Registration>,
+    contact: Arc<RegistryContact>,
 }
 
 /// The outcome of the last call to the registry.
@@ -191,14 +187,14 @@ impl Keeper {
                 Ok(Some(interval)) => {
                     self.link = Link::Registered(interval);
                     self.outage.end();
-                    self.registration.record_lease();
+                    self.contact.record_lease();
                     backoff.reset();
                     jittered(interval)
                 }
                 Ok(None) => {
                     self.link = Link::Withheld;
                     self.outage.end();
-                    self.registration.record_absence();
+                    self.contact.record_absence();
                     jittered(retry)
                 }
                 Err(error) => {
@@ -250,7 +246,7 @@ impl Keeper {
             Link::Registered(interval) => Some(interval),
         };
         self.link = Link::Away(interval);
-        self.registration.record_absence();
+        self.contact.record_absence();
         match self.outage.record(&error.to_string(), Instant::now()) {
             Some(Level::Info) => log::info!("waiting for a registry: {error}"),
             Some(level) => log::log!(level, "{error}; retrying until the registry answers"),

@@ -93,7 +93,7 @@ impl Locator {
             self.report_rivals(&mut choice, instances);
         }
         match (&found, &choice.current) {
-            // One warning per reason, not per look-up. Without an address, the caller tells of the absence.
+            // One warning per reason, not per look-up. Without an address, the caller logs the absence.
             (Err(error), Some(_)) if before.1.as_ref() != Some(error) => {
                 log::warn!("{error}; keeping the last known address");
             }

@@ -30,7 +30,7 @@ mod locator;
 mod log_tip;
 mod outage;
 mod ranking;
-mod registration;
+mod registry_contact;
 
 pub use agent::http_agent;
 pub use base_url::{BaseUrl, InvalidUrl};
@@ -39,4 +39,4 @@ pub use heartbeat::{Candidate, Heartbeats, Permission};
 pub use locator::Locator;
 pub use log_tip::{LogTip, log_tips};
 pub use ranking::LOG_ID;
-pub use registration::Registration;
+pub use registry_contact::RegistryContact;

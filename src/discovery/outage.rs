@@ -1,4 +1,4 @@
-//! What the log tells of a registry that does not answer: each reason once.
+//! The level at which the absence of a registry is logged, each reason once.
 //!
 //! **Invariant:** a service that starts before its registry warns only when the wait lasts: any order of
 //! starts is healthy.

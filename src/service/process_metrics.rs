@@ -41,7 +41,7 @@ fn open_descriptors() -> Option<f64> {
 }
 
 fn max_descriptors() -> Option<f64> {
-    // The soft limit stands before the hard limit; "unlimited" is no number and leaves the series out.
+    // The soft limit stands before the hard limit; for "unlimited" the series is absent.
     number_after(&fs::read_to_string("/proc/self/limits").ok()?, "Max open files")
 }
 

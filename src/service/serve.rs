@@ -77,15 +77,15 @@ impl<S> Served<S> {
 
 /// Adds the registrations of a service to its metrics.
 pub(super) fn show_registrations(metrics: &Metrics, heartbeats: &Heartbeats) {
-    for registration in heartbeats.registrations() {
-        let registry = registration.registry().to_string();
+    for contact in heartbeats.contacts() {
+        let registry = contact.registry().to_string();
         // From the configuration, so the set of values is fixed at the start.
         let labels = [("registry", registry.as_str())];
-        let shown = Arc::clone(registration);
+        let shown = Arc::clone(contact);
         let is_registered = move || f64::from(u8::from(shown.is_registered()));
         let help = "1 while the service is registered with the registry, else 0.";
         metrics.computed_gauge("tally_registered_info", help, &labels, is_registered);
-        let shown = Arc::clone(registration);
+        let shown = Arc::clone(contact);
         let last = move || shown.last_heartbeat().map_or(UNKNOWN, |time| time.as_secs_f64());
         let help = "Unix time of the last heartbeat that the registry accepted; absent before the first.";
         metrics.computed_gauge("tally_registry_last_heartbeat_timestamp_seconds", help, &labels, last);

@@ -1,6 +1,6 @@
 //! The known name nearest to a misspelt name.
 //!
-//! **Invariant:** a name that differs in more than a third of its letters is no suggestion.
+//! **Invariant:** a suggestion differs from the misspelt name in a third of its letters at most.
 //!
 //! Read next: `config/flag_parser.rs`, which asks for suggestions.
 

@@ -1,4 +1,4 @@
-//! The registration with one registry, as metrics and log lines show the state.
+//! The contact with one registry, as the metrics show the contact.
 //!
 //! **Invariant:** only the heartbeat thread of the registry writes; any thread reads, without a lock.
 //!
@@ -9,16 +9,16 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use super::base_url::BaseUrl;
 
-/// The registration with one registry.
+/// The contact with one registry.
 #[derive(Debug)]
-pub struct Registration {
+pub struct RegistryContact {
     registry: BaseUrl,
     is_registered: AtomicBool,
     /// Microseconds since 1970; 0 before the first.
     last_heartbeat: AtomicU64,
 }
 
-impl Registration {
+impl RegistryContact {
     pub(super) fn with(registry: BaseUrl) -> Self {
         Self { registry, is_registered: AtomicBool::new(false), last_heartbeat: AtomicU64::new(0) }
     }
