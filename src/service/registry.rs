@@ -56,7 +56,7 @@ impl RegistryService {
         // Before the server: its stop waits for requests in flight, and long polls end only now.
         self.registry.close();
         self.served.server.stop();
-        let live: usize = self.registry.gauges().live.iter().map(|(_, instances)| instances).sum();
+        let live: usize = self.registry.gauges().live.values().sum();
         log::info!(
             "{} stopped: {in_flight} requests drained, {live} instances live",
             RegistryConfig::PROGRAM
