@@ -7,6 +7,7 @@
 //! ```text
 //!   engine/       bytes <-> Request, Response       (a room of its own)
 //!      |
+//!   trace.rs      the id of the request, for the log lines of its thread
 //!   admission.rs  the rules for every request: host names, single headers, codings
 //!   router.rs     path and method -> handler; cors.rs decides about web pages
 //!      |
@@ -34,6 +35,7 @@ mod query;
 mod request;
 mod response;
 mod router;
+mod trace;
 
 mod engine;
 
@@ -51,3 +53,4 @@ pub use query::{MAX_WAIT_SECONDS, Query};
 pub use request::Request;
 pub use response::Response;
 pub use router::{Completion, Handler, Observer, Params, Route, Router};
+pub use trace::{current_trace, trace_id};

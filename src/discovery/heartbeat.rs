@@ -14,13 +14,16 @@
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use log::Level;
 use uuid::Uuid;
 
 use super::backoff::{Backoff, jittered};
 use super::base_url::BaseUrl;
 use super::client::{Advertised, CALL_TIMEOUT, DiscoveryError, Endpoint, HeartbeatAnswer, LiveInstance};
+use super::outage::Outage;
+use super::registry_contact::RegistryContact;
 use crate::watch::Watch;
 
 /// The first retry pause, in milliseconds.
@@ -75,6 +78,7 @@ pub struct Heartbeats {
     instance_id: Uuid,
     /// Closed to stop: the threads pause by waiting on this watch.
     stopping: Arc<Watch>,
+    contacts: Vec<Arc<RegistryContact>>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -95,9 +99,12 @@ impl Heartbeats {
         let service: Arc<dyn Candidate> = Arc::new(service);
         // Threads are pushed one by one: when a later one cannot start, dropping `heartbeats` joins the
         // others.
+        let stopping = Arc::new(Watch::at(0));
         let mut heartbeats =
-            Self { instance_id, stopping: Arc::new(Watch::at(0)), threads: Vec::with_capacity(urls.len()) };
+            Self { instance_id, stopping, contacts: Vec::new(), threads: Vec::with_capacity(urls.len()) };
         for url in urls {
+            let contact = Arc::new(RegistryContact::with(url.clone()));
+            heartbeats.contacts.push(Arc::clone(&contact));
             let keeper = Keeper {
                 registry: Endpoint::new(url),
                 name: name.clone(),
@@ -106,6 +113,8 @@ impl Heartbeats {
                 max_interval: interval,
                 stopping: Arc::clone(&heartbeats.stopping),
                 link: Link::Untried,
+                outage: Outage::default(),
+                contact,
             };
             let thread = thread::Builder::new().name("heartbeat".into()).spawn(move || keeper.run())?;
             heartbeats.threads.push(thread);
@@ -116,6 +125,11 @@ impl Heartbeats {
     /// Returns the id of the service, the same with every registry.
     pub fn instance_id(&self) -> Uuid {
         self.instance_id
+    }
+
+    /// Returns the contacts, one for each registry.
+    pub fn contacts(&self) -> &[Arc<RegistryContact>] {
+        &self.contacts
     }
 
     /// Deregisters from all registries and waits for the answers, 9 s at most: a call in flight and its
@@ -147,6 +161,8 @@ struct Keeper {
     max_interval: Duration,
     stopping: Arc<Watch>,
     link: Link,
+    outage: Outage,
+    contact: Arc<RegistryContact>,
 }
 
 /// The outcome of the last call to the registry.
@@ -170,11 +186,15 @@ impl Keeper {
             let pause = match self.renew_or_register() {
                 Ok(Some(interval)) => {
                     self.link = Link::Registered(interval);
+                    self.outage.end();
+                    self.contact.record_lease();
                     backoff.reset();
                     jittered(interval)
                 }
                 Ok(None) => {
                     self.link = Link::Withheld;
+                    self.outage.end();
+                    self.contact.record_absence();
                     jittered(retry)
                 }
                 Err(error) => {
@@ -217,16 +237,21 @@ impl Keeper {
         Ok(Some(advised.min(self.max_interval).max(MIN_INTERVAL)))
     }
 
-    /// Records that the registry is unreachable, and logs the first failure of a series.
+    /// Records that the registry is unreachable, and logs each new reason.
     fn mark_away(&mut self, error: &DiscoveryError) {
         let interval = match self.link {
-            // Logged already: one warning per outage, not per retry.
-            Link::Away(_) => return,
             Link::Untried | Link::Withheld => None,
+            // The lease may outlive a short outage.
+            Link::Away(interval) => interval,
             Link::Registered(interval) => Some(interval),
         };
-        log::warn!("{error}; retrying until the registry answers");
         self.link = Link::Away(interval);
+        self.contact.record_absence();
+        match self.outage.record(&error.to_string(), Instant::now()) {
+            Some(Level::Info) => log::info!("waiting for a registry: {error}"),
+            Some(level) => log::log!(level, "{error}; retrying until the registry answers"),
+            None => {}
+        }
     }
 
     fn deregister(&self) {

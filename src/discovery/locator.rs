@@ -81,7 +81,7 @@ impl Locator {
 
     fn apply(&self, found: Result<Vec<Ranked>, DiscoveryError>) -> Option<String> {
         let mut choice = self.lock();
-        let before = (choice.current.clone(), choice.away.is_some());
+        let before = (choice.current.clone(), choice.away.clone());
         choice.away = found.as_ref().err().cloned();
         if let Ok(instances) = &found {
             choice.has_answer = true;
@@ -93,8 +93,10 @@ impl Locator {
             self.report_rivals(&mut choice, instances);
         }
         match (&found, &choice.current) {
-            // One warning per outage, not per look-up.
-            (Err(error), _) if !before.1 => log::warn!("{error}; keeping the last known address"),
+            // One warning per reason, not per look-up. Without an address, the caller logs the absence.
+            (Err(error), Some(_)) if before.1.as_ref() != Some(error) => {
+                log::warn!("{error}; keeping the last known address");
+            }
             (Ok(_), Some(address)) if before.0 != choice.current => {
                 log::info!("found {} at {address}", self.name);
             }

@@ -28,7 +28,9 @@ mod client;
 mod heartbeat;
 mod locator;
 mod log_tip;
+mod outage;
 mod ranking;
+mod registry_contact;
 
 pub use agent::http_agent;
 pub use base_url::{BaseUrl, InvalidUrl};
@@ -37,3 +39,4 @@ pub use heartbeat::{Candidate, Heartbeats, Permission};
 pub use locator::Locator;
 pub use log_tip::{LogTip, log_tips};
 pub use ranking::LOG_ID;
+pub use registry_contact::RegistryContact;

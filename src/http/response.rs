@@ -25,8 +25,14 @@ impl Response {
         Self { status, headers: Vec::new(), body: Vec::new() }
     }
 
-    /// Returns a response with the media type.
-    pub fn new(status: u16, media_type: &'static str, body: Vec<u8>) -> Self {
+    /// Returns a response with the media type. A line end follows a JSON body, so that the prompt of a
+    /// terminal begins on its own line after the answer.
+    pub fn new(status: u16, media_type: &'static str, mut body: Vec<u8>) -> Self {
+        if media_type.ends_with("json") {
+            // Exactly: a page of the feed has a megabyte, and `push` might double the capacity.
+            body.reserve_exact(1);
+            body.push(b'\n');
+        }
         Self { status, headers: vec![("Content-Type", Cow::Borrowed(media_type))], body }
     }
 

@@ -35,6 +35,7 @@ pub mod telemetry;
 mod all;
 mod file_watch;
 mod maintenance;
+mod process_metrics;
 mod read;
 mod registry;
 mod serve;

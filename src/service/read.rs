@@ -6,17 +6,18 @@
 //! Read next: `read_side/mod.rs`.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use super::about;
-use super::config::{ReadConfig, ReadTask};
+use super::config::{Config, ReadConfig, ReadTask};
 use super::file_watch::FileWatch;
 use super::metrics::{Metrics, UNKNOWN};
 use super::process::{ExitError, listen};
-use super::serve::{Served, WAITING, advertised, database_or_new, figure, serve};
+use super::serve::{Served, WAITING, advertised, database_or_new, figure, serve, show_registrations};
 use crate::discovery::Heartbeats;
-use crate::es::{ProjectionState, ProjectionStatus};
+use crate::es::{self, ProjectionState, ProjectionStatus, Projector};
 use crate::http::Router;
 use crate::read_side::{self, ReadSide};
 
@@ -37,7 +38,9 @@ impl ReadService {
     pub fn start(config: &ReadConfig) -> Result<Self, ExitError> {
         let failed = |error: read_side::StartError| ExitError::new(error.to_string());
         // Waits until a predecessor has closed the database, and with it released the address.
-        let projector = ReadSide::open(&database_or_new(&config.db)?).map_err(failed)?;
+        let db = database_or_new(&config.db)?;
+        let projector = ReadSide::open(&db).map_err(failed)?;
+        let followed = followed_log(&projector);
         let listener = listen(&config.service.listen)?;
         let side = ReadSide::start(projector, config.side.clone()).map_err(failed)?;
         match config.task {
@@ -48,10 +51,14 @@ impl ReadService {
         let served =
             serve(listener, &config.service, side, read_side::ROUTES, &about::READ, Arc::clone(&metrics))?;
         show_read_side(&metrics, &served.router);
+        show_files(&metrics, &db);
         // Registered last: a client that finds the service gets an answer.
         let address = advertised("read", &config.service, &served.server);
+        served.log_start(ReadConfig::PROGRAM, Some(&address), &config.side.registries);
+        log::info!("read models are {}, {followed}: {}", db.display(), progress(served.router.state()));
         let heartbeats =
             Heartbeats::start(config.side.registries.clone(), address, config.heartbeat_interval)?;
+        show_registrations(&metrics, &heartbeats);
         let watched = Arc::clone(&served.router);
         let file_watch = FileWatch::start(move || {
             let side = watched.state();
@@ -69,12 +76,45 @@ impl ReadService {
 
     /// Stops the service: waits for a position end, requests in flight are answered.
     pub fn stop(self) {
+        // Counted first: waits for a position are requests in flight as well.
+        let in_flight = self.served.in_flight.value();
         // Waits first: a waiting query would hold up the stop of the server.
         self.served.router.state().end_waits();
         self.served.server.stop();
         self.heartbeats.stop();
         // The database last: requests in flight read rows until the server has stopped.
-        self.served.router.state().close();
+        let side = self.served.router.state();
+        let progress = progress(side);
+        side.close();
+        log::info!("{} stopped: {in_flight} requests drained, {progress}", ReadConfig::PROGRAM);
+    }
+}
+
+/// Returns the position of each read model, as words for a log line.
+fn progress(side: &ReadSide) -> String {
+    let models = side.status();
+    let models = models.iter().map(|status| format!("{} at {}", status.name, status.position));
+    models.collect::<Vec<_>>().join(", ")
+}
+
+/// Returns the log that the read models follow, as words for a log line.
+fn followed_log(projector: &Projector) -> String {
+    // The first query reports an unreadable database.
+    let id = projector.file().reader().ok().and_then(|reader| es::followed_log(&reader).ok().flatten());
+    id.map_or_else(|| "of no log yet".to_owned(), |id| format!("of log {id}"))
+}
+
+/// Adds the sizes of the read database to the metrics.
+fn show_files(metrics: &Metrics, db: &Path) {
+    // SQLite's name of the write-ahead log of a database.
+    let mut wal = db.as_os_str().to_owned();
+    wal.push("-wal");
+    let database = ("tally_read_database_bytes", "Size of the database file of the read models.", db.into());
+    let wal = ("tally_read_wal_bytes", "Size of the write-ahead log of that database.", PathBuf::from(wal));
+    for (name, help, path) in [database, wal] {
+        // An absent file has no size; the last connection removes the write-ahead log.
+        let size = move || std::fs::metadata(&path).map_or(UNKNOWN, |file| file.len() as f64);
+        metrics.computed_gauge(name, help, &[], size);
     }
 }
 

@@ -8,18 +8,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::about;
-use super::config::RegistryConfig;
+use super::config::{Config, RegistryConfig};
 use super::metrics::Metrics;
 use super::process::{ExitError, listen};
-use super::serve::{WAITING, serve};
-use crate::http::Server;
+use super::serve::{Served, WAITING, serve};
 use crate::registry::{self, Gauges, Registry};
 
 /// A running service registry.
 #[derive(Debug)]
 pub struct RegistryService {
     registry: Arc<Registry>,
-    server: Server,
+    served: Served<Arc<Registry>>,
 }
 
 impl RegistryService {
@@ -33,28 +32,35 @@ impl RegistryService {
         let metrics = Arc::new(Metrics::default());
         // The metrics may own the registry here: the registry does not own the metrics in turn.
         show_registry(&metrics, &registry);
-        let server = serve(
+        let served = serve(
             listener,
             &config.service,
             Arc::clone(&registry),
             registry::ROUTES,
             &about::REGISTRY,
             metrics,
-        )?
-        .server;
-        Ok(Self { registry, server })
+        )?;
+        served.log_start(RegistryConfig::PROGRAM, None, &[]);
+        Ok(Self { registry, served })
     }
 
     /// Returns the listening address.
     pub fn address(&self) -> SocketAddr {
-        self.server.local_addr()
+        self.served.server.local_addr()
     }
 
     /// Stops the service.
     pub fn stop(self) {
+        // Counted first: long polls are requests in flight as well.
+        let in_flight = self.served.in_flight.value();
         // Before the server: its stop waits for requests in flight, and long polls end only now.
         self.registry.close();
-        self.server.stop();
+        self.served.server.stop();
+        let live: usize = self.registry.gauges().live.values().sum();
+        log::info!(
+            "{} stopped: {in_flight} requests drained, {live} instances live",
+            RegistryConfig::PROGRAM
+        );
     }
 }
 

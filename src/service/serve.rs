@@ -12,10 +12,10 @@ use std::sync::Arc;
 
 use super::about::{self, About, Profile};
 use super::config::{Reachable, ServiceConfig};
-use super::metrics::Metrics;
+use super::metrics::{Gauge, Metrics, UNKNOWN};
 use super::process::{ExitError, http_options};
 use super::telemetry::{self, HttpMetrics};
-use crate::discovery::Advertised;
+use crate::discovery::{Advertised, BaseUrl, Heartbeats};
 use crate::es::{DatabasePath, PathError};
 use crate::http::{self, Admission, Route, Router, Server};
 
@@ -27,6 +27,8 @@ pub(super) const WAITING: &str = "Requests that wait for news: long polls, and w
 pub(super) struct Served<S: 'static> {
     pub(super) router: Arc<Router<S>>,
     pub(super) server: Server,
+    /// The number of requests that are being answered now.
+    pub(super) in_flight: Gauge,
 }
 
 /// Serves `routes`, and the routes that every service has.
@@ -44,6 +46,7 @@ pub(super) fn serve<S: Send + Sync + 'static>(
     let origins: Vec<String> =
         service.allow_origins.iter().map(|origin| origin.as_str().to_owned()).collect();
     let observer = HttpMetrics::of(&metrics, routes);
+    let in_flight = observer.in_flight();
     let common = About::new(profile, metrics);
     let router = Router::new(state, routes).with(common, about::ROUTES).observed_by(observer);
     let router = Arc::new(router.allow_origins(origins));
@@ -56,7 +59,37 @@ pub(super) fn serve<S: Send + Sync + 'static>(
             Ok(()) => routed.handle(request),
         })
     })?;
-    Ok(Served { router, server })
+    Ok(Served { router, server, in_flight })
+}
+
+impl<S> Served<S> {
+    /// Logs where `program` serves, and with which registries it registers `entry`.
+    pub(super) fn log_start(&self, program: &str, entry: Option<&Advertised>, registries: &[BaseUrl]) {
+        let (version, address) = (env!("CARGO_PKG_VERSION"), self.server.local_addr());
+        let registries: Vec<_> = registries.iter().map(ToString::to_string).collect();
+        let registering = entry.map(|entry| {
+            let reachable = Reachable { host: entry.host.clone(), port: entry.port };
+            format!(", registering http://{reachable} with {}", registries.join(", "))
+        });
+        log::info!("{program} {version} serves http://{address}{}", registering.unwrap_or_default());
+    }
+}
+
+/// Adds the registrations of a service to its metrics.
+pub(super) fn show_registrations(metrics: &Metrics, heartbeats: &Heartbeats) {
+    for contact in heartbeats.contacts() {
+        let registry = contact.registry().to_string();
+        // From the configuration, so the set of values is fixed at the start.
+        let labels = [("registry", registry.as_str())];
+        let shown = Arc::clone(contact);
+        let is_registered = move || f64::from(u8::from(shown.is_registered()));
+        let help = "1 while the service is registered with the registry, else 0.";
+        metrics.computed_gauge("tally_registered_info", help, &labels, is_registered);
+        let shown = Arc::clone(contact);
+        let last = move || shown.last_heartbeat().map_or(UNKNOWN, |time| time.as_secs_f64());
+        let help = "Unix time of the last heartbeat that the registry accepted; absent before the first.";
+        metrics.computed_gauge("tally_registry_last_heartbeat_timestamp_seconds", help, &labels, last);
+    }
 }
 
 /// Returns a figure of the service's state for its metrics; `None` after the service has stopped.

@@ -9,7 +9,7 @@
 
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
@@ -78,23 +78,35 @@ impl Shutdown {
     /// Waits for the first signal. From then on, the caller has [`STOP_LIMIT`] until it drops the returned
     /// [`Stop`].
     pub fn wait(&self) -> Stop {
-        match self.signals.recv() {
-            Ok(SIGINT) => log::info!("stopping on SIGINT"),
-            Ok(_) => log::info!("stopping on SIGTERM"),
-            Err(_) => log::error!("stopping: the thread that watches for signals has ended"),
-        }
-        Stop::within(STOP_LIMIT, || std::process::exit(EXIT_CUT_SHORT))
+        let cause = match self.signals.recv() {
+            Ok(SIGINT) => "SIGINT",
+            Ok(_) => "SIGTERM",
+            Err(_) => {
+                log::error!("the thread that watches for signals has ended");
+                "the loss of that thread"
+            }
+        };
+        log::info!("stopping on {cause}");
+        Stop::within(STOP_LIMIT, cause, || std::process::exit(EXIT_CUT_SHORT))
     }
 }
 
 /// An orderly stop in progress; drop it at the end of the stop.
 #[derive(Debug)]
 pub struct Stop {
+    cause: &'static str,
+    begun: Instant,
     _done: SyncSender<()>,
 }
 
+impl Drop for Stop {
+    fn drop(&mut self) {
+        log::info!("stopped on {} within {:.3} s", self.cause, self.begun.elapsed().as_secs_f64());
+    }
+}
+
 impl Stop {
-    fn within(limit: Duration, cut_short: impl FnOnce() + Send + 'static) -> Self {
+    fn within(limit: Duration, cause: &'static str, cut_short: impl FnOnce() + Send + 'static) -> Self {
         let (done, waiting) = sync_channel::<()>(1);
         let watchdog = std::thread::Builder::new().name("stop-limit".to_owned()).spawn(move || {
             if waiting.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
@@ -105,7 +117,7 @@ impl Stop {
         if let Err(error) = watchdog {
             log::warn!("the stop has no time limit: {error}");
         }
-        Self { _done: done }
+        Self { cause, begun: Instant::now(), _done: done }
     }
 }
 
@@ -116,14 +128,14 @@ mod tests {
     #[test]
     fn a_stop_that_takes_too_long_is_cut_short() {
         let (cut, is_cut) = sync_channel(1);
-        let _stop = Stop::within(Duration::from_millis(1), move || cut.send(()).unwrap());
+        let _stop = Stop::within(Duration::from_millis(1), "a test", move || cut.send(()).unwrap());
         assert_eq!(is_cut.recv_timeout(Duration::from_secs(30)), Ok(()));
     }
 
     #[test]
     fn a_stop_that_is_done_in_time_is_left_alone() {
         let (cut, is_cut) = sync_channel::<()>(1);
-        drop(Stop::within(Duration::from_secs(3_600), move || cut.send(()).unwrap()));
+        drop(Stop::within(Duration::from_secs(3_600), "a test", move || cut.send(()).unwrap()));
         // The channel closes when the watchdog ends without cutting the stop short.
         assert_eq!(is_cut.recv_timeout(Duration::from_secs(30)), Err(RecvTimeoutError::Disconnected));
     }

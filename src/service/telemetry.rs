@@ -12,12 +12,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::metrics::{Buckets, Counter, Gauge, Histogram, MEDIA_TYPE, Metrics};
+use super::process_metrics::show_process;
 use crate::http::{Budget, ConnectionStats, Connections, Observer, Request, Response, Route};
 
 /// The status classes, in the order of [`RouteMetrics::requests`].
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
-/// The longest text of a request on a log line, in characters: the longest correlation id.
+/// The longest text of a request on a log line, in characters: most paths are shorter.
 const MAX_SHOWN: usize = 200;
 
 /// The requests of a service, by route. Pass it to [`Router::observed_by`](crate::http::Router::observed_by).
@@ -62,6 +63,13 @@ fn duration_histogram(metrics: &Metrics, (method, route): (&str, &str)) -> Histo
     metrics.histogram("tally_http_request_duration_seconds", help, &labels, &Buckets::LATENCY)
 }
 
+impl HttpMetrics {
+    /// Returns the number of requests that are being answered now.
+    pub fn in_flight(&self) -> Gauge {
+        self.in_flight.clone()
+    }
+}
+
 impl Observer for HttpMetrics {
     fn begun(&self) {
         self.in_flight.add(1);
@@ -79,8 +87,8 @@ impl Observer for HttpMetrics {
     }
 }
 
-/// Answers a request and logs it at `debug`: method, path, status, duration, and the id that correlates the
-/// line with the lines of other services and with the recorded events.
+/// Answers a request and logs it at `debug`: method, path, status, duration. As in each line of a request,
+/// the logger adds the id that correlates the line with other services and with the recorded events.
 pub fn logged(request: &Request, answer: impl FnOnce() -> Response) -> Response {
     // First, because every request passes here: without debug logging, the function costs one comparison.
     if !log::log_enabled!(log::Level::Debug) {
@@ -88,14 +96,12 @@ pub fn logged(request: &Request, answer: impl FnOnce() -> Response) -> Response 
     }
     let begun = Instant::now();
     let response = answer();
-    let correlation = request.header("X-Correlation-Id").or_else(|| request.header("traceparent"));
+    let (method, path) = (shown(request.method.as_str()), shown(request.path()));
+    let (status, seconds) = (response.status, begun.elapsed().as_secs_f64());
+    // The fields repeat the words of the message for programs that read the log as JSON.
     log::debug!(
-        "{} {} {} {:.3} ms, correlation id {}",
-        shown(request.method.as_str()),
-        shown(request.path()),
-        response.status,
-        begun.elapsed().as_secs_f64() * 1000.0,
-        correlation.map_or_else(|| "-".into(), shown),
+        method = method.as_str(), path = path.as_str(), status, seconds;
+        "{method} {path} {status} {:.3} ms", seconds * 1000.0
     );
     response
 }
@@ -107,7 +113,7 @@ fn shown(text: &str) -> String {
     text.chars().take(MAX_SHOWN).map(visible).collect()
 }
 
-/// Adds the connections of a server, the memory of its answers, and the version to `metrics`.
+/// Adds the connections of a server, the memory of its answers, the version and the process to `metrics`.
 pub fn show_server(metrics: &Metrics, connections: &Arc<Connections>, answers: &Arc<Budget>) {
     let gauge = |name, help, value: fn(ConnectionStats) -> u64| {
         let connections = Arc::clone(connections);
@@ -134,6 +140,7 @@ pub fn show_server(metrics: &Metrics, connections: &Arc<Connections>, answers: &
     metrics.computed_counter("tally_http_answers_refused_total", refused, &[], count);
     let version = [("version", env!("CARGO_PKG_VERSION"))];
     metrics.gauge("tally_build_info", "Always 1; the label is the version.", &version).set(1);
+    show_process(metrics);
 }
 
 /// Returns the answer to `GET /metrics`.
@@ -147,7 +154,7 @@ mod tests {
     use crate::http::Router;
 
     const OBSERVED: &[Route<()>] = &[
-        Route::get("/things/{id}", |(), _, _| Ok(Response::empty(200))),
+        Route::get("/things/{thing}", |(), _, _| Ok(Response::empty(200))),
         Route::post("/things", |(), _, _| Ok(Response::empty(503))),
     ];
 
@@ -170,10 +177,10 @@ mod tests {
             Request::get("/secret-4711"),
         ]);
         for line in [
-            r#"tally_http_requests_total{method="GET",route="/things/{id}",status="2xx"} 2"#,
+            r#"tally_http_requests_total{method="GET",route="/things/{thing}",status="2xx"} 2"#,
             r#"tally_http_requests_total{method="POST",route="/things",status="5xx"} 1"#,
             r#"tally_http_requests_total{method="other",route="none",status="4xx"} 1"#,
-            r#"tally_http_request_duration_seconds_count{method="GET",route="/things/{id}"} 2"#,
+            r#"tally_http_request_duration_seconds_count{method="GET",route="/things/{thing}"} 2"#,
             "tally_http_requests_in_flight 0",
             "tally_http_open_connections 0",
         ] {

@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::about;
-use super::config::WriteConfig;
+use super::config::{Config, WriteConfig};
 use super::file_watch::FileWatch;
 use super::metrics::{Buckets, Metrics};
 use super::process::{ExitError, listen};
-use super::serve::{Served, WAITING, advertised, database_or_new, figure, serve};
+use super::serve::{Served, WAITING, advertised, database_or_new, figure, serve, show_registrations};
 use crate::discovery::Heartbeats;
 use crate::es::{Commit, EventLog, Executor, SqliteDatabase};
 use crate::http::{LongPolls, Router};
@@ -64,8 +64,12 @@ impl WriteService {
         show_waiting(&metrics, &served.router);
         show_upkeep(&metrics, &log);
         // Registered last: a client that finds the service gets an answer.
-        let writer = Writer::at(advertised("write", &config.service, &served.server), standing);
+        let entry = advertised("write", &config.service, &served.server);
+        served.log_start(WriteConfig::PROGRAM, Some(&entry), &config.registries);
+        log::info!("log {} is {}, head {}", log.log_id(), db.display(), log.head().value());
+        let writer = Writer::at(entry, standing);
         let heartbeats = Heartbeats::start(config.registries.clone(), writer, config.heartbeat_interval)?;
+        show_registrations(&metrics, &heartbeats);
         Ok(Self { heartbeats, log, served, _file_watch: file_watch })
     }
 
@@ -76,12 +80,16 @@ impl WriteService {
 
     /// Stops the service: accepted commands are finished and answered.
     pub fn stop(self) {
+        // Counted first: long polls are requests in flight as well.
+        let in_flight = self.served.in_flight.value();
         // The head first: a long poll of the feed would hold up the server's stop.
         self.log.head().close();
         self.served.server.stop();
         self.heartbeats.stop();
         // The writer last: requests in flight queue commands until the server has stopped.
         self.served.router.state().close();
+        let head = self.log.head().value();
+        log::info!("{} stopped: {in_flight} requests drained, head {head}", WriteConfig::PROGRAM);
     }
 }
 

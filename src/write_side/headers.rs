@@ -6,7 +6,7 @@
 //! Read next: `commands.rs`, which runs a command with these headers.
 
 use crate::es::Metadata;
-use crate::http::{EntityTags, Problem, Request, Response};
+use crate::http::{EntityTags, Problem, Request, Response, trace_id};
 
 /// The longest `Idempotency-Key`, in bytes.
 const MAX_KEY: usize = 255;
@@ -57,18 +57,6 @@ fn visible(request: &Request, name: &str, longest: usize) -> Result<Option<Strin
         return Err(Problem::invalid_header(name, what));
     }
     Ok(Some(value.to_owned()))
-}
-
-/// Returns the trace id of a W3C `traceparent`, `00-{32 hex}-{16 hex}-{2 hex}`. The standard has receivers
-/// ignore a malformed header: the trace begins anew, and the request is as good as before.
-fn trace_id(traceparent: &str) -> Option<&str> {
-    let mut parts = traceparent.split('-');
-    let mut hex = |length: usize| {
-        let lower_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        parts.next().filter(|part| part.len() == length && part.bytes().all(lower_hex))
-    };
-    let (version, trace_id, _parent, _flags) = (hex(2)?, hex(32)?, hex(16)?, hex(2)?);
-    (version != "ff" && trace_id.bytes().any(|byte| byte != b'0')).then_some(trace_id)
 }
 
 /// `If-Match` and `If-None-Match`: a condition on the version of the account (optimistic concurrency,

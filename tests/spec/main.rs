@@ -42,6 +42,7 @@ mod common_rules;
 
 mod command_line;
 mod freshness;
+mod log_lines;
 mod openapi;
 mod operations;
 mod ready;

@@ -430,6 +430,6 @@ fn an_empty_page_is_an_empty_batch_that_tells_the_head() {
     let subject = Service::Write.ready_for("");
     let batch = [("Accept", "application/json;q=0.5, application/cloudevents-batch+json")];
     let reply = subject.client.get_with("/events?after=99", &batch).expect(200);
-    assert_eq!((reply.text(), reply.header("Event-Position")), ("[]", Some("6")));
+    assert_eq!((reply.text(), reply.header("Event-Position")), ("[]\n", Some("6")));
     assert_eq!(reply.header("Vary"), Some("Accept"));
 }

@@ -107,6 +107,6 @@ fn a_request_is_logged_with_its_correlation_id_when_asked_for() {
         write.client().post_with("/accounts", &headers, &json!({"owner": "Ada"})).expect(201);
         let ended = write.stop();
         let line = ended.stderr.lines().find(|line| line.contains("POST /accounts 201"));
-        assert_eq!(line.is_some_and(|line| line.ends_with("correlation id order-7")), expected, "{ended:?}");
+        assert_eq!(line.is_some_and(|line| line.contains(" trace_id=order-7 ")), expected, "{ended:?}");
     }
 }

@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 
 use super::options::Connections;
 use crate::http::budget::{Budget, Share};
+use crate::http::trace::traced;
 use crate::http::{Problem, Request, Response, problems};
 
 /// A service, as the engines hold the function.
@@ -18,13 +19,15 @@ pub(super) type Service = dyn Fn(&Request) -> Response + Send + Sync;
 
 /// Runs the handler and answers 500 when the handler panics.
 pub(super) fn call(service: &Service, request: &Request, connections: &Connections) -> Response {
-    // Unwind safety: handlers share state behind locks alone, and a lock stays consistent or poisoned.
-    let called = catch_unwind(AssertUnwindSafe(|| service(request)));
-    called.unwrap_or_else(|panic| {
-        connections.panics.fetch_add(1, Ordering::Relaxed);
-        let (method, path) = (request.method.as_str(), request.path());
-        log::error!("{method} {path}: the handler panicked: {}", panic_text(&*panic));
-        Problem::new(&problems::INTERNAL_ERROR, "the handler failed; see the log").into()
+    traced(request, || {
+        // Unwind safety: handlers share state behind locks alone, and a lock stays consistent or poisoned.
+        let called = catch_unwind(AssertUnwindSafe(|| service(request)));
+        called.unwrap_or_else(|panic| {
+            connections.panics.fetch_add(1, Ordering::Relaxed);
+            let (method, path) = (request.method.as_str(), request.path());
+            log::error!("{method} {path}: the handler panicked: {}", panic_text(&*panic));
+            Problem::new(&problems::INTERNAL_ERROR, "the handler failed; see the log").into()
+        })
     })
 }
 

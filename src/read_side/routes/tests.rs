@@ -132,7 +132,7 @@ fn an_account_is_answered_as_it_is_with_its_version_and_how_fresh_it_is() {
         format!(
             "{{\"account_id\":\"{}\",\"owner\":\"Ada\",\"currency\":\"EUR\",\"balance\":500,\"status\":\"open\",\
              \"version\":4,\"opened_at\":\"2026-01-01T00:00:00.001000Z\",\
-             \"updated_at\":\"2026-01-01T00:00:00.005000Z\"}}",
+             \"updated_at\":\"2026-01-01T00:00:00.005000Z\"}}\n",
             id(ADA)
         )
     );

@@ -6,17 +6,17 @@
 
 use std::path::PathBuf;
 
-use log::LevelFilter;
-
 use super::command_line::Config;
 use super::flag_parser::{Flag, GivenFlags, Kind, UsageError};
 use super::flags::{
-    ADVISED_HEARTBEAT_INTERVAL, ALLOW_HOST, ALLOW_ORIGIN, HTTP_ENGINE, LOG, POLL_INTERVAL, READY_LAG, TTL,
+    ADVISED_HEARTBEAT_INTERVAL, ALLOW_HOST, ALLOW_ORIGIN, HTTP_ENGINE, LOG, LOG_FORMAT, POLL_INTERVAL,
+    READY_LAG, TTL,
 };
 use super::read::{self, ReadConfig, ReadTask};
 use super::registry::{self, RegistryConfig};
 use super::service::service;
 use super::write::{self, WriteConfig, WriteTask};
+use crate::service::logger::LogOptions;
 use crate::write_side::Copies;
 
 const REGISTRY_LISTEN: Flag = Flag { name: "registry-listen", ..registry::LISTEN };
@@ -59,9 +59,10 @@ impl Config for AllConfig {
         ALLOW_ORIGIN,
         ALLOW_HOST,
         LOG,
+        LOG_FORMAT,
     ];
 
-    fn log(&self) -> LevelFilter {
+    fn log(&self) -> LogOptions {
         self.registry.service.log
     }
 

@@ -1,16 +1,13 @@
 //! From a command line to a configuration, or to a text to print, or to an error.
 //!
-//! **Invariant:** a wrong command line ends with exit status 2 and one line on stderr.
+//! **Invariant:** parsing reads nothing but its arguments: no process state, no file.
 //!
 //! Read next: `config/flag_parser.rs`.
 
 use std::ffi::OsString;
-use std::io::Write;
-use std::process::ExitCode;
-
-use log::LevelFilter;
 
 use super::flag_parser::{self, Flag, GivenFlags, Invocation, UsageError};
+use crate::service::logger::LogOptions;
 
 /// Exit status after a wrong command line.
 pub const EXIT_USAGE: u8 = 2;
@@ -21,33 +18,12 @@ pub trait Config: Sized {
     const PROGRAM: &'static str;
     /// The purpose of the binary, in half a line.
     const SUMMARY: &'static str;
-    /// Returns the lowest level of log lines to show.
-    fn log(&self) -> LevelFilter;
+    /// Returns what to log, and how.
+    fn log(&self) -> LogOptions;
     #[doc(hidden)]
     const FLAGS: &'static [Flag];
     #[doc(hidden)]
     fn from_given(given: &GivenFlags) -> Result<Self, UsageError>;
-}
-
-/// Returns the configuration of this process.
-///
-/// # Errors
-/// The exit status to end with at once: 0 after `--help` and `--version`, with the text on stdout; 2 after a
-/// wrong command line, with one line on stderr.
-pub fn from_process<C: Config>() -> Result<C, ExitCode> {
-    match parse(std::env::args_os().skip(1), |variable| std::env::var_os(variable)) {
-        Ok(Invocation::Run(config)) => Ok(config),
-        Ok(Invocation::Print(text)) => {
-            // A closed stdout has no reader left to report to.
-            let _ = std::io::stdout().write_all(text.as_bytes());
-            Err(ExitCode::SUCCESS)
-        }
-        Err(error) => {
-            // Written directly: the logger starts after a valid command line.
-            let _ = writeln!(std::io::stderr(), "{}: {error}; see {} --help", C::PROGRAM, C::PROGRAM);
-            Err(ExitCode::from(EXIT_USAGE))
-        }
-    }
 }
 
 /// Returns the configuration for `arguments` (without the program's name) and `variables`.

@@ -11,6 +11,8 @@ use std::fmt::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use super::spelling::nearest;
+
 /// The number of values that a flag accepts. More are a mistake of a script.
 const MAX_VALUES: usize = 16;
 
@@ -41,7 +43,7 @@ pub(super) enum Kind {
 }
 
 impl Flag {
-    fn variable(&self) -> Option<String> {
+    pub(super) fn variable(&self) -> Option<String> {
         match self.kind {
             Kind::Action | Kind::ActionOn(_) => None,
             Kind::Switch | Kind::One(_) | Kind::Several(_) => {
@@ -74,7 +76,7 @@ pub struct UsageError {
 }
 
 impl UsageError {
-    fn new(message: impl Into<String>) -> Self {
+    pub(super) fn new(message: impl Into<String>) -> Self {
         Self { message: message.into() }
     }
 }
@@ -118,7 +120,7 @@ pub(super) fn read(
         }
         let (name, attached) = split(&argument);
         let flag = flags.iter().find(|flag| name.strip_prefix(b"--") == Some(flag.name.as_bytes()));
-        given.take(flag.ok_or_else(|| unknown(name))?, attached, &mut arguments)?;
+        given.take(flag.ok_or_else(|| unknown(name, flags))?, attached, &mut arguments)?;
     }
     // After the arguments: a flag wins over its variable.
     for flag in flags {
@@ -136,10 +138,19 @@ fn split(argument: &OsStr) -> (&[u8], Option<OsString>) {
     }
 }
 
-fn unknown(name: &[u8]) -> UsageError {
+fn unknown(name: &[u8], flags: &[Flag]) -> UsageError {
+    // Not in the tables: each ends the process before a configuration exists.
+    let texts = ["--help", "--version"];
+    if let Some(text) = texts.into_iter().find(|text| name == text.as_bytes()) {
+        return UsageError::new(format!("{text}: expected no value, got one"));
+    }
     // Quoted with escapes, to keep the error on one line; without the value, which may hold a password.
     let kind = if name.starts_with(b"-") { "unknown flag" } else { "expected a flag, got" };
-    UsageError::new(format!("{kind} {:?}", OsStr::from_bytes(name)))
+    let written = OsStr::from_bytes(name);
+    let known = flags.iter().map(|flag| flag.name).chain(["help", "version"]);
+    let meant = written.to_str().and_then(|text| nearest(text.strip_prefix("--")?, known));
+    let meant = meant.map(|meant| format!("; did you mean --{meant}")).unwrap_or_default();
+    UsageError::new(format!("{kind} {written:?}{meant}"))
 }
 
 impl GivenFlags {

@@ -100,6 +100,12 @@ pub(super) const LOG: Flag = Flag {
     default: "info",
     help: "Lowest level of log lines on stderr: error, warn, info or debug.",
 };
+pub(super) const LOG_FORMAT: Flag = Flag {
+    name: "log-format",
+    kind: Kind::One("FORMAT"),
+    default: "text",
+    help: "Form of log lines: text for people, or json, one object a line.",
+};
 pub(super) const VERIFY: Flag = Flag {
     name: "verify",
     kind: Kind::Action,

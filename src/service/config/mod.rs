@@ -1,13 +1,17 @@
 //! The configuration of each binary, from its flags and its environment.
 //!
 //! ```text
-//!  src/bin/*.rs ──► command_line.rs      parse: arguments + environment ──► a Config, a text, an error
+//!  src/bin/*.rs ──► environment.rs       this process; refuses unknown variables
+//!                          │
+//!                   command_line.rs      parse: arguments + variables ──► a Config, a text, an error
 //!                          │
 //!      all.rs ──► registry.rs, write.rs, read.rs    one configuration per binary
 //!                          │
 //!                     service.rs         settings of every service
 //!                          │
 //!           flags.rs ── flag_parser.rs ── values.rs       a row per flag; the given texts; text ──► value
+//!                          │
+//!                     spelling.rs        the flag or variable that was meant
 //! ```
 //!
 //! The table of a binary lists its flags. The table also makes the help text and the environment variables.
@@ -24,18 +28,21 @@
 
 mod all;
 mod command_line;
+mod environment;
 mod flag_parser;
 mod flags;
 mod read;
 mod registry;
 mod service;
+mod spelling;
 #[cfg(test)]
 mod tests;
 mod values;
 mod write;
 
 pub use all::AllConfig;
-pub use command_line::{Config, EXIT_USAGE, from_process, parse};
+pub use command_line::{Config, EXIT_USAGE, parse};
+pub use environment::{check_variables, from_process};
 pub use flag_parser::{Invocation, UsageError};
 pub use read::{ReadConfig, ReadTask};
 pub use registry::RegistryConfig;

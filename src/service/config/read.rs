@@ -7,18 +7,17 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use log::LevelFilter;
-
 use super::command_line::Config;
 use super::flag_parser::{Flag, GivenFlags, UsageError};
 use super::flags::{
-    ADVERTISE, ALLOW_HOST, ALLOW_ORIGIN, HEARTBEAT_INTERVAL, HTTP_ENGINE, LOG, POLL_INTERVAL, READY_LAG,
-    REBUILD, REGISTRY, VERIFY, WRITE_SIDE, db, listen,
+    ADVERTISE, ALLOW_HOST, ALLOW_ORIGIN, HEARTBEAT_INTERVAL, HTTP_ENGINE, LOG, LOG_FORMAT, POLL_INTERVAL,
+    READY_LAG, REBUILD, REGISTRY, VERIFY, WRITE_SIDE, db, listen,
 };
 use super::service::{ServiceConfig, database, heartbeat_interval, poll_interval, registries, service};
 use super::values;
 use crate::http::LongPolls;
 use crate::read_side;
+use crate::service::logger::LogOptions;
 
 pub(super) const LISTEN: Flag = listen("127.0.0.1:7002");
 pub(super) const DB: Flag = db("read_db.sqlite3");
@@ -77,11 +76,12 @@ impl Config for ReadConfig {
         ALLOW_ORIGIN,
         ALLOW_HOST,
         LOG,
+        LOG_FORMAT,
         VERIFY,
         REBUILD,
     ];
 
-    fn log(&self) -> LevelFilter {
+    fn log(&self) -> LogOptions {
         self.service.log
     }
 

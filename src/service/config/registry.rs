@@ -4,16 +4,16 @@
 //!
 //! Read next: `src/registry/service.rs`, the meaning of the settings.
 
-use log::LevelFilter;
-
 use super::command_line::Config;
 use super::flag_parser::{Flag, GivenFlags, UsageError};
 use super::flags::{
-    ADVERTISE, ADVISED_HEARTBEAT_INTERVAL, ALLOW_HOST, ALLOW_ORIGIN, HTTP_ENGINE, LOG, TTL, listen,
+    ADVERTISE, ADVISED_HEARTBEAT_INTERVAL, ALLOW_HOST, ALLOW_ORIGIN, HTTP_ENGINE, LOG, LOG_FORMAT, TTL,
+    listen,
 };
 use super::service::{HEARTBEAT_SECONDS, ServiceConfig, service};
 use super::values;
 use crate::registry::{RegistryOptions, TTL_SECONDS};
+use crate::service::logger::LogOptions;
 
 pub(super) const LISTEN: Flag = listen("127.0.0.1:7000");
 
@@ -46,10 +46,19 @@ impl RegistryConfig {
 impl Config for RegistryConfig {
     const PROGRAM: &'static str = "service-registry";
     const SUMMARY: &'static str = "knows which services live, and where";
-    const FLAGS: &'static [Flag] =
-        &[LISTEN, ADVERTISE, TTL, ADVISED_HEARTBEAT_INTERVAL, HTTP_ENGINE, ALLOW_ORIGIN, ALLOW_HOST, LOG];
+    const FLAGS: &'static [Flag] = &[
+        LISTEN,
+        ADVERTISE,
+        TTL,
+        ADVISED_HEARTBEAT_INTERVAL,
+        HTTP_ENGINE,
+        ALLOW_ORIGIN,
+        ALLOW_HOST,
+        LOG,
+        LOG_FORMAT,
+    ];
 
-    fn log(&self) -> LevelFilter {
+    fn log(&self) -> LogOptions {
         self.service.log
     }
 

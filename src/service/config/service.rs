@@ -8,13 +8,12 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use log::LevelFilter;
-
 use super::flag_parser::{Flag, GivenFlags, UsageError};
-use super::flags::{HEARTBEAT_INTERVAL, HTTP_ENGINE, LOG, POLL_INTERVAL, REGISTRY};
+use super::flags::{HEARTBEAT_INTERVAL, HTTP_ENGINE, LOG, LOG_FORMAT, POLL_INTERVAL, REGISTRY};
 use super::values::{self, Advertise, AllowedOrigin, ListenAddress};
 use crate::discovery::BaseUrl;
 use crate::http::Engine;
+use crate::service::logger::LogOptions;
 
 /// The range of a heartbeat interval, in seconds. Below, a busy machine misses heartbeats; above, the list
 /// of services is stale for hours.
@@ -35,8 +34,8 @@ pub struct ServiceConfig {
     pub allow_origins: Vec<AllowedOrigin>,
     /// Host names that the service answers to, besides its own names.
     pub allow_hosts: Vec<String>,
-    /// The lowest level of log lines to show.
-    pub log: LevelFilter,
+    /// What to log, and how.
+    pub log: LogOptions,
 }
 
 pub(super) fn service(given: &GivenFlags, listen: &Flag) -> Result<ServiceConfig, UsageError> {
@@ -46,7 +45,10 @@ pub(super) fn service(given: &GivenFlags, listen: &Flag) -> Result<ServiceConfig
         engine: given.value(&HTTP_ENGINE, values::http_engine)?,
         allow_origins: given.several("allow-origin", values::origin)?,
         allow_hosts: given.several("allow-host", values::allowed_host)?,
-        log: given.value(&LOG, values::log_level)?,
+        log: LogOptions {
+            level: given.value(&LOG, values::log_level)?,
+            format: given.value(&LOG_FORMAT, values::log_format)?,
+        },
     })
 }
 

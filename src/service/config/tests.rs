@@ -54,7 +54,7 @@ fn without_flags_the_defaults_of_the_contract_hold() {
     assert_eq!((write.db, write.task), (PathBuf::from("write_db.sqlite3"), WriteTask::Serve));
     assert_eq!(write.registries, ["http://127.0.0.1:7000".parse::<BaseUrl>().unwrap()]);
     assert_eq!(write.heartbeat_interval, Duration::from_secs(2));
-    assert_eq!((write.service.engine, write.service.log), (Engine::Blocking, LevelFilter::Info));
+    assert_eq!((write.service.engine, write.service.log.level), (Engine::Blocking, LevelFilter::Info));
 
     let read = config::<ReadConfig>(&[], &[]);
     assert_eq!(read.service.listen.to_string(), "127.0.0.1:7002");
@@ -75,7 +75,7 @@ fn a_flag_wins_over_its_variable() {
     let variables = [("TALLY_LISTEN", "127.0.0.1:1"), ("TALLY_DB", "v.sqlite3"), ("TALLY_LOG", "debug")];
     let write = config::<WriteConfig>(&["--listen=127.0.0.1:2"], &variables);
     assert_eq!(write.service.listen.to_string(), "127.0.0.1:2");
-    assert_eq!((write.db, write.service.log), (PathBuf::from("v.sqlite3"), LevelFilter::Debug));
+    assert_eq!((write.db, write.service.log.level), (PathBuf::from("v.sqlite3"), LevelFilter::Debug));
 }
 
 #[test]

@@ -18,6 +18,7 @@ use crate::discovery::{BaseUrl, InvalidUrl};
 use crate::host::host_and_port;
 use crate::http::Engine;
 use crate::limits::MAX_EXACT_INTEGER;
+use crate::service::logger::LogFormat;
 
 /// An address to listen on: a host name or an address, and a port; port 0 selects a free port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -232,5 +233,13 @@ pub(super) fn log_level(text: &str) -> Result<LevelFilter, String> {
         "info" => Ok(LevelFilter::Info),
         "debug" => Ok(LevelFilter::Debug),
         _ => Err(format!("expected error, warn, info or debug, got {text:?}")),
+    }
+}
+
+pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err(format!("expected text or json, got {text:?}")),
     }
 }

@@ -7,17 +7,16 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use log::LevelFilter;
-
 use super::command_line::Config;
 use super::flag_parser::{Flag, GivenFlags, UsageError};
 use super::flags::{
     ADVERTISE, ALLOW_COPY, ALLOW_HOST, ALLOW_ORIGIN, BACKUP, EVENT_STORE, HEARTBEAT_INTERVAL, HTTP_ENGINE,
-    LOG, REGISTRY, VERIFY, db, listen,
+    LOG, LOG_FORMAT, REGISTRY, VERIFY, db, listen,
 };
 use super::service::{ServiceConfig, database, heartbeat_interval, registries, service};
 use super::values;
 use crate::discovery::BaseUrl;
+use crate::service::logger::LogOptions;
 use crate::write_side::Copies;
 
 pub(super) const LISTEN: Flag = listen("127.0.0.1:7001");
@@ -85,11 +84,12 @@ impl Config for WriteConfig {
         ALLOW_ORIGIN,
         ALLOW_HOST,
         LOG,
+        LOG_FORMAT,
         VERIFY,
         BACKUP,
     ];
 
-    fn log(&self) -> LevelFilter {
+    fn log(&self) -> LogOptions {
         self.service.log
     }
 
