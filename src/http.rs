@@ -40,6 +40,7 @@ mod engine;
 pub use ::http::Method;
 pub use admission::Admission;
 pub use budget::Budget;
+pub use cors::admit_local_pages;
 pub use engine::{ConnectionStats, Connections, Engine, Options, Server, serve};
 pub use etag::{EntityTag, EntityTags};
 pub use json::{Fields, parse_uuid, required};

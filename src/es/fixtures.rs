@@ -156,7 +156,8 @@ impl Feed for PreparedFeed {
 impl Feed for LogFeed {
     fn next_page(&mut self, after: u64, limit: u32, wait: Duration) -> Result<Page, FeedError> {
         self.asked.lock().unwrap().push(after);
-        self.head.wait_for(after + 1, wait);
+        // No longer than an `EventLog`: a projector that is dropped waits for the answer.
+        self.head.wait_for(after + 1, wait.min(Duration::from_millis(250)));
         Ok(self.log.lock().unwrap().page(after, limit))
     }
 }

@@ -265,8 +265,8 @@ pub use log::{
     MemoryDatabase, OwnedEvent, Receipt, SCHEMA, Snapshot, SqliteDatabase, Visitor,
 };
 pub use projection::{
-    CatchUpError, CommitPhase, Definition, Feed, FeedError, MAX_PAGE, Names, OpenError, Projection,
-    ProjectionError, ProjectionState, ProjectionStatus, Projector, ProjectorEvent, RebuildError,
+    CatchUpError, CommitPhase, Definition, Feed, FeedError, MAX_PAGE, Names, OpenError, PauseError,
+    Projection, ProjectionError, ProjectionState, ProjectionStatus, Projector, ProjectorEvent, RebuildError,
     RebuildProgress, RebuildRefused, RunningProjector, followed_log,
 };
 pub use recorded_event::{Page, PageContent, RecordedEvent};

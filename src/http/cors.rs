@@ -109,6 +109,18 @@ pub(super) fn admit(origin: &Origin<'_>, request: &Request) -> Result<(), Proble
     Ok(())
 }
 
+/// Refuses pages from anywhere but this machine, whatever origins the operator has allowed.
+///
+/// # Errors
+/// 403 `origin-not-allowed` for an `Origin` that is not a loopback address.
+pub fn admit_local_pages(request: &Request) -> Result<(), Problem> {
+    if request.header_values("Origin").all(is_loopback) {
+        return Ok(());
+    }
+    let detail = "pages from this origin may not do this: only those of this machine (localhost) may";
+    Err(Problem::new(&problems::ORIGIN_NOT_ALLOWED, detail))
+}
+
 /// Adds the headers by which the browser decides about the page.
 pub(super) fn label(response: &mut Response, origin: &Origin<'_>, request: &Request) {
     let mut add = |name, value| response.headers.push((name, value));

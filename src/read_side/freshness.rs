@@ -64,7 +64,8 @@ fn problem_of_filling(service: &ReadSide, projection: &str) -> Problem {
     let reached = service.projector.watch(projection).map_or(0, |watch| watch.value());
     let detail = format!(
         "the read model {projection} is being built from the first event; it is at position {reached}, \
-         and answers once it has come to the end that the log had when it was begun"
+         and answers once it has come to the end that the log had when it was begun{}",
+        service.pause_note()
     );
     behind(reached, detail)
 }
@@ -92,7 +93,10 @@ pub(super) fn await_position(service: &ReadSide, query: &Query, projections: &[&
         let reached = service.projector.wait_for(projection, wanted, left);
         drop(permit);
         if let Some(reached) = reached.filter(|reached| *reached < wanted) {
-            let detail = format!("the read model is at position {reached}, not yet at {wanted}");
+            let detail = format!(
+                "the read model is at position {reached}, not yet at {wanted}{}",
+                service.pause_note()
+            );
             return Err(behind(reached, detail));
         }
     }

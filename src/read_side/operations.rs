@@ -11,16 +11,17 @@ use super::models::{MODELS, position_of_all};
 use super::problems::{PROJECTION_NOT_FOUND, REBUILD_NOT_FOUND, REBUILD_RUNNING, RETRY_AFTER, UNHEALTHY};
 use super::service::ReadSide;
 use super::upstream::Contact;
-use crate::es::{ProjectionState, ProjectionStatus, RebuildError, RebuildRefused};
-use crate::http::{Fields, Params, Problem, Request, Response, problems};
+use crate::es::{PauseError, ProjectionState, ProjectionStatus, RebuildError, RebuildRefused};
+use crate::http::{Fields, Params, Problem, Request, Response, admit_local_pages, problems};
 
 /// The state of a projection, field by field as the API answers.
 #[derive(Debug, Serialize)]
 struct ProjectionView<'a> {
     name: &'a str,
     position: u64,
-    head: u64,
-    lag_events: u64,
+    /// Null while the head is unknown: no write side answers, or its page was rejected.
+    head: Option<u64>,
+    lag_events: Option<u64>,
     lag_seconds: f64,
     state: &'a str,
     error: Option<&'a str>,
@@ -42,19 +43,17 @@ pub(super) fn projections(service: &ReadSide, _: &Request, params: &Params<'_>) 
     }
     await_position(service, params.query(), MODELS)?;
     let statuses = service.projector.status();
-    let furthest = statuses.iter().map(|status| status.position).max().unwrap_or(0);
-    let projections = statuses.iter().map(|status| shown(status, furthest)).collect();
+    let projections = statuses.iter().map(shown).collect();
     At { position: slowest(&statuses), value: Answer { projections } }
         .answer(|answer| Ok(Response::json(200, &answer)))
 }
 
-fn shown(status: &ProjectionStatus, furthest: u64) -> ProjectionView<'_> {
+fn shown(status: &ProjectionStatus) -> ProjectionView<'_> {
     ProjectionView {
         name: status.name,
         position: status.position,
-        // While the head is unknown, the furthest rows are the best known part of the log.
-        head: status.head.unwrap_or(furthest),
-        lag_events: status.lag().unwrap_or(furthest.saturating_sub(status.position)),
+        head: status.head,
+        lag_events: status.lag(),
         lag_seconds: status.behind_for.as_secs_f64(),
         state: status.state.as_str(),
         error: status.error.as_deref(),
@@ -88,6 +87,26 @@ pub(super) fn cancel_rebuild(
         RebuildError::Refused(refused) => problem_of(refused, name),
         RebuildError::GivenUp(_) | RebuildError::TimedOut => unhealthy(&error.to_string()),
     })?;
+    Ok(Response::empty(204))
+}
+
+/// Pauses following: the answer means that no event is applied any more.
+pub(super) fn pause(service: &ReadSide, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
+    follow_order(request, || service.projector.pause())
+}
+
+pub(super) fn resume(service: &ReadSide, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
+    follow_order(request, || service.projector.resume())
+}
+
+fn follow_order(
+    request: &Request,
+    order: impl FnOnce() -> Result<(), PauseError>,
+) -> Result<Response, Problem> {
+    // A pause stops the rows for every client, so no page from elsewhere may ask for one.
+    admit_local_pages(request)?;
+    Fields::of_optional(request)?.finish()?;
+    order().map_err(|error| unhealthy(&error.to_string()))?;
     Ok(Response::empty(204))
 }
 
@@ -133,6 +152,8 @@ pub(super) fn health(service: &ReadSide, _: &Request, _: &Params<'_>) -> Result<
             "service": "read",
             "ready": service.readiness().is_ok(),
             "position": position,
+            // Reported, and no reason for a 503: a pause is what an operator has asked for.
+            "paused": service.projector.is_paused(),
             "projections": states,
             // Reported, and no reason for a 503: a prober must not restart a service that answers.
             "write_side": contact(&service.upstream.contact()),

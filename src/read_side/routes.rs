@@ -20,7 +20,7 @@ use super::models::statements::{self, StatementPage};
 use super::models::summary::{CurrencyView, summary as totals};
 use super::models::time_travel::{Moment, account_then};
 use super::models::{MODELS, position_of_all};
-use super::operations::{cancel_rebuild, health, projections, ready, rebuild};
+use super::operations::{cancel_rebuild, health, pause, projections, ready, rebuild, resume};
 use super::problems::ACCOUNT_NOT_FOUND;
 use super::service::ReadSide;
 use crate::http::{Params, Problem, Query, Request, Response, Route};
@@ -48,6 +48,8 @@ pub const ROUTES: &[Route<ReadSide>] = &[
     Route::get("/summary", summary).with_query(FRESH).completed_by(complete),
     Route::get("/position", position).with_query(FRESH).completed_by(complete),
     Route::get("/projections", projections).with_query(FRESH).completed_by(complete),
+    Route::post("/projections/pause", pause),
+    Route::post("/projections/resume", resume),
     Route::post("/projections/{name}/rebuild", rebuild),
     Route::delete("/projections/{name}/rebuild", cancel_rebuild),
     Route::get("/ready", ready),
@@ -58,7 +60,8 @@ pub const ROUTES: &[Route<ReadSide>] = &[
 
 fn account(service: &ReadSide, request: &Request, params: &Params<'_>) -> Result<Response, Problem> {
     let (account_id, query) = (params.uuid(0)?, params.query());
-    let found = match moment(query)? {
+    let moment = moment(query)?;
+    let found = match &moment {
         // The present is in another model than the past: a single row instead of a walk.
         None => {
             await_rows(service, query, &["accounts"])?;
@@ -66,10 +69,14 @@ fn account(service: &ReadSide, request: &Request, params: &Params<'_>) -> Result
         }
         Some(moment) => {
             await_rows(service, query, &["transactions"])?;
-            service.database.read_snapshot(|db| account_then(db, account_id, &moment))
+            service.database.read_snapshot(|db| account_then(db, account_id, moment))
         }
     }?;
     found.answer(|account| match account {
+        None if moment.is_some() => {
+            let detail = format!("there is no account {account_id}, or it was not open yet then");
+            Err(Problem::new(&ACCOUNT_NOT_FOUND, detail))
+        }
         None => Err(no_account(account_id)),
         Some(account) => account_response(request, account),
     })
@@ -103,8 +110,7 @@ fn account_response(request: &Request, account: AccountJson) -> Result<Response,
 }
 
 fn no_account(account_id: Uuid) -> Problem {
-    let detail = format!("there is no account {account_id}, or it was not that old then");
-    Problem::new(&ACCOUNT_NOT_FOUND, detail)
+    Problem::new(&ACCOUNT_NOT_FOUND, format!("there is no account {account_id}"))
 }
 
 // -------------------------------------------------------------------------------------- lists

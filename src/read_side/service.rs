@@ -4,11 +4,11 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::database::ReadDatabase;
 use super::projections;
-use super::upstream::{HttpFeed, Upstream};
+use super::upstream::{Contact, HttpFeed, Upstream};
 use crate::discovery::BaseUrl;
 use crate::es::{
     self, DatabaseFile, Feed, OpenError, ProjectionStatus, Projector, ProjectorEvent, RebuildRefused,
@@ -151,9 +151,19 @@ impl ReadSide {
         }
         match (status.lag(), head) {
             (Some(lag), Some(head)) if lag > self.ready_lag => Err(format!(
-                "the read model {name} is at position {position}, {lag} events behind the head {head}"
+                "the read model {name} is at position {position}, {lag} events behind the head {head}{}",
+                self.pause_note()
             )),
             _ => Ok(()),
+        }
+    }
+
+    /// Returns what an error about a lag adds during a pause, else nothing.
+    pub(super) fn pause_note(&self) -> &'static str {
+        if self.projector.is_paused() {
+            "; following is paused, and goes on with POST /projections/resume"
+        } else {
+            ""
         }
     }
 
@@ -168,6 +178,21 @@ impl ReadSide {
     /// Returns the status of each projection.
     pub fn status(&self) -> Vec<ProjectionStatus> {
         self.projector.status()
+    }
+
+    /// Returns whether the last call to a write side was answered.
+    pub fn is_write_side_reachable(&self) -> bool {
+        matches!(self.upstream.contact(), Contact::Reached(_))
+    }
+
+    /// Returns the time at which a write side last answered.
+    pub fn last_contact(&self) -> Option<SystemTime> {
+        self.upstream.last_contact()
+    }
+
+    /// Returns whether following is paused.
+    pub fn is_paused(&self) -> bool {
+        self.projector.is_paused()
     }
 
     /// Returns the number of requests waiting for a position.
@@ -200,14 +225,16 @@ pub(super) fn followed_log(file: &Arc<DatabaseFile>) -> impl Fn() -> Option<Uuid
 
 fn log_event(upstream: &Upstream, event: &ProjectorEvent) {
     match event {
-        ProjectorEvent::Resumed => {
+        ProjectorEvent::Recovered => {
             upstream.trust();
             log::info!("{event}");
         }
         ProjectorEvent::Waiting(_)
         | ProjectorEvent::Stalled { .. }
         | ProjectorEvent::RebuildFailed { .. } => log::error!("{event}"),
-        ProjectorEvent::RebuildBegan { .. }
+        ProjectorEvent::Paused
+        | ProjectorEvent::Resumed
+        | ProjectorEvent::RebuildBegan { .. }
         | ProjectorEvent::Rebuilt { .. }
         | ProjectorEvent::RebuildCancelled { .. } => log::info!("{event}"),
     }

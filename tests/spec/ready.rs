@@ -78,3 +78,32 @@ fn a_read_side_that_is_too_far_behind_is_not_ready() {
         reply.status == 503 && reply.text().contains("1 events behind the head 2")
     });
 }
+
+#[test]
+fn a_paused_read_side_is_ready_until_it_is_behind_by_more_than_its_ready_lag() {
+    let directory = Directory::fresh();
+    let registry = System::registry(&directory).start();
+    let write = System::write(&directory, &registry.url()).start();
+    let launch = System::read(&directory, &registry.url()).flag("--ready-lag", "0");
+    let read = launch.start();
+    wait_until("it has caught up", || is_ready(&read));
+    read.client().post("/projections/pause", &json!({})).expect(204);
+    assert!(is_ready(&read));
+    let opened = write.client().post("/accounts", &json!({"owner": "Ada"})).expect(201).json();
+    wait_until("the lag is seen", || {
+        let reply = read.client().get("/ready");
+        reply.status == 503 && reply.text().contains("behind the head 1; following is paused")
+    });
+    let late = read.client().get("/position?min_position=1&wait=0.1").expect(503);
+    assert!(late.problem() == "read-model-behind" && late.text().contains("following is paused"), "{late:?}");
+    let metrics = read.client().get("/metrics").text().to_owned();
+    assert!(metrics.contains("tally_following_paused_info 1"), "{metrics}");
+    assert_eq!(read.client().get("/health").expect(200).json()["ready"], false);
+    // A restart follows again.
+    let ended = read.stop();
+    let told = ended.stderr.lines().filter(|line| line.contains("following is paused")).count();
+    assert_eq!(told, 1, "{}", ended.stderr);
+    let read = launch.start();
+    let account = format!("/accounts/{}", opened["stream_id"].as_str().unwrap());
+    read.client().get(&format!("{account}?min_position=1&wait=30")).expect(200);
+}

@@ -14,10 +14,15 @@ use crate::es::{EventLog, Page};
 /// thin.
 pub const MAX_PAGE: u32 = 2_500;
 
+/// How long an [`EventLog`] waits at most. A page of a log in the same process costs microseconds, and a
+/// dropped projector waits until the thread with the log has ended.
+pub(super) const MAX_LOG_WAIT: Duration = Duration::from_millis(250);
+
 /// A source of events in order of position.
 pub trait Feed: Send {
     /// Returns the events after position `after`, at most `limit` (1..=[`MAX_PAGE`]) of them. At the end of
-    /// the log, waits up to `wait` for an event; if none comes, the page has no events.
+    /// the log, waits up to `wait` for an event; if none comes, the page has no events. A feed may wait for
+    /// less: the projector then asks again at once.
     ///
     /// # Errors
     /// When no page can be had, or when the next page may come from another place than the last: the
@@ -31,7 +36,7 @@ pub trait Feed: Send {
 
 impl Feed for Arc<EventLog> {
     fn next_page(&mut self, after: u64, limit: u32, wait: Duration) -> Result<Page, FeedError> {
-        self.page(after, limit, wait).map_err(|error| FeedError::new(error.to_string()))
+        self.page(after, limit, wait.min(MAX_LOG_WAIT)).map_err(|error| FeedError::new(error.to_string()))
     }
 }
 

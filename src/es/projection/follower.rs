@@ -13,7 +13,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::checked_page::{CheckedPage, PageRequest};
@@ -21,17 +21,13 @@ use super::demand::{Demand, SeenDemand};
 use super::feed::Feed;
 use super::projector::Projector;
 use super::projector_event::{CatchUpError, ProjectorEvent};
-use super::status::{Changed, ProjectionStatus, RebuildError, RebuildOutcome, RebuildRefused, StatusBoard};
-use crate::lock::{exclusive, lock};
-use crate::watch::Watch;
+use super::running_projector::{Lane, Message, RunningProjector};
+use super::status::Changed;
 
-/// The first pause after a failure, and the longest. Short, because a request to an absent feed is
+/// The first wait after a failure, and the longest. Short, because a request to an absent feed is
 /// cheap, and rows should follow as soon as the feed is back.
-const MIN_PAUSE: Duration = Duration::from_millis(25);
-const MAX_PAUSE: Duration = Duration::from_millis(500);
-
-/// The longest poll: a few requests a second are cheap for the feed.
-const MAX_POLL: Duration = Duration::from_millis(500);
+const MIN_BACK_OFF: Duration = Duration::from_millis(25);
+const MAX_BACK_OFF: Duration = Duration::from_millis(500);
 
 /// How long the live lane pauses after a page of a fast stream, while no query waits: a page costs a request
 /// and a transaction, whether it has ten events or five hundred.
@@ -46,30 +42,13 @@ const MAX_OPEN: Duration = Duration::from_millis(20);
 /// How long the applying thread waits for a message without a deadline. Every message wakes it.
 const IDLE: Duration = Duration::from_secs(3600);
 
-/// How long a caller waits until its rebuild is cancelled: far longer than a commit takes.
-const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long a drop waits for the fetching threads: longer than any poll of a healthy feed. The thread
-/// of a hanging feed ends at the feed's own deadline.
-const DROP_PATIENCE: Duration = Duration::from_secs(1);
+/// How long the live lane rests after a page of which only the head was learnt: four looks a second are
+/// enough for a display, however many events a second the log grows by.
+const WATCH_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Messages in the inbox: two pages, the stop, and a rebuild of each projection, for a dozen projections.
 /// A sender waits while the inbox is full.
 const INBOX: usize = 16;
-
-enum Message {
-    Page(Lane, PageRequest, Result<CheckedPage, CatchUpError>),
-    Rebuild(usize),
-    Cancel(usize),
-    Stop,
-}
-
-/// The place in the log at which a fetching thread reads.
-#[derive(Clone, Copy, Debug)]
-enum Lane {
-    Live,
-    Backfill,
-}
 
 /// A task of a fetching thread.
 enum Order {
@@ -78,19 +57,9 @@ enum Order {
     Reject,
 }
 
-/// A projector with threads, following a feed.
-#[derive(Debug)]
-pub struct RunningProjector {
-    pub(super) board: Arc<StatusBoard>,
-    inbox: SyncSender<Message>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-    /// Closed when both fetching threads have ended.
-    fetching: Mutex<Receiver<()>>,
-}
-
 impl Projector {
-    /// Follows `feed` until stopped. Polls the feed again after `poll` or half a second, whichever is
-    /// sooner. A clone of the feed serves lagging table sets.
+    /// Follows `feed` until stopped. At the end of the log, asks `feed` to wait for an event for `poll` at most.
+    /// A clone of the feed serves lagging table sets.
     ///
     /// # Errors
     /// When no thread can be started.
@@ -116,8 +85,8 @@ impl Projector {
         let (live, backfill) =
             (start("feed", Lane::Live, feed.clone())?, start("replay", Lane::Backfill, feed)?);
         let board = Arc::clone(&self.board);
-        let poll = poll.min(MAX_POLL);
-        let follower = Follower { projector: self, live, backfill, poll, pause: MIN_PAUSE, resume_at: None };
+        let follower =
+            Follower { projector: self, live, backfill, poll, back_off: MIN_BACK_OFF, fetch_at: None };
         let thread = thread::Builder::new().name("projector".into()).spawn(move || {
             let board = Arc::clone(&follower.projector.board);
             if catch_unwind(AssertUnwindSafe(|| follower.follow(&messages))).is_err() {
@@ -133,109 +102,15 @@ impl Projector {
     }
 }
 
-impl RunningProjector {
-    /// Returns the status of each projection, in the order of the definitions.
-    pub fn status(&self) -> Vec<ProjectionStatus> {
-        self.board.statuses()
-    }
-
-    /// Waits for `position` in the projection's rows, for `patience` at most, and returns the
-    /// position reached. Unlike a wait on [`RunningProjector::watch`], ends the pause in which the
-    /// projector collects the events of a fast stream.
-    pub fn wait_for(&self, projection: &str, position: u64, patience: Duration) -> Option<u64> {
-        let watch = self.watch(projection)?;
-        let _waiting = self.board.demand.begin_wait();
-        Some(watch.wait_for(position, patience))
-    }
-
-    /// Returns the position of the projection's rows, to wait on: a query sees rows at least as new as a
-    /// position raised before the query.
-    pub fn watch(&self, projection: &str) -> Option<&Arc<Watch>> {
-        self.board.watch(projection)
-    }
-
-    /// Begins to rebuild a projection from the first event, beside its live rows, which keep
-    /// answering and following until the new rows replace them.
-    ///
-    /// # Errors
-    /// See [`RebuildRefused`].
-    pub fn rebuild(&self, projection: &str) -> Result<(), RebuildRefused> {
-        self.claim_rebuild(projection).map(drop)
-    }
-
-    fn claim_rebuild(&self, projection: &str) -> Result<(usize, u64), RebuildRefused> {
-        let claim = self.board.claim_rebuild(projection)?;
-        self.inbox.send(Message::Rebuild(claim.0)).map_err(|_| RebuildRefused::Stopped)?;
-        Ok(claim)
-    }
-
-    /// Rebuilds a projection as [`RunningProjector::rebuild`] does, and waits for `patience` at most until
-    /// the new rows have replaced the live ones.
-    ///
-    /// # Errors
-    /// See [`RebuildError`].
-    pub fn rebuild_and_wait(&self, projection: &str, patience: Duration) -> Result<(), RebuildError> {
-        let claim = self.claim_rebuild(projection)?;
-        match self.board.wait_for_rebuild(claim, patience)? {
-            RebuildOutcome::SwappedIn => Ok(()),
-            RebuildOutcome::Cancelled => Err(RebuildError::GivenUp("the rebuild was cancelled".into())),
-            RebuildOutcome::Failed(error) => Err(RebuildError::GivenUp(error)),
-        }
-    }
-
-    /// Cancels the rebuild of a projection. The new rows are dropped, at the next commit at the latest.
-    ///
-    /// # Errors
-    /// [`RebuildRefused::NotRunning`] when no rebuild is running; else see [`RebuildError`].
-    pub fn cancel_rebuild(&self, projection: &str) -> Result<(), RebuildError> {
-        let running = self.board.rebuilding(projection)?;
-        self.inbox.send(Message::Cancel(running.0)).map_err(|_| RebuildRefused::Stopped)?;
-        self.board.wait_for_rebuild(running, CANCEL_TIMEOUT).map(drop)
-    }
-
-    /// Returns whether the projection is filled for the first time, and does not answer yet.
-    pub fn is_filling(&self, projection: &str) -> bool {
-        self.board.is_filling(projection)
-    }
-
-    /// Ends all waits for positions and rebuilds, now and later. The projector goes on following.
-    pub fn end_waits(&self) {
-        self.board.close();
-    }
-
-    /// Ends all waits, stops after the transaction in progress, and closes the database. The fetching
-    /// threads end when their feed has answered; a drop of this value waits a second for them at most.
-    pub fn stop(&self) {
-        // First, or a query could wait for a position that is never reached.
-        self.end_waits();
-        // An error means: the thread has ended.
-        drop(self.inbox.send(Message::Stop));
-        let thread = lock(&self.thread).take();
-        // A panic of the thread was reported on stderr.
-        drop(thread.map(JoinHandle::join));
-    }
-}
-
-impl Drop for RunningProjector {
-    fn drop(&mut self) {
-        self.stop();
-        let fetching = exclusive(&mut self.fetching);
-        match fetching.recv_timeout(DROP_PATIENCE) {
-            // No message is ever sent: both threads have ended, or the time is up.
-            Ok(()) | Err(RecvTimeoutError::Disconnected | RecvTimeoutError::Timeout) => {}
-        }
-    }
-}
-
 /// The applying thread.
 struct Follower {
     projector: Projector,
     live: Fetcher,
     backfill: Fetcher,
     poll: Duration,
-    pause: Duration,
-    /// No page is requested before this time, because the last one failed.
-    resume_at: Option<Instant>,
+    back_off: Duration,
+    /// No page is requested before this time: the last one failed, or only the head is learnt.
+    fetch_at: Option<Instant>,
 }
 
 /// A fetching thread, for the applying thread.
@@ -255,8 +130,8 @@ impl Fetcher {
 impl Follower {
     fn follow(mut self, messages: &Receiver<Message>) {
         loop {
-            if self.resume_at.is_none_or(|at| at <= Instant::now()) {
-                self.resume_at = None;
+            if self.fetch_at.is_none_or(|at| at <= Instant::now()) {
+                self.fetch_at = None;
                 // A busy lane ignores the request: the page in flight comes first.
                 self.live.fetch(self.projector.wanted_at_front(self.poll));
                 self.backfill.fetch(self.projector.wanted_behind());
@@ -273,6 +148,15 @@ impl Follower {
                     let cancelled = self.projector.cancel_rebuild(index);
                     cancelled.unwrap_or_else(|error| self.back_off(&error));
                 }
+                Ok(Message::Pause(paused)) => {
+                    self.projector.pause().unwrap_or_else(|error| self.back_off(&error));
+                    answer(&paused);
+                }
+                Ok(Message::Resume(resumed)) => {
+                    self.projector.resume();
+                    self.fetch_at = None;
+                    answer(&resumed);
+                }
                 // The next page is late: rows applied already do not wait for a slow feed.
                 Err(RecvTimeoutError::Timeout) => self.commit(),
                 // A restart then fetches no page again.
@@ -282,7 +166,7 @@ impl Follower {
     }
 
     fn patience(&self) -> Duration {
-        match self.resume_at {
+        match self.fetch_at {
             // Also during a pause: the failure may concern the other lane.
             _ if self.projector.is_open() => MAX_OPEN,
             Some(at) => at.saturating_duration_since(Instant::now()),
@@ -297,16 +181,19 @@ impl Follower {
     }
 
     fn receive(&mut self, lane: Lane, request: &PageRequest, page: Result<CheckedPage, CatchUpError>) {
+        let is_watching_only = self.projector.is_watching_only();
         let fetcher = self.fetcher(lane);
         fetcher.is_busy = false;
         // The thread fetches the next page while this one is applied.
-        fetcher.fetch(page.as_ref().ok().and_then(|page| request.following(page)));
+        let following = page.as_ref().ok().and_then(|page| request.following(page));
+        fetcher.fetch(following.filter(|_| !is_watching_only));
         let processed = page.and_then(|page| self.projector.process(Some((request, &page))));
         match processed {
             // No progress yet: the commit of an open transaction may be refused, and a prefetched page of the
             // time before a failure is ignored.
             Ok(()) if self.projector.is_open() || self.projector.is_in_doubt() => {}
-            Ok(()) => self.pause = MIN_PAUSE,
+            Ok(()) if is_watching_only => self.fetch_at = Some(Instant::now() + WATCH_INTERVAL),
+            Ok(()) => self.back_off = MIN_BACK_OFF,
             Err(error) => {
                 if matches!(error, CatchUpError::PageRejected(_)) {
                     // An error means: the thread has ended.
@@ -337,9 +224,17 @@ impl Follower {
                 }
             }
         }
-        self.resume_at = Some(Instant::now() + jittered(self.pause));
+        self.fetch_at = Some(Instant::now() + jittered(self.back_off));
         // Doubled: a feed away for long is asked less often.
-        self.pause = (self.pause * 2).min(MAX_PAUSE);
+        self.back_off = (self.back_off * 2).min(MAX_BACK_OFF);
+    }
+}
+
+/// Tells the caller that the order was followed.
+fn answer(caller: &SyncSender<()>) {
+    match caller.send(()) {
+        // An error means: the caller waits no longer.
+        Ok(()) | Err(_) => {}
     }
 }
 
@@ -377,7 +272,7 @@ fn fetch_until_closed(
     }
 }
 
-/// Returns half to all of `pause`, to spread the retries of many followers.
-fn jittered(pause: Duration) -> Duration {
-    crate::jitter::shortened(pause, 0.5)
+/// Returns half to all of `wait`, to spread the retries of many followers.
+fn jittered(wait: Duration) -> Duration {
+    crate::jitter::shortened(wait, 0.5)
 }

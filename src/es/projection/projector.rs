@@ -15,7 +15,6 @@
 //!
 //! Read next: `Projector::run`, a page's whole life; then `rebuild.rs`, `follower.rs`.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -27,7 +26,7 @@ use uuid::Uuid;
 use super::checked_page::{CheckedPage, PageRequest};
 use super::continuity::{self, Continuity};
 use super::definition::Definition;
-use super::feed::MAX_PAGE;
+use super::definition_check;
 use super::open_error::OpenError;
 use super::projector_event::{CatchUpError, CommitPhase, ProjectorEvent};
 use super::read_db::{self, Checkpoint, Form};
@@ -50,12 +49,12 @@ pub struct Projector {
     // Dropped in this order: SQLite must close the file before this process does.
     _lock: FileLock,
     pub(super) file: Arc<DatabaseFile>,
-    log_id: Option<Uuid>,
+    pub(super) log_id: Option<Uuid>,
     /// The live tables of each projection, and the rebuilds beside them.
     pub(super) sets: Vec<TableSet>,
     /// For each projection, the position at which the first rows begin to answer.
     fills: Vec<Option<u64>>,
-    continuity: Continuity,
+    pub(super) continuity: Continuity,
     /// Pages in the open transaction; 0 without a transaction.
     open_pages: usize,
     /// Abandoned rebuilds with tables to drop.
@@ -88,7 +87,11 @@ impl Projector {
         path: &Path,
         definitions: &[Definition],
     ) -> Result<Self, OpenError> {
+        // Before the file: a program with a mistake leaves no database behind.
+        definition_check::check(definitions)?;
         let file = DatabaseFile::existing_or_new(DatabasePath::resolve(path)?)?;
+        // Before the lock: a foreign database is refused at once, also while another program uses it.
+        read_db::check_file(&file)?;
         let lock = file.lock(patience).map_err(|refused| OpenError::InUse {
             path: file.path().to_path_buf(),
             process: refused.holder.map(|holder| holder.process),
@@ -157,40 +160,6 @@ impl Projector {
         self.board.statuses()
     }
 
-    /// Returns the request for the leading table sets, with a wait at the end of the log of
-    /// `patience` at most. Returns no request when one more page brings the lagging sets to this
-    /// position: if the front went on, the two might never meet.
-    pub(super) fn wanted_at_front(&self, patience: Duration) -> Option<PageRequest> {
-        let positions = self.positions();
-        let (Some(&lowest), Some(&after)) = (positions.first(), positions.last()) else {
-            // No event can be applied, but the lag must go on being reported.
-            let reached = self.sets.iter().map(|set| set.reached.position).max().unwrap_or(0);
-            let after = reached.max(self.board.head().unwrap_or(0));
-            return Some(PageRequest { after, limit: 1, wait: patience, overlaps: false });
-        };
-        let overlaps = self.is_in_doubt() && after > 0;
-        // With the overlap the feed always has an event, and so never waits.
-        let wait = if overlaps { Duration::ZERO } else { patience };
-        let is_near = lowest < after && after - lowest <= u64::from(MAX_PAGE);
-        (!is_near).then_some(PageRequest { after, limit: MAX_PAGE, wait, overlaps })
-    }
-
-    /// Returns the request for the table set with the largest lag, up to the position of the
-    /// next set: the two meet there and go on together.
-    pub(super) fn wanted_behind(&self) -> Option<PageRequest> {
-        let positions = self.positions();
-        let after = *positions.first()?;
-        // Without a second position no set lags: the front serves all.
-        let above = positions.range(after + 1..).next()?;
-        let limit = u32::try_from(above - after).unwrap_or(MAX_PAGE).min(MAX_PAGE);
-        Some(PageRequest { after, limit, wait: Duration::ZERO, overlaps: false })
-    }
-
-    pub(super) fn positions(&self) -> BTreeSet<u64> {
-        let going_on = self.sets.iter().filter(|set| !set.has_stopped());
-        going_on.map(|set| set.reached.position).collect()
-    }
-
     /// Doubts the feed after a failure: the next answer may come from another log, or from an older state
     /// of this log.
     pub(super) fn doubt(&mut self) {
@@ -222,6 +191,9 @@ impl Projector {
         &mut self,
         received: Option<(&PageRequest, &CheckedPage)>,
     ) -> Result<(), CatchUpError> {
+        if let Some((request, page)) = received.filter(|_| self.board.is_paused()) {
+            return self.watch_head(request, page);
+        }
         self.run(received).or_else(|failure| self.roll_back(failure))?;
         if self.is_open() {
             return Ok(());
@@ -229,7 +201,7 @@ impl Projector {
         self.end_rebuilds()?;
         // Only now: a full disk takes the pages of a transaction, and refuses its commit.
         if received.is_some() && !self.is_in_doubt() && self.board.clear_failure() == Changed::Yes {
-            (self.on_event)(ProjectorEvent::Resumed);
+            (self.on_event)(ProjectorEvent::Recovered);
         }
         Ok(())
     }
@@ -310,7 +282,7 @@ impl Projector {
 
     /// Learns the head. Rows filled for the first time answer from the head at the first contact on, or from
     /// the lowest head reported since.
-    fn learn_head(&mut self, head: u64) -> rusqlite::Result<()> {
+    pub(super) fn learn_head(&mut self, head: u64) -> rusqlite::Result<()> {
         // A failure has made the projector forget the head. An empty page requested before the failure proves
         // no history, and the head on the page may be that of another log.
         if self.is_in_doubt() && self.board.head().is_none() {

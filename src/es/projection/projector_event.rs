@@ -42,7 +42,11 @@ pub enum ProjectorEvent {
     /// The projector waits: a page was rejected, or the database refuses. Sent once until the
     /// reason changes.
     Waiting(String),
-    /// Pages are applied again.
+    /// Pages are applied again after [`ProjectorEvent::Waiting`].
+    Recovered,
+    /// An operator paused following: no event is applied until the resume.
+    Paused,
+    /// An operator resumed following.
     Resumed,
     /// An event stopped a projection.
     Stalled {
@@ -81,7 +85,9 @@ impl fmt::Display for ProjectorEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Waiting(error) => write!(f, "the projector waits: {error}"),
-            Self::Resumed => f.write_str("the projector goes on"),
+            Self::Recovered => f.write_str("the projector goes on"),
+            Self::Paused => f.write_str("following is paused: no event is applied until it is resumed"),
+            Self::Resumed => f.write_str("following is resumed"),
             Self::Stalled { projection, error } => write!(f, "projection {projection} is stalled: {error}"),
             Self::RebuildBegan { projection } => write!(f, "projection {projection} is being rebuilt"),
             Self::Rebuilt { projection, position } => {

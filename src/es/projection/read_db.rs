@@ -288,7 +288,7 @@ pub(super) fn swap(db: &mut Connection, definition: &Definition) -> rusqlite::Re
     drop_tables(&tx, definition, Names::LIVE)?;
     // Indexes keep their names, which no other set of tables ever has.
     for table in definition.tables {
-        tx.execute_batch(&format!("ALTER TABLE {table}{} RENAME TO {table}", Names::NEXT))?;
+        tx.execute_batch(&format!("ALTER TABLE \"{table}{}\" RENAME TO \"{table}\"", Names::NEXT))?;
     }
     let rename = "UPDATE checkpoints SET name = ?1 WHERE name = ?1 || ?2";
     tx.execute(rename, [definition.name, Names::NEXT])?;

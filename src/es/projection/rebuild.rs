@@ -9,6 +9,8 @@
 
 use std::io;
 
+use rusqlite::ErrorCode;
+
 use super::definition::LIVE_LAG_EVENTS;
 use super::projector::{Projector, is_full};
 use super::projector_event::{CatchUpError, ProjectorEvent};
@@ -88,8 +90,10 @@ impl Projector {
             let definition = self.sets[at].definition;
             match self.commit_with_hook(|db| read_db::swap(db, &definition)) {
                 Ok(()) => {}
-                // A retry would fail as well, and the live rows need the space.
-                Err(full) if is_full(&full) => return self.give_up_rebuilds(&full.to_string()),
+                // A retry would fail as well. On a full disk, the live rows need the space.
+                Err(error) if is_full(&error) || is_statement_wrong(&error) => {
+                    return self.give_up_rebuilds(&error.to_string());
+                }
                 Err(error) => return Err(error.into()),
             }
             crash_point!("after-swap");
@@ -182,6 +186,11 @@ impl Projector {
     fn live(&self, index: usize) -> Option<&TableSet> {
         self.sets.iter().find(|set| set.index == index && set.is_live())
     }
+}
+
+/// Returns whether the tables are to blame, such as a table that another program has dropped.
+fn is_statement_wrong(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::Unknown)
 }
 
 fn no_space(error: &io::Error) -> String {

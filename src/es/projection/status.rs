@@ -8,12 +8,13 @@
 //!
 //! Read next: `follower.rs`, through which other threads read the board.
 
-use std::fmt;
+use std::mem::replace;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::definition::LIVE_LAG_EVENTS;
 use super::demand::Demand;
+use super::refusal::{RebuildError, RebuildRefused};
 use crate::lock::lock;
 use crate::watch::Watch;
 
@@ -26,17 +27,20 @@ pub enum ProjectionState {
     CatchingUp,
     /// The log is replayed from the first event into new rows, while the live rows keep answering.
     Rebuilding,
+    /// An operator has paused following: no event is applied, and the rows keep answering as they are.
+    Paused,
     /// The projection cannot go on; the error says why. The rows keep answering as they are.
     Stalled,
 }
 
 impl ProjectionState {
-    /// Returns `live`, `catching-up`, `rebuilding` or `stalled`.
+    /// Returns `live`, `catching-up`, `rebuilding`, `paused` or `stalled`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Live => "live",
             Self::CatchingUp => "catching-up",
             Self::Rebuilding => "rebuilding",
+            Self::Paused => "paused",
             Self::Stalled => "stalled",
         }
     }
@@ -100,6 +104,7 @@ struct State {
     head: Option<u64>,
     /// Why the projector waits.
     failure: Option<String>,
+    is_paused: bool,
     entries: Vec<Entry>,
 }
 
@@ -198,7 +203,10 @@ impl StatusBoard {
             head: state.head.map(|head| head.max(position)),
             behind_for: entry.lags_since.map(|since| since.elapsed()).unwrap_or_default(),
             state: if entry.stalled.is_some() || state.failure.is_some() {
+                // Also during a pause: a resume alone would not help.
                 ProjectionState::Stalled
+            } else if state.is_paused {
+                ProjectionState::Paused
             } else if entry.replay.is_some() {
                 ProjectionState::Rebuilding
             } else if entry.is_caught_up {
@@ -233,12 +241,26 @@ impl StatusBoard {
 
     /// Records why the projector waits.
     pub(super) fn record_failure(&self, error: &str) -> Changed {
-        replace(&mut self.lock().failure, error)
+        replace_text(&mut self.lock().failure, error)
     }
 
     /// Records the end of the failure.
     pub(super) fn clear_failure(&self) -> Changed {
         if self.lock().failure.take().is_some() { Changed::Yes } else { Changed::No }
+    }
+
+    /// Records a pause of following.
+    pub(super) fn pause(&self) -> Changed {
+        if replace(&mut self.lock().is_paused, true) { Changed::No } else { Changed::Yes }
+    }
+
+    /// Records the end of the pause.
+    pub(super) fn resume(&self) -> Changed {
+        if replace(&mut self.lock().is_paused, false) { Changed::Yes } else { Changed::No }
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.lock().is_paused
     }
 
     /// Records `position` in the live rows, and wakes the queries waiting for the position.
@@ -268,7 +290,7 @@ impl StatusBoard {
 
     /// Records the poison of the live rows.
     pub(super) fn record_stall(&self, index: usize, error: &str) -> Changed {
-        replace(&mut self.lock().entries[index].stalled, error)
+        replace_text(&mut self.lock().entries[index].stalled, error)
     }
 
     /// Claims the projection for a rebuild: of two requests at once, one is refused. Returns the index of the
@@ -337,63 +359,7 @@ impl StatusBoard {
     }
 }
 
-fn replace(text: &mut Option<String>, new: &str) -> Changed {
+fn replace_text(text: &mut Option<String>, new: &str) -> Changed {
     let old = text.replace(new.to_owned());
     if old.as_deref() == Some(new) { Changed::No } else { Changed::Yes }
 }
-
-/// Why a rebuild does not begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RebuildRefused {
-    /// The projection is unknown.
-    UnknownProjection,
-    /// A rebuild of this projection is running; wait for the end.
-    Running,
-    /// No rebuild is running.
-    NotRunning,
-    /// The projector has stopped.
-    Stopped,
-}
-
-impl fmt::Display for RebuildRefused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::UnknownProjection => "there is no projection of that name",
-            Self::Running => "a rebuild of this projection is running",
-            Self::NotRunning => "no rebuild of this projection is running",
-            Self::Stopped => "the projector has stopped",
-        })
-    }
-}
-
-impl std::error::Error for RebuildRefused {}
-
-/// Why [`RunningProjector::rebuild_and_wait`](super::RunningProjector::rebuild_and_wait) has no new rows to
-/// report.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RebuildError {
-    /// The rebuild did not begin.
-    Refused(RebuildRefused),
-    /// The rebuild was cancelled or given up, for this reason. The live rows are untouched.
-    GivenUp(String),
-    /// The time is up. The rebuild goes on.
-    TimedOut,
-}
-
-impl From<RebuildRefused> for RebuildError {
-    fn from(refused: RebuildRefused) -> Self {
-        Self::Refused(refused)
-    }
-}
-
-impl fmt::Display for RebuildError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused(refused) => refused.fmt(f),
-            Self::GivenUp(reason) => f.write_str(reason),
-            Self::TimedOut => f.write_str("the rebuild has not ended in time; it goes on"),
-        }
-    }
-}
-
-impl std::error::Error for RebuildError {}

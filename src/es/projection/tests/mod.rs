@@ -14,6 +14,7 @@ use crate::es::*;
 
 mod faults;
 mod files;
+mod pausing;
 mod running;
 mod upstream;
 

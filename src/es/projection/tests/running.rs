@@ -3,9 +3,9 @@
 use super::*;
 
 /// How long a test waits for an expected change.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
-fn until(what: &str, mut condition: impl FnMut() -> bool) {
+pub(super) fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < deadline, "{what}");
@@ -23,6 +23,26 @@ fn a_running_projector_follows_the_log_and_wakes_who_waits() {
     }
     assert_eq!(sum(&path), 6);
     running.stop();
+}
+
+/// Notes the longest wait that it was asked for, in milliseconds.
+#[derive(Clone)]
+struct Patience(LogFeed, Arc<AtomicU64>);
+
+impl Feed for Patience {
+    fn next_page(&mut self, after: u64, limit: u32, wait: Duration) -> Result<Page, FeedError> {
+        self.1.fetch_max(wait.as_millis() as u64, Ordering::SeqCst);
+        self.0.next_page(after, limit, wait)
+    }
+}
+
+#[test]
+fn a_feed_is_asked_to_wait_for_as_long_as_the_program_says() {
+    let (path, longest) = (TempPath::new(), Arc::new(AtomicU64::new(0)));
+    let feed = Patience(LogFeed::new(log_of(&["1"])), Arc::clone(&longest));
+    let running = open(&path).start(feed, Duration::from_secs(60)).unwrap();
+    until("it polls", || longest.load(Ordering::SeqCst) == 60_000);
+    drop(running);
 }
 
 /// Has one page, and is then away.
@@ -129,7 +149,7 @@ fn a_database_that_refuses_every_commit_is_told_of_once() {
     assert!(matches!(&seen[..], [ProjectorEvent::Waiting(error)] if error.contains("crash")), "{seen:?}");
     faults::heal(&path);
     until("it goes on", || running.status().iter().all(|status| status.state == ProjectionState::Live));
-    until("it says so", || events.lock().unwrap().last() == Some(&ProjectorEvent::Resumed));
+    until("it says so", || events.lock().unwrap().last() == Some(&ProjectorEvent::Recovered));
 }
 
 /// Fails once as a moved feed: at the first request after the first page.
