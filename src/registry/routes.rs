@@ -17,7 +17,7 @@ use super::instance::{Instance, Registration};
 use super::leases::{Full, NotRegistered};
 use super::registration::is_service_name;
 use super::service::Registry;
-use super::targets::Target;
+use super::targets::ScrapeTarget;
 use crate::http::{Params, Problem, ProblemType, Request, Response, Route, Router, problems};
 use crate::time::Timestamp;
 
@@ -172,8 +172,8 @@ fn prometheus_targets(
     // The name by which the request reached the registry works for the asker. Only --advertise knows better.
     // A request of HTTP/1.0 may lack the header, and then gets the services alone.
     let own = registry.advertised.as_deref().or_else(|| request.header("Host"));
-    let own = own.map(|address| Target::at(address.to_owned(), "registry", registry.instance_id));
-    let others = services.values().flatten().map(|instance| Target::of(instance));
+    let own = own.map(|address| ScrapeTarget::at(address.to_owned(), "registry", registry.instance_id));
+    let others = services.values().flatten().map(|instance| ScrapeTarget::of(instance));
     Ok(list(bytes, &own.into_iter().chain(others).collect::<Vec<_>>()))
 }
 

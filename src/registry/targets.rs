@@ -19,12 +19,12 @@ const META: &str = "__meta_tally_";
 
 /// An entry of the answer: one address, and its labels.
 #[derive(Debug, Serialize, PartialEq, Eq)]
-pub(super) struct Target {
+pub(super) struct ScrapeTarget {
     targets: [String; 1],
     labels: BTreeMap<String, String>,
 }
 
-impl Target {
+impl ScrapeTarget {
     /// Returns the target of an instance.
     pub(super) fn of(instance: &Instance) -> Self {
         let mut target = Self::at(instance.authority(), &instance.name, instance.instance_id);
@@ -69,7 +69,7 @@ mod tests {
     use crate::registry::Registration;
     use crate::time::Timestamp;
 
-    fn target(host: &str, metadata: &[(&str, &str)]) -> Target {
+    fn target(host: &str, metadata: &[(&str, &str)]) -> ScrapeTarget {
         let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
         let registration = Registration {
             instance_id: Uuid::nil(),
@@ -78,7 +78,7 @@ mod tests {
             port: 7001,
             metadata: metadata.iter().map(own).collect(),
         };
-        Target::of(&registration.into_instance(Timestamp::MIN))
+        ScrapeTarget::of(&registration.into_instance(Timestamp::MIN))
     }
 
     #[test]
