@@ -90,3 +90,7 @@ readers-test:
 # Delete the read database of a long log under load, and look for wrong answers during the refill
 refill-test:
     cargo test --release --test spec refill -- --include-ignored --nocapture
+
+# Check ops/ with promtool, systemd-analyze and a real Prometheus; needs Debian's prometheus and systemd
+ops-test:
+    cargo test --release --test spec ops:: -- --include-ignored && cargo test --release --test spec prometheus:: -- --include-ignored

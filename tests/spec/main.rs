@@ -45,6 +45,8 @@ mod freshness;
 mod log_lines;
 mod openapi;
 mod operations;
+mod ops;
+mod prometheus;
 mod ready;
 mod rebuild_under_load;
 mod refill;
