@@ -6,7 +6,7 @@
 //! **Invariant:** a snapshot is only a head start. An absent, unreadable or outdated snapshot costs time,
 //! and never changes a decision.
 //!
-//! Read next: `kind.rs`, which keeps the states in memory.
+//! Read next: `cached_states.rs`, which keeps the states in memory.
 
 use std::ops::ControlFlow;
 

@@ -7,8 +7,8 @@
 
 use uuid::Uuid;
 
+use super::cached_states::Kinds;
 use super::context::IdempotencyKey;
-use super::kind::Kinds;
 use super::stream_state::StreamState;
 use crate::es::log::store::{EventStore, Receipt};
 use crate::es::{Aggregate, Error, Event, ExecuteError, schema_version};
