@@ -16,7 +16,7 @@ use super::metrics::{Buckets, Metrics};
 use super::process::{ExitError, listen};
 use super::serve::{Served, WAITING, advertised, database_or_new, figure, serve};
 use crate::discovery::Heartbeats;
-use crate::es::{Commit, EventLog, Executor, SqliteDatabase};
+use crate::es::{Commit, Error, EventLog, Executor, SqliteDatabase};
 use crate::http::{LongPolls, Router};
 use crate::write_side::{self, Standing, WriteSide, Writer};
 
@@ -41,8 +41,11 @@ impl WriteService {
         let db = database_or_new(&config.db)?;
         // An address in use ends the start here, before the log is opened or created.
         let listener = listen(&config.service.listen)?;
-        let failed =
-            |error| ExitError::new(format!("cannot open the event store {}: {error}", config.db.display()));
+        let failed = |error| match error {
+            // This text begins with the path.
+            Error::Unusable(what) => ExitError::new(format!("cannot open the event store: {what}")),
+            error => ExitError::new(format!("cannot open the event store {}: {error}", config.db.display())),
+        };
         let log =
             EventLog::open(SqliteDatabase::open(&*db).map_err(failed)?.keep_lock_file()).map_err(failed)?;
         let metrics = Arc::new(Metrics::default());
