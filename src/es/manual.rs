@@ -20,7 +20,8 @@
 //! ```
 //!
 //! The build compiles SQLite, so the build needs a C compiler. Use [`super::rusqlite`] in projections: a program
-//! links SQLite once, and Cargo refuses a second version of `rusqlite` beside the first.
+//! links SQLite once, and Cargo refuses a second version of `rusqlite` beside the first. A `Uuid` is text in tables: bind
+//! `event.stream_id.to_string()`, and read a column with `Uuid::parse_str`.
 //!
 //! # Cross compiling
 //!
@@ -131,10 +132,6 @@
 //! # Ok(())
 //! # }
 //! ```
-//!
-//! [`IdempotencyKey::of`](super::IdempotencyKey::of) fails with serde's error, which `?` does not turn into an
-//! [`ExecuteError`](super::ExecuteError). Make the key before the command, in a function that returns a boxed
-//! error; or say `expect`, as above, for a command whose fields are text and numbers.
 //!
 //! # An event changes its form
 //!
@@ -282,11 +279,6 @@
 //! read database that has seen more than the copy refuses the older log: delete the read database, which is
 //! then built anew.
 //!
-//! # Identifiers in tables
-//!
-//! The build of `rusqlite` here has no `Uuid` among its values: bind `event.stream_id.to_string()`, and read a column
-//! with `Uuid::parse_str`. The `sqlite3` shell then shows the same text as the feed.
-//!
 //! # Verify a projection
 //!
 //! [`verify_projection`](super::verify_projection) replays a projection into a scratch database, and compares
@@ -386,7 +378,7 @@
 //! [`testing`](super::testing) has "given, when, then" for aggregates and for projections. Neither a file nor a
 //! thread is needed, and a failure shows the difference line by line. Events and rejections derive `Debug` and
 //! `PartialEq` for the comparison, the structs of an event too. For tests of a whole program,
-//! [`MemoryDatabase`](super::MemoryDatabase) is a log without a file.
+//! [`MemoryDatabase::default()`](super::MemoryDatabase) is a log without a file.
 //!
 //! ```
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/es/badge.rs"));
@@ -400,18 +392,5 @@
 //! Given::<Badge>(vec![issued(), BadgeEvent::Revoked(Revoked {})])
 //!     .when(BadgeCommand::Use)
 //!     .then_rejected(NotValid);
-//! # }
-//! ```
-//!
-//! ```
-//! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/es/door.rs"));
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use tally::es::{Context, EventLog, Executor, MemoryDatabase};
-//!
-//! let log = EventLog::open(MemoryDatabase::default())?;
-//! let doors = Executor::start(log.clone(), |_commit| ())?;
-//! doors.execute::<Door>(uuid::Uuid::now_v7(), DoorCommand::Open { badge: "ada".into() }, Context::default())?;
-//! assert_eq!(log.head().value(), 1);
-//! # Ok(())
 //! # }
 //! ```
