@@ -41,10 +41,11 @@ impl WriteService {
         let db = database_or_new(&config.db)?;
         // An address in use ends the start here, before the log is opened or created.
         let listener = listen(&config.service.listen)?;
-        let failed = |error| match error {
-            // This text begins with the path.
-            Error::Unusable(what) => ExitError::new(format!("cannot open the event store: {what}")),
-            error => ExitError::new(format!("cannot open the event store {}: {error}", config.db.display())),
+        let failed = |error| {
+            // The text of an unusable file begins with the path.
+            let of =
+                if let Error::Unusable(_) = error { String::new() } else { format!(" {}", db.display()) };
+            ExitError::new(format!("cannot open the event store{of}: {error}"))
         };
         let log =
             EventLog::open(SqliteDatabase::open(&*db).map_err(failed)?.keep_lock_file()).map_err(failed)?;
