@@ -21,6 +21,20 @@ pub enum Error {
     /// Recorded history is damaged, or this build does not understand the history. No row was changed. Deploy
     /// a build that knows the event, or restore a backup.
     Corrupt(String),
+    /// A command used a stream as another kind of aggregate than the stream is. Nothing is damaged, and no
+    /// event was recorded. Use the stream as `found`, or give the `asked` aggregate another stream.
+    WrongKind {
+        /// The stream.
+        stream_id: Uuid,
+        /// The kind of the stream.
+        found: String,
+        /// The kind that the command named.
+        asked: &'static str,
+    },
+    /// The code of an aggregate breaks a rule of the log: an event is not a JSON object, a name is not a name,
+    /// or the upcasters of an event have a gap. No event was recorded. Mend the code; the text names the
+    /// culprit.
+    InvalidDefinition(String),
     /// The storage failed: disk full, input or output error. No event was acknowledged. Try again
     /// later, a command with the same idempotency key.
     Storage(String),
@@ -40,6 +54,12 @@ impl fmt::Display for Error {
         match self {
             Self::Unusable(what) => f.write_str(what),
             Self::Corrupt(what) => write!(f, "the log is damaged or not understood: {what}"),
+            Self::WrongKind { stream_id, found, asked } => write!(
+                f,
+                "stream {stream_id} is of kind {found:?} and was used as a {asked:?}: a stream is of one kind, so \
+                 use {found:?}, or another stream"
+            ),
+            Self::InvalidDefinition(what) => f.write_str(what),
             Self::Storage(what) => write!(f, "the storage failed: {what}"),
             Self::Overloaded => f.write_str("too many commands are waiting"),
             Self::Stopped => f.write_str("the executor is stopped"),

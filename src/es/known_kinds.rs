@@ -9,7 +9,7 @@
 use serde_json::Value;
 
 use crate::es::command::stream_state::shape_of;
-use crate::es::{Aggregate, DecodeError, RecordedEvent, decode};
+use crate::es::{Aggregate, DecodeError, Error, RecordedEvent, decode};
 
 /// The kinds that a build knows.
 ///
@@ -99,6 +99,23 @@ impl KnownKinds {
             decodes: |event| decode::<A::Event>(event).map(drop),
         });
         self
+    }
+
+    /// Checks that each kind was added once: with two of one stream type, the audit would judge by the first.
+    ///
+    /// # Errors
+    /// [`Error::InvalidDefinition`], which names the kind.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let mut names: Vec<_> = self.all.iter().map(|kind| kind.stream_type).collect();
+        names.sort_unstable();
+        // Sorted, two equal names are neighbours.
+        match names.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => Err(Error::InvalidDefinition(format!(
+                "the kind {:?} was added twice to the known kinds: add each stream type once",
+                pair[0]
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// Begins the replay of a stream; None for an unknown kind.

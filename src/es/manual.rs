@@ -20,7 +20,8 @@
 //! ```
 //!
 //! The build compiles SQLite, so the build needs a C compiler. Use [`super::rusqlite`] in projections: a program
-//! links SQLite once, and Cargo refuses a second version of `rusqlite` beside the first.
+//! links SQLite once, and Cargo refuses a second version of `rusqlite` beside the first. A `Uuid` is text in tables: bind
+//! `event.stream_id.to_string()`, and read a column with `Uuid::parse_str`.
 //!
 //! # Cross compiling
 //!
@@ -69,7 +70,7 @@
 //! executor.execute::<Badge>(badge, BadgeCommand::Issue { holder: "Ada".into() }, Context::default())?;
 //!
 //! let wrong = executor.execute::<Badge>(door, BadgeCommand::Use, Context::default());
-//! assert!(matches!(wrong, Err(ExecuteError::Failed(Error::Corrupt(_)))));
+//! assert!(matches!(wrong, Err(ExecuteError::Failed(Error::WrongKind { .. }))));
 //! # Ok(())
 //! # }
 //! ```
@@ -375,8 +376,9 @@
 //! # Testing
 //!
 //! [`testing`](super::testing) has "given, when, then" for aggregates and for projections. Neither a file nor a
-//! thread is needed, and a failure shows the difference line by line. For tests of a whole program,
-//! [`MemoryDatabase`](super::MemoryDatabase) is a log without a file.
+//! thread is needed, and a failure shows the difference line by line. Events and rejections derive `Debug` and
+//! `PartialEq` for the comparison, the structs of an event too. For tests of a whole program,
+//! [`MemoryDatabase::default()`](super::MemoryDatabase) is a log without a file.
 //!
 //! ```
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/es/badge.rs"));

@@ -234,6 +234,7 @@
 mod crash_point;
 
 mod aggregate;
+mod aggregate_rules;
 mod error;
 mod events_macro;
 mod hash;

@@ -45,6 +45,7 @@ use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use uuid::Uuid;
 
+use crate::es::aggregate_rules::encode;
 use crate::es::{Aggregate, Event, Hash, Names, Projection, RecordedEvent, chain, decode, schema_version};
 
 /// The history of an aggregate, oldest event first. Continue with [`Given::when`].
@@ -55,13 +56,18 @@ impl<A: Aggregate> Given<A> {
     /// Replays the history and has the aggregate decide the command.
     ///
     /// # Panics
-    /// When an event cannot be read back from its JSON.
+    /// When an event, given or decided, is not a JSON object, or a given event cannot be read back.
     #[track_caller]
     pub fn when(self, command: A::Command) -> When<A> {
         // Through JSON, as in a log: an event that cannot be read back fails the test.
         let events = GivenEvents::new().of::<A>(Uuid::nil(), self.0);
         let state = events.decoded::<A>().fold(A::default(), |state, event| state.evolve(&event));
-        When { decided: state.decide(&command) }
+        let decided = state.decide(&command);
+        // The executor would refuse an event that is not a JSON object, so the test does too.
+        for event in decided.iter().flatten() {
+            or_panic(encode(event), "the decision");
+        }
+        When { decided }
     }
 }
 
@@ -133,7 +139,7 @@ impl GivenEvents {
     /// Appends events to a stream.
     ///
     /// # Panics
-    /// When an event cannot be written as JSON.
+    /// When an event is not a JSON object.
     #[must_use]
     #[track_caller]
     pub fn of<A: Aggregate>(mut self, stream_id: Uuid, events: Vec<A::Event>) -> Self {
@@ -141,8 +147,7 @@ impl GivenEvents {
             // Counted over all calls: a test may give a stream in several pieces.
             let before = self.events.iter().filter(|stored| stored.stream_id == stream_id).count();
             let event_type = event.event_type();
-            let data = event.to_json();
-            let data = data.unwrap_or_else(|error| panic!("{event_type} cannot be written as JSON: {error}"));
+            let data = or_panic(encode(&event), "the history");
             self.events.push(Stored {
                 stream_id,
                 stream_type: A::STREAM_TYPE,
@@ -155,23 +160,46 @@ impl GivenEvents {
         self
     }
 
-    /// Applies all events to a projection, in tables in memory.
+    /// Applies all events to a projection, in tables in memory; first once under the names of a rebuild, which
+    /// must give the same rows.
     ///
     /// # Panics
-    /// When the projection cannot apply an event.
+    /// When the projection cannot apply an event, creates other tables than [`Projection::TABLES`], or takes a
+    /// name from elsewhere than [`Names`].
     #[track_caller]
     pub fn project<P: Projection>(&self) -> Rows {
+        let (live, next) = (Names::new(Names::LIVE, 1), Names::new(Names::NEXT, 2));
+        // Without live tables beside: a literal name finds no table, where a rebuild would change live rows.
+        let rebuilt = self.filled::<P>(&next, " under the names of a rebuild: take each name from `Names`");
+        let rows = self.filled::<P>(&live, "");
+        for table in P::TABLES {
+            let all = |names: &Names| format!("SELECT * FROM \"{}\"", names.table(table));
+            let (live, rebuilt) = (rows.rows(&all(&live)), rebuilt.rows(&all(&next)));
+            assert_alike("rows of a rebuild", &or_panic(live, table), &or_panic(rebuilt, table));
+        }
+        rows
+    }
+
+    #[track_caller]
+    fn filled<P: Projection>(&self, names: &Names, under: &str) -> Rows {
         let db = or_panic(Connection::open_in_memory(), "a database in memory");
-        let names = Names::new(Names::LIVE, 1);
-        or_panic(P::create(&db, &names), "the tables of the projection");
-        let mut projection = P::new(&names);
+        or_panic(P::create(&db, names), "the tables of the projection");
+        let rows = Rows { db };
+        let created = rows.rows("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name");
+        let mut declared: Vec<_> = P::TABLES.iter().map(|table| names.table(table)).collect();
+        declared.sort_unstable();
+        // SQLite adds tables of its own, for AUTOINCREMENT and statistics.
+        let created = or_panic(created, "its tables").into_iter().filter(|name| !name.starts_with("sqlite_"));
+        assert_alike("tables", &declared, &created.collect::<Vec<_>>());
+        let mut projection = P::new(names);
         for event in self.recorded() {
-            let applied = projection.apply(&db, &event);
-            applied.unwrap_or_else(|error| panic!("event {} cannot be applied: {error}", event.position));
+            let applied = projection.apply(&rows.db, &event);
+            applied
+                .unwrap_or_else(|error| panic!("event {} cannot be applied{under}: {error}", event.position));
         }
         // As at the end of a transaction: until the flush, a projection may keep changed rows to itself.
-        or_panic(projection.flush(&db), "the rows of the projection");
-        Rows { db }
+        or_panic(projection.flush(&rows.db), "the rows of the projection");
+        rows
     }
 
     fn recorded(&self) -> impl Iterator<Item = RecordedEvent<'_>> {
@@ -309,6 +337,7 @@ fn push(text: &mut String, mark: char, line: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::es::ProjectionError;
 
     #[test]
     fn a_difference_shows_what_is_common_what_is_missing_and_what_is_new() {
@@ -317,6 +346,45 @@ mod tests {
             "  \"a\"\n- \"b\"\n+ \"x\"\n  \"c\"\n+ \"d\"\n"
         );
         assert_eq!(difference(&["a"], &[]), "- \"a\"\n");
+    }
+
+    /// Writes into its live table during a rebuild.
+    struct Literal;
+
+    impl Projection for Literal {
+        const NAME: &'static str = "literal";
+        const VERSION: u32 = 1;
+        const TABLES: &'static [&'static str] = &["seen"];
+
+        fn new(_: &Names) -> Self {
+            Self
+        }
+
+        fn create(db: &Connection, names: &Names) -> rusqlite::Result<()> {
+            db.execute_batch(&format!("CREATE TABLE {} (position)", names.table("seen")))
+        }
+
+        fn apply(&mut self, db: &Connection, event: &RecordedEvent<'_>) -> Result<(), ProjectionError> {
+            db.execute("INSERT INTO seen VALUES (?1)", [event.position])?;
+            Ok(())
+        }
+    }
+
+    #[test]
+    #[should_panic(
+        expected = "event 1 cannot be applied under the names of a rebuild: take each name from `Names`: no such table: seen"
+    )]
+    fn a_projection_that_ignores_the_names_of_a_rebuild_fails_its_test() {
+        let mut events = GivenEvents::new();
+        events.events.push(Stored {
+            stream_id: Uuid::nil(),
+            stream_type: "test",
+            version: 1,
+            event_type: "Seen",
+            schema_version: 1,
+            data: "{}".into(),
+        });
+        drop(events.project::<Literal>());
     }
 
     #[test]

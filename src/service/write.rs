@@ -16,7 +16,7 @@ use super::metrics::{Buckets, Metrics};
 use super::process::{ExitError, listen};
 use super::serve::{Served, WAITING, advertised, database_or_new, figure, serve, show_registrations};
 use crate::discovery::Heartbeats;
-use crate::es::{Commit, EventLog, Executor, SqliteDatabase};
+use crate::es::{Commit, Error, EventLog, Executor, SqliteDatabase};
 use crate::http::{LongPolls, Router};
 use crate::write_side::{self, Standing, WriteSide, Writer};
 
@@ -41,8 +41,12 @@ impl WriteService {
         let db = database_or_new(&config.db)?;
         // An address in use ends the start here, before the log is opened or created.
         let listener = listen(&config.service.listen)?;
-        let failed =
-            |error| ExitError::new(format!("cannot open the event store {}: {error}", config.db.display()));
+        let failed = |error| {
+            // The text of an unusable file begins with the path.
+            let of =
+                if let Error::Unusable(_) = error { String::new() } else { format!(" {}", db.display()) };
+            ExitError::new(format!("cannot open the event store{of}: {error}"))
+        };
         let log =
             EventLog::open(SqliteDatabase::open(&*db).map_err(failed)?.keep_lock_file()).map_err(failed)?;
         let metrics = Arc::new(Metrics::default());

@@ -61,10 +61,12 @@ pub(super) fn of_error(error: &Error) -> Problem {
     let kind = match error {
         Error::Unusable(_) | Error::Storage(_) => &STORAGE_FAILED,
         Error::Corrupt(_) => &LOG_DAMAGED,
+        // Another program keeps its streams in this log: the id belongs to none of the bank's accounts.
+        Error::WrongKind { .. } => &ACCOUNT_NOT_FOUND,
         // A stopping service is restarted or replaced: the client tries again, as under load.
         Error::Overloaded | Error::Stopped => &problems::OVERLOADED,
         Error::OutcomeUnknown => &OUTCOME_UNKNOWN,
-        Error::Panicked => &problems::INTERNAL_ERROR,
+        Error::Panicked | Error::InvalidDefinition(_) => &problems::INTERNAL_ERROR,
     };
     let problem = Problem::new(kind, error.to_string());
     // Waiting does not repair a damaged log or a bug, so only a 503 invites to another attempt.

@@ -91,7 +91,9 @@ fn a_foreign_or_newer_file_is_refused() {
     let directory = Directory::fresh();
     let path = directory.join(DATABASE);
     Connection::open(&path).unwrap().execute_batch("CREATE TABLE mine (x)").unwrap();
-    assert_refused(&launch(&directory).run(), "another program");
+    let ended = launch(&directory).run();
+    assert_refused(&ended, "another program");
+    assert_eq!(ended.stderr.matches(DATABASE).count(), 1, "the path stands once: {ended:?}");
     std::fs::write(&path, "my notes, longer than the header of a database: ".repeat(30)).unwrap();
     assert_refused(&launch(&directory).run(), "choose another path");
     let directory = closed();

@@ -157,10 +157,11 @@ fn a_stream_belongs_to_the_kind_that_began_it() {
     // Also from the snapshot, which has the form of a tank, and also after a restart.
     let fixture = fixture.restarted();
     for _ in 0..2 {
-        let Err(ExecuteError::Failed(Error::Corrupt(what))) = fixture.fill(COUNTER, 1) else {
+        let Err(ExecuteError::Failed(error)) = fixture.fill(COUNTER, 1) else {
             panic!("a counter was filled");
         };
-        assert!(what.contains("was used as a \"tank\""), "{what}");
+        assert_eq!(error, Error::WrongKind { stream_id: COUNTER, found: "counter".into(), asked: "tank" });
+        assert!(error.to_string().contains("so use \"counter\", or another stream"), "{error}");
     }
     assert_eq!(fixture.up(COUNTER, 1).unwrap(), 41);
 }
@@ -188,7 +189,7 @@ fn a_kind_that_has_seen_a_stream_empty_learns_that_another_kind_began_it() {
         let neighbour = scope.spawn(|| fixture.fill(Uuid::from_u128(3), 1));
         wait_until("both are queued", || fixture.executor.waiting() == 2);
         queued.wait();
-        assert!(matches!(wrong.join().unwrap(), Err(ExecuteError::Failed(Error::Corrupt(_)))));
+        assert!(matches!(wrong.join().unwrap(), Err(ExecuteError::Failed(Error::WrongKind { .. }))));
         assert_eq!(neighbour.join().unwrap(), Ok(1));
     });
     assert_eq!(fixture.fill(TANK, 1).unwrap(), 2);
@@ -202,8 +203,8 @@ fn one_command_cannot_use_a_stream_as_two_kinds() {
         work.stage::<Tank>(COUNTER, vec![TankEvent::Filled(Filled { litres: 1 })])?;
         Ok(COUNTER)
     });
-    let Err(ExecuteError::Failed(Error::Corrupt(what))) = both else { panic!("{both:?}") };
-    assert!(what.contains("a stream is of one kind"), "{what}");
+    let wrong = Error::WrongKind { stream_id: COUNTER, found: "counter".into(), asked: "tank" };
+    assert_eq!(both, Err(ExecuteError::Failed(wrong)));
     assert_eq!(fixture.log.head().value(), 0);
 }
 
@@ -232,6 +233,9 @@ fn a_log_of_several_kinds_is_verified_and_backed_up_by_a_build_that_knows_them()
     let copy = fixture.directory.join("copy.sqlite3");
     assert!(backup(&fixture.directory.join("log.sqlite3"), &copy, &kinds).unwrap().is_sound());
     assert!(copy.exists());
+    let twice = kinds.and::<Counter>(|_, _| Ok(()));
+    let Err(Error::InvalidDefinition(what)) = verify(&copy, &twice) else { panic!("verified by two rules") };
+    assert!(what.contains("the kind \"counter\" was added twice"), "{what}");
 }
 
 #[test]

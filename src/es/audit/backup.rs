@@ -28,6 +28,8 @@ use crate::es::{Error, KnownKinds};
 /// [`Error::Unusable`] when `from` is not a log or `to` exists, [`Error::Storage`] when the copy
 /// cannot be written.
 pub fn backup(from: &Path, to: &Path, kinds: &KnownKinds) -> Result<Report, Error> {
+    // Before the copy, which may take minutes.
+    kinds.check()?;
     let source = DatabaseFile::existing(from)?;
     // Refused before the copy, which may take minutes, and again when the copy gets its name.
     refuse_existing(to)?;

@@ -32,7 +32,7 @@ use crate::time::Timestamp;
 /// Rows read in one transaction: a few milliseconds of work.
 const PAGE_ROWS: u32 = 1_000;
 
-/// Checks the log in the SQLite file at `path`: the file, the schema with its triggers, positions and
+/// Opens the SQLite file at `path` itself, with connections of its own, and checks the log: the file, the schema with its triggers, positions and
 /// versions without gaps, the hash chain, times, every event, receipts, and snapshots. The log may be in use;
 /// the audit ends at the event that was last when the audit began.
 ///
@@ -41,9 +41,10 @@ const PAGE_ROWS: u32 = 1_000;
 ///
 /// # Errors
 /// [`Error::Unusable`] when the file does not exist or is not a log of this version,
-/// [`Error::Storage`] when the file cannot be read. A damaged log is not an error: see
+/// [`Error::Storage`] when the file cannot be read, [`Error::InvalidDefinition`] when `kinds` has a kind twice. A damaged log is not an error: see
 /// [`Report::findings`].
 pub fn verify(path: &Path, kinds: &KnownKinds) -> Result<Report, Error> {
+    kinds.check()?;
     let file = DatabaseFile::existing(path)?;
     let log = SqliteInspection::open(&file)?;
     let mut audit = Audit {

@@ -12,9 +12,9 @@ use std::time::Instant;
 
 use uuid::Uuid;
 
+use super::cached_states::Kinds;
 use super::context::{Context, IdempotencyKey};
 use super::execution::{Commit, Execution};
-use super::kind::Kinds;
 use super::queue::{Call, CommandQueue, Ending, Job};
 use super::work::{Staged, Work};
 use crate::es::log::store::{EventStore, Head, Receipt};
@@ -121,15 +121,8 @@ impl BatchWriter {
         context: &Context,
         head: &mut Head,
     ) -> Result<Ending, Error> {
-        // Before anything is loaded: a replay costs a look-up. Keys of earlier commands of the batch are seen.
-        for IdempotencyKey { key, command } in &context.keys {
-            if let Some((first_command, receipt)) = self.store.receipt(key)? {
-                return Ok(if first_command == *command {
-                    Ending::Executed(Execution::Replayed(receipt))
-                } else {
-                    Ending::KeyReused(key.clone())
-                });
-            }
+        if let Some(ending) = self.ending_under_known_key(context)? {
+            return Ok(ending);
         }
         let mut work = Work::new(&mut *self.store, &mut self.kinds);
         // A panic of an aggregate must not end the writer thread.
@@ -160,6 +153,21 @@ impl BatchWriter {
                 Ok(Ending::Failed(Error::Panicked))
             }
         }
+    }
+
+    /// Returns the ending of a command whose idempotency key has a receipt; None without a known key.
+    fn ending_under_known_key(&mut self, context: &Context) -> Result<Option<Ending>, Error> {
+        // Before anything is loaded: a replay costs a look-up. Keys of earlier commands of the batch are seen.
+        for IdempotencyKey { key, command } in &context.keys {
+            if let Some((first_command, receipt)) = self.store.receipt(key)? {
+                return Ok(Some(if first_command == *command {
+                    Ending::Executed(Execution::Replayed(receipt))
+                } else {
+                    Ending::KeyReused(key.clone())
+                }));
+            }
+        }
+        Ok(None)
     }
 
     fn record(

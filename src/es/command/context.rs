@@ -33,7 +33,9 @@ impl IdempotencyKey {
     /// Returns the key for `command`, whose canonical form is the JSON that serde writes.
     ///
     /// # Errors
-    /// When the command cannot be written as JSON.
+    /// When the command cannot be written as JSON. The error is serde's, which `?` does not turn into an
+    /// [`ExecuteError`](crate::es::ExecuteError): make the key before the command, in a function with a boxed
+    /// error, or say `expect` for a command whose fields are text and numbers.
     pub fn of(key: impl Into<String>, command: &impl Serialize) -> serde_json::Result<Self> {
         // serde writes the fields in the order of the type, so equal commands give equal bytes.
         let canonical = serde_json::to_vec(command)?;

@@ -7,7 +7,7 @@
 //!     ▲            context.rs             │
 //!     │            execution.rs        work.rs           a command loads, decides, stages events
 //!     │                                   │
-//!     │                                kind.rs           the states in memory, by kind of aggregate
+//!     │                                cached_states.rs  the states in memory, by kind of aggregate
 //!     │                                stream_state.rs   a state from its snapshot and its events
 //!     └──── Execution ◄───────────────────┘
 //! ```
@@ -18,10 +18,10 @@
 //! Read next: `executor.rs`, the interface for callers; `work.rs`, a running command; `batch_writer.rs`, a batch.
 
 pub(in crate::es) mod batch_writer;
+pub(in crate::es) mod cached_states;
 pub(in crate::es) mod context;
 pub(in crate::es) mod execution;
 pub(in crate::es) mod executor;
-pub(in crate::es) mod kind;
 pub(in crate::es) mod queue;
 pub(in crate::es) mod stream_state;
 pub(in crate::es) mod work;

@@ -6,7 +6,7 @@
 //! **Invariant:** a snapshot is only a head start. An absent, unreadable or outdated snapshot costs time,
 //! and never changes a decision.
 //!
-//! Read next: `kind.rs`, which keeps the states in memory.
+//! Read next: `cached_states.rs`, which keeps the states in memory.
 
 use std::ops::ControlFlow;
 
@@ -46,10 +46,8 @@ impl<A: Aggregate> StreamState<A> {
             let is_in_snapshot = event.version == *snapshot_version;
             let continues = is_in_snapshot || event.version == *version + 1;
             if event.stream_type != A::STREAM_TYPE {
-                let (found, expected) = (event.stream_type, A::STREAM_TYPE);
-                return Err(Error::Corrupt(format!(
-                    "stream {stream_id} is of kind {found:?} and was used as a {expected:?}"
-                )));
+                let (found, asked) = (event.stream_type.to_owned(), A::STREAM_TYPE);
+                return Err(Error::WrongKind { stream_id, found, asked });
             }
             if !continues {
                 return Err(Error::Corrupt(format!(

@@ -7,9 +7,10 @@
 
 use uuid::Uuid;
 
+use super::cached_states::Kinds;
 use super::context::IdempotencyKey;
-use super::kind::Kinds;
 use super::stream_state::StreamState;
+use crate::es::aggregate_rules::encode;
 use crate::es::log::store::{EventStore, Receipt};
 use crate::es::{Aggregate, Error, Event, ExecuteError, schema_version};
 
@@ -52,17 +53,18 @@ impl<'w> Work<'w> {
     /// Stages events at the end of a stream.
     ///
     /// # Errors
-    /// As [`Work::load`]; or an event cannot be written as JSON.
+    /// As [`Work::load`]; [`Error::InvalidDefinition`] when an event is not a JSON object. No event is staged then.
     pub fn stage<A: Aggregate>(&mut self, stream_id: Uuid, events: Vec<A::Event>) -> Result<(), Error> {
         let loaded = self.loaded::<A>(stream_id)?;
-        let mut version = loaded.version;
+        // Before the state changes: a refused event leaves the state as loaded.
+        let staged = (loaded.version + 1..)
+            .zip(&events)
+            .map(|(version, event)| staged::<A>(stream_id, version, event))
+            .collect::<Result<Vec<_>, _>>()?;
         // The rules of the next decision in the same command see the staged events.
         loaded.state = events.iter().fold(std::mem::take(&mut loaded.state), A::evolve);
         loaded.version += events.len() as u64;
-        for event in events {
-            version += 1;
-            self.staged.push(staged::<A>(stream_id, version, &event)?);
-        }
+        self.staged.extend(staged);
         Ok(())
     }
 
@@ -112,10 +114,8 @@ impl<'w> Work<'w> {
     fn touch<A: Aggregate>(&mut self, stream_id: Uuid) -> Result<(), Error> {
         // Two kinds would each append the same version of the stream.
         if let Some(other) = self.kinds.touched_as_other(stream_id, A::STREAM_TYPE) {
-            return Err(Error::Corrupt(format!(
-                "one command uses stream {stream_id} as {:?} and as {other:?}: a stream is of one kind",
-                A::STREAM_TYPE
-            )));
+            let (found, asked) = (other.to_owned(), A::STREAM_TYPE);
+            return Err(Error::WrongKind { stream_id, found, asked });
         }
         self.kinds.of::<A>()?.touch(stream_id, self.store)
     }
@@ -123,14 +123,13 @@ impl<'w> Work<'w> {
 
 fn staged<A: Aggregate>(stream_id: Uuid, version: u64, event: &A::Event) -> Result<Staged, Error> {
     let event_type = event.event_type();
-    let data = event.to_json();
     Ok(Staged {
         stream_id,
         stream_type: A::STREAM_TYPE,
         version,
         event_type,
         schema_version: schema_version::<A::Event>(event_type),
-        data: data.map_err(|error| Error::Corrupt(format!("an event cannot be written as JSON: {error}")))?,
+        data: encode(event)?,
     })
 }
 

@@ -214,7 +214,8 @@ pub struct Displaced(String);
 impl Displaced {
     fn database(path: &Path, what: &str) -> Self {
         Self(format!(
-            "{} {what}: put the file back under its name, or restart the service to use what is there",
+            "{} {what}: put the file back under its name; if the file is lost, stop the service and restore a \
+             backup (a read database needs none, the next start fills a new one)",
             path.display()
         ))
     }

@@ -80,7 +80,7 @@ pub struct Names {
 
 impl Names {
     pub(in crate::es) const LIVE: &'static str = "";
-    pub(super) const NEXT: &'static str = "_next";
+    pub(in crate::es) const NEXT: &'static str = "_next";
 
     pub(in crate::es) fn new(suffix: &'static str, generation: u64) -> Self {
         Self { suffix, generation }

@@ -72,6 +72,8 @@ pub(super) fn refused(path: &Path, error: Error) -> Error {
         Error::Corrupt(what) => damaged(path, &what),
         Error::Storage(what) => Error::unusable(path, &format!("{what}: see to the disk, then try again")),
         other @ (Error::Unusable(_)
+        | Error::WrongKind { .. }
+        | Error::InvalidDefinition(_)
         | Error::Overloaded
         | Error::Stopped
         | Error::OutcomeUnknown

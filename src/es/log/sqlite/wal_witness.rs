@@ -39,33 +39,8 @@ pub(super) fn check(path: &DatabasePath, file: Option<&DatabaseFile>) -> Result<
     let cannot_read = |error: io::Error| Error::unusable(&wal_path, &format!("it cannot be read: {error}"));
     let wal = Wal::read(&wal_path).map_err(cannot_read)?;
     let database = Header::read(file).map_err(cannot_read)?;
-    // Both cases need no witness: SQLite would lose or mix commits whatever the counters say.
-    match database {
-        Header::Empty if wal != Wal::Nothing => {
-            let what = "it is empty or missing, but its write-ahead log is there, and would be deleted: \
-                        put the database back, or restore a backup";
-            return Err(Error::unusable(path, what));
-        }
-        Header::WithoutWal if wal != Wal::Nothing => {
-            let what = format!(
-                "the write-ahead log beside it belongs to another database, and would be mixed into this one; \
-                 if this is a restored backup, delete {} and the -shm file",
-                wal_path.display()
-            );
-            return Err(Error::unusable(path, &what));
-        }
-        Header::Empty | Header::WithoutWal | Header::WithWal => {}
-    }
-    let refuse = |what: &str| {
-        let shm = path.beside("-shm");
-        let what = format!(
-            "commits that were acknowledged are missing from {} ({what}): put it back as it was, or restore a \
-             backup; to go on without them, delete {}",
-            wal_path.display(),
-            shm.display()
-        );
-        Err(Error::unusable(path, &what))
-    };
+    check_owner(path, &wal_path, &wal, &database)?;
+    let refuse = |what: &str| Err(commits_missing(path, &wal_path, what));
     let witness = Witness::read(&path.beside("-shm"));
     match (wal, witness) {
         (Wal::Damaged, _) => refuse("its header is overwritten"),
@@ -83,6 +58,39 @@ pub(super) fn check(path: &DatabasePath, file: Option<&DatabaseFile>) -> Result<
         }
         (Wal::Frames { .. }, Some(_)) => Ok(()),
     }
+}
+
+/// Checks that a write-ahead log that is there belongs to the database.
+fn check_owner(path: &DatabasePath, wal_path: &Path, wal: &Wal, database: &Header) -> Result<(), Error> {
+    // Both cases need no witness: SQLite would lose or mix commits whatever the counters say.
+    match database {
+        Header::Empty if *wal != Wal::Nothing => {
+            let what = "it is empty or missing, but its write-ahead log is there, and would be deleted: \
+                        put the database back, or restore a backup";
+            Err(Error::unusable(path, what))
+        }
+        Header::WithoutWal if *wal != Wal::Nothing => {
+            let what = format!(
+                "the write-ahead log beside it belongs to another database, and would be mixed into this one; \
+                 if this is a restored backup, delete {} and the -shm file",
+                wal_path.display()
+            );
+            Err(Error::unusable(path, &what))
+        }
+        Header::Empty | Header::WithoutWal | Header::WithWal => Ok(()),
+    }
+}
+
+/// Refuses a database whose write-ahead log lacks commits; `what` is the state of the write-ahead log.
+fn commits_missing(path: &DatabasePath, wal_path: &Path, what: &str) -> Error {
+    let shm = path.beside("-shm");
+    let what = format!(
+        "commits that were acknowledged are missing from {} ({what}): put it back as it was, or restore a \
+         backup; to go on without them, delete {}",
+        wal_path.display(),
+        shm.display()
+    );
+    Error::unusable(path, &what)
 }
 
 /// What the header of the database says about a write-ahead log.

@@ -18,6 +18,7 @@ use hashlink::LruCache;
 use uuid::Uuid;
 
 use super::stream_state::{StreamState, shape_of};
+use crate::es::aggregate_rules::check_aggregate;
 use crate::es::log::store::EventStore;
 use crate::es::{Aggregate, Error};
 
@@ -139,7 +140,7 @@ impl Kinds {
     ///
     /// # Errors
     /// When another type claims the same [`Aggregate::STREAM_TYPE`]: the two types would not see each
-    /// other's events.
+    /// other's events. [`Error::InvalidDefinition`] as [`check_aggregate`].
     pub(in crate::es) fn of<A: Aggregate>(&mut self) -> Result<&mut KindStates<A>, Error> {
         // By position and again by type: returning from the search would borrow the list for too long.
         let known = self.all.iter().position(|kind| (&**kind as &dyn Any).is::<KindStates<A>>());
@@ -159,6 +160,7 @@ impl Kinds {
                 "two aggregates have the stream type {stream_type:?}: give each aggregate a type of its own"
             )));
         }
+        check_aggregate::<A>()?;
         self.all.push(Box::new(KindStates::<A>::empty()));
         Ok(self.all.len() - 1)
     }
