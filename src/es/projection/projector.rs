@@ -92,7 +92,7 @@ impl Projector {
         // Before the file: a program with a mistake leaves no database behind.
         definition_check::check(definitions)?;
         let file = DatabaseFile::existing_or_new(DatabasePath::resolve(path)?)?;
-        let lock = lock_within(patience, &file)?;
+        let lock = read_db::lock_within(patience, &file)?;
         let mut db = read_db::open(&file)?;
         let (mut sets, mut fills, mut positions) = (Vec::new(), Vec::new(), Vec::new());
         for (index, definition) in definitions.iter().enumerate() {
@@ -381,18 +381,6 @@ impl fmt::Debug for Projector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Projector").field("log_id", &self.log_id).field("status", &self.status()).finish()
     }
-}
-
-fn lock_within(patience: Duration, file: &DatabaseFile) -> Result<FileLock, OpenError> {
-    // Before the lock: a foreign database is refused at once, also while another program uses it.
-    read_db::check_file(file)?;
-    let lock = file.lock(patience).map_err(|refused| OpenError::InUse {
-        path: file.path().to_path_buf(),
-        process: refused.holder.map(|holder| holder.process),
-    })?;
-    // The last holder of the lock may have renamed the file.
-    file.check().map_err(rusqlite::Error::from)?;
-    Ok(lock)
 }
 
 fn board_of(positions: &[(&'static str, u64)], fills: &[Option<u64>], sets: &[TableSet]) -> StatusBoard {
