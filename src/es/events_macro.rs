@@ -38,7 +38,7 @@
 /// assert_eq!(ParcelEvent::from_json("ParcelSent", r#"{"grams":500}"#).unwrap(), sent);
 /// ```
 ///
-/// Behind the enum, `upcasters: &[…]` sets [`Event::UPCASTERS`](crate::es::Event::UPCASTERS).
+/// `ParcelEvent::EVENT_TYPES` lists the stored names. Behind the enum, `upcasters: &[…]` sets [`Event::UPCASTERS`](crate::es::Event::UPCASTERS).
 #[macro_export]
 #[doc(hidden)]
 macro_rules! __events {
@@ -52,6 +52,12 @@ macro_rules! __events {
         $(#[$meta])*
         $visibility enum $name {
             $($(#[$variant_meta])* $variant($fields)),+
+        }
+
+        impl $name {
+            /// The stored names of all events, in the order of the list.
+            #[allow(dead_code)]
+            $visibility const EVENT_TYPES: &'static [&'static str] = &[$($stored),+];
         }
 
         impl $crate::es::Event for $name {

@@ -253,7 +253,9 @@ pub mod testing;
 
 pub use aggregate::{Aggregate, DecodeError, Event, Upcaster, decode, schema_version};
 pub use audit::{Difference, MAX_FINDINGS, Report, Verified, VerifyError, backup, verify, verify_projection};
-pub use command::{Commit, Context, Execution, Executor, IdempotencyKey, Metadata, QUEUE_CAPACITY, Work};
+pub use command::{
+    Commit, Context, Execution, Executor, IdempotencyKey, Metadata, QUEUE_CAPACITY, Timing, Work,
+};
 #[cfg(feature = "crash-points")]
 pub use crash_point::CRASH_POINTS;
 pub use database_file::{DatabaseFile, DatabasePath, Displaced, LogBytes, PathError, Scratch};
@@ -262,8 +264,9 @@ pub use hash::Hash;
 pub use hash_chain::chain;
 pub use known_kinds::KnownKinds;
 pub use log::{
-    Database, EventLog, EventReader, EventStore, Events, Fingerprint, Head, LogUpkeep, MAX_PAGE_EVENTS,
-    MemoryDatabase, OwnedEvent, Receipt, SCHEMA, Snapshot, SqliteDatabase, Visitor,
+    Database, EventFilter, EventLog, EventReader, EventStore, Events, Fingerprint, Head, LogUpkeep,
+    MAX_PAGE_EVENTS, MAX_SCANNED_EVENTS, MemoryDatabase, OwnedEvent, Receipt, SCHEMA, SearchFrom, SearchPage,
+    Snapshot, SqliteDatabase, Visitor,
 };
 pub use projection::{
     CatchUpError, CommitPhase, Definition, Feed, FeedError, MAX_PAGE, Names, OpenError, PauseError,

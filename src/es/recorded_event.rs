@@ -114,6 +114,13 @@ pub struct PageContent<'a> {
 }
 
 impl Page {
+    /// Adds a number to the page, behind the head.
+    pub(in crate::es) fn extend(&mut self, name: &str, value: u64) {
+        let end = self.json.pop();
+        debug_assert_eq!(end, Some(b'}'), "a page is a JSON object");
+        self.json.extend_from_slice(format!(",\"{name}\":{value}}}").as_bytes());
+    }
+
     /// Reads the page.
     ///
     /// # Errors

@@ -20,7 +20,8 @@ use super::request::Request;
 use super::response::Response;
 
 /// The headers that a page may read besides the headers that CORS always exposes.
-const EXPOSED_HEADERS: &str = "ETag, Event-Position, Location, Idempotency-Replayed, Retry-After";
+const EXPOSED_HEADERS: &str =
+    "ETag, Event-Position, Location, Idempotency-Replayed, Retry-After, Server-Timing";
 /// Time that a browser may cache a preflight, in seconds: ten minutes save most preflights, and a
 /// changed `--allow-origin` applies soon.
 const MAX_AGE_SECONDS: &str = "600";

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::headers::{Headers, Precondition, TRANSFER_KEY};
 use super::problems;
 use crate::account::{Account, AccountCommand, Currency, MAX_AMOUNT, Movement, Rejection, decide_transfer};
-use crate::es::{Aggregate, Context, ExecuteError, Execution, Executor, IdempotencyKey, Work};
+use crate::es::{Aggregate, Context, ExecuteError, Execution, Executor, IdempotencyKey, Timing, Work};
 use crate::http::{self, Fields, Problem, Request, required};
 
 /// The longest owner, in characters.
@@ -161,7 +161,7 @@ impl Transfer {
 
 // ---------------------------------------------------------------------------------- execution
 
-/// Runs a command, once for each idempotency key, and returns the receipt.
+/// Runs a command, once for each idempotency key, and returns the receipt and the times of its steps.
 ///
 /// # Errors
 /// A rejection by the account, a version excluded by `If-Match`, or a failure, as a problem.
@@ -169,7 +169,7 @@ pub(super) fn execute(
     bank: &Executor,
     mut command: Command,
     Headers { key, metadata, precondition }: Headers,
-) -> Result<Execution, Problem> {
+) -> Result<(Execution, Timing), Problem> {
     // The client's key stands for the command as sent, so before the service adds a transfer id.
     let of_client = key.map(|key| IdempotencyKey::of(key, &command.canonical())).transpose();
     let of_transfer = match &mut command {
@@ -187,7 +187,7 @@ pub(super) fn execute(
     let context = Context { keys: keys.map_err(not_json)?, metadata };
     // The closure runs on the writer thread, in the transaction of the append: no other command comes between
     // the check of the version and the append.
-    bank.transact(context, move |work| match command {
+    bank.transact_timed(context, move |work| match command {
         Command::Account(account_id, command) => {
             // Here, not on the connection's thread: a replayed command does not reach this line.
             let account_id = account_id.unwrap_or_else(Uuid::now_v7);

@@ -11,7 +11,7 @@ use crate::http::{EntityTags, Problem, Request, Response, trace_id};
 /// The longest `Idempotency-Key`, in bytes.
 const MAX_KEY: usize = 255;
 /// The longest `X-Correlation-Id`, in bytes.
-const MAX_CORRELATION_ID: usize = 200;
+pub(super) const MAX_CORRELATION_ID: usize = 200;
 
 /// The prefix of the keys of transfers. The keys of clients have no spaces, so clients cannot use these keys.
 pub(super) const TRANSFER_KEY: &str = "transfer ";

@@ -3,7 +3,7 @@
 //! ```text
 //! POST /accounts/{id}/deposit            GET /events
 //!         |                                   |
-//!     routes.rs ------------------------- routes.rs
+//!     routes.rs                            feed.rs
 //!      |      \                               |   \ Accept
 //! headers.rs  commands.rs                     |   cloud_events.rs
 //!      \      /   | closure                   |
@@ -11,6 +11,8 @@
 //!                 | writer thread
 //!            account::Account
 //! ```
+//!
+//! Both work on the state in `service.rs`.
 //!
 //! This module is wiring: it joins HTTP, the account domain and the event store, and adds no rules.
 //! `problems.rs` turns their errors into HTTP. `standing.rs` decides whether the service registers, and
@@ -23,16 +25,19 @@
 //! command runs on the writer thread of [`Executor`](crate::es::Executor), while the connection's thread
 //! waits. The registration thread calls `standing.rs`.
 //!
-//! Read next: `routes.rs`, `commands.rs`, `headers.rs`.
+//! Read next: `routes.rs`, `commands.rs`, `headers.rs`, `feed.rs`.
 
 mod cloud_events;
 mod commands;
+mod feed;
 mod headers;
 mod past_transfers;
 pub mod problems;
 mod routes;
+mod service;
 mod standing;
 
 pub use past_transfers::name_past_transfers;
-pub use routes::{ROUTES, WriteSide};
+pub use routes::ROUTES;
+pub use service::WriteSide;
 pub use standing::{Copies, Standing, Writer};

@@ -12,6 +12,8 @@ problem_types! {
         "An account with this id was opened before. If that was you, retry with the same `Idempotency-Key` to get the first receipt; else choose another id, or leave it out.";
     ACCOUNT_NOT_FOUND = 404 "account-not-found", "There is no such account",
         "No account was opened with this id. Check the id, or open the account.";
+    EVENT_NOT_FOUND = 404 "event-not-found", "There is no such event",
+        "The log has no event at this position yet. `GET /events?after=…&wait=…` waits for the next event.";
     ACCOUNT_CLOSED = 422 "account-closed", "The account is closed",
         "The account was closed, and nothing happens to a closed account any more.";
     INSUFFICIENT_FUNDS = 422 "insufficient-funds", "The balance is too small",

@@ -33,6 +33,9 @@ def shorten_wait(query):
 def make_lawful(query):
     if "at_version" in query:
         query.pop("as_of", None)
+    if "before" in query:
+        query.pop("after", None)
+        query.pop("wait", None)
 
 
 def without_fractions(value):

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use rusqlite::Connection;
 use tally::es::{
-    Database, Error, EventStore, Hash, MemoryDatabase, Receipt, RecordedEvent, Snapshot, SqliteDatabase,
-    chain,
+    Database, Error, EventReader, EventStore, Hash, MemoryDatabase, Receipt, RecordedEvent, Snapshot,
+    SqliteDatabase, chain,
 };
 use uuid::Uuid;
 
@@ -103,6 +103,13 @@ fn appended_events_come_back_unchanged_and_in_order(database: &dyn Database) {
     assert_eq!(collect(|visit| reader.read(1, 1, visit)), [(2, 1, "{}".into())]);
     let stream = collect(|visit| reader.read_stream(STREAM, 1, 10, visit));
     assert_eq!(stream, [(3, 2, "{}".into())]);
+    let back = |reader: &mut dyn EventReader, before, limit| {
+        let events = collect(|visit| reader.read_back(before, limit, visit));
+        events.into_iter().map(|(position, ..)| position).collect::<Vec<_>>()
+    };
+    assert_eq!(back(&mut *reader, u64::MAX, 10), [3, 2, 1]);
+    assert_eq!(back(&mut *reader, 3, 1), [2]);
+    assert_eq!((back(&mut *reader, 1, 10), back(&mut *reader, 0, 10)), (vec![], vec![]));
 
     let mut hash = Hash::ZERO;
     reader

@@ -1,7 +1,7 @@
 //! The OpenAPI documents and the services: neither says what the other does not do.
 
 mod document;
-mod schema;
+pub(crate) mod schema;
 
 use std::collections::BTreeSet;
 
@@ -350,6 +350,7 @@ fn write_provocations(document: &Document) -> Vec<Provocation<'static>> {
         ("transfer", call("transfer").body(&with_transfer_id(3)), "transfer-exists"),
         ("stream_events", call("stream_events").id(ADA, NOBODY), "not-found"),
         ("events", call("events").query("wait=31"), "invalid-query"),
+        ("event", call("event").id("/1", "/99"), "event-not-found"),
     ]
 }
 

@@ -8,7 +8,9 @@ mod idempotency;
 mod metadata;
 mod preconditions;
 
+mod event_types;
 mod feed;
+mod searching;
 mod waiting;
 
 use serde_json::{Value, json};

@@ -8,13 +8,13 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
 use super::cached_states::Kinds;
 use super::context::{Context, IdempotencyKey};
-use super::execution::{Commit, Execution};
+use super::execution::{Commit, Execution, Timing};
 use super::queue::{Call, CommandQueue, Ending, Job};
 use super::work::{Staged, Work};
 use crate::es::log::store::{EventStore, Head, Receipt};
@@ -44,10 +44,13 @@ pub(in crate::es) fn write_batches(queue: &CommandQueue, mut writer: BatchWriter
         let endings = writer.commit_batch(&mut jobs);
         queue.note_batch(&endings);
         match endings {
-            Ok(endings) => jobs.into_iter().zip(endings).for_each(|(job, ending)| job.call.answer(ending)),
-            Err(error) => {
-                jobs.into_iter().for_each(|job| job.call.answer(Ending::Failed(error.clone())));
+            Ok(endings) => {
+                let answers = jobs.into_iter().zip(endings);
+                answers.for_each(|(job, (ending, timing))| job.call.answer(ending, timing));
             }
+            Err(error) => jobs
+                .into_iter()
+                .for_each(|job| job.call.answer(Ending::Failed(error.clone()), Timing::default())),
         }
     }
 }
@@ -63,7 +66,7 @@ impl BatchWriter {
     }
 
     /// Runs a batch in one transaction and makes the batch durable.
-    fn commit_batch(&mut self, jobs: &mut [Job]) -> Result<Vec<Ending>, Error> {
+    fn commit_batch(&mut self, jobs: &mut [Job]) -> Result<Vec<(Ending, Timing)>, Error> {
         let endings = self.recover_if_failed().and_then(|()| self.run_and_commit(jobs));
         if endings.is_err() {
             // The states include events that were not recorded.
@@ -81,25 +84,29 @@ impl BatchWriter {
         Ok(())
     }
 
-    fn run_and_commit(&mut self, jobs: &mut [Job]) -> Result<Vec<Ending>, Error> {
+    fn run_and_commit(&mut self, jobs: &mut [Job]) -> Result<Vec<(Ending, Timing)>, Error> {
         let mut head = self.store.begin()?;
         let before = head.position;
         if head.position != self.cached_at {
             // Another program has written: a tool, or another writer of a shared store.
             self.kinds.clear();
         }
-        let endings = jobs
-            .iter_mut()
-            .map(|job| {
-                if Instant::now() >= job.answer_by {
-                    // The caller has given up. The command has not begun, so the outcome is known.
-                    return Ok(Ending::Failed(Error::Overloaded));
-                }
-                self.run_command(&mut *job.call, &job.context, &mut head)
-            })
-            .collect::<Result<Vec<_>, Error>>()?;
-        // Only the commit is timed: commands run in microseconds.
-        let begun = Instant::now();
+        let mut endings = Vec::with_capacity(jobs.len());
+        // One look at the clock per command: a command begins where the command before ended.
+        let mut begun = Instant::now();
+        for job in jobs {
+            let ending = if begun >= job.answer_by {
+                // The caller has given up. The command has not begun, so the outcome is known.
+                Ending::Failed(Error::Overloaded)
+            } else {
+                self.run_command(&mut *job.call, &job.context, &mut head)?
+            };
+            let (queue, decided) = (begun.duration_since(job.submitted), Instant::now());
+            // The commit of the whole batch ends the time of `sync`.
+            let timing = Timing { queue, decide: decided.duration_since(begun), sync: Duration::ZERO };
+            endings.push((ending, timing, decided));
+            begun = decided;
+        }
         crash_point!("before-sync");
         self.store.commit()?;
         crash_point!("after-sync-before-receipt");
@@ -109,9 +116,13 @@ impl BatchWriter {
             self.log.note_time(&head.recorded_at);
         }
         let (commands, events) = (endings.len(), head.position - before);
-        (self.on_commit)(&Commit { commands, events, sync: begun.elapsed() });
+        let durable = Instant::now();
+        (self.on_commit)(&Commit { commands, events, sync: durable.duration_since(begun) });
         self.cached_at = head.position;
-        Ok(endings)
+        let timed = endings.into_iter().map(|(ending, timing, decided)| {
+            (ending, Timing { sync: durable.duration_since(decided), ..timing })
+        });
+        Ok(timed.collect())
     }
 
     /// Runs a command. An error ends the whole batch; an [`Ending`] concerns the command's caller alone.

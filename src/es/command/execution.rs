@@ -63,6 +63,17 @@ impl Execution {
     }
 }
 
+/// How long each step of one command took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timing {
+    /// From the submission until the writer began the command.
+    pub queue: Duration,
+    /// Loading the aggregates, the decision, and staging the events in the transaction.
+    pub decide: Duration,
+    /// From the decision until the events were durable: the other commands of the batch, and the sync.
+    pub sync: Duration,
+}
+
 /// The figures of one commit, for metrics.
 #[derive(Clone, Copy, Debug)]
 pub struct Commit {

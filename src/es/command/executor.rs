@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::batch_writer::{BatchWriter, write_batches};
 use super::context::Context;
-use super::execution::{Commit, Execution};
+use super::execution::{Commit, Execution, Timing};
 use super::queue::{CommandQueue, Job, TypedCall};
 use super::work::Work;
 use crate::es::{Aggregate, Error, EventLog, ExecuteError};
@@ -87,10 +87,23 @@ impl Executor {
         context: Context,
         run: impl FnOnce(&mut Work<'_>) -> Result<Uuid, ExecuteError<R>> + Send + 'static,
     ) -> Result<Execution, ExecuteError<R>> {
+        self.transact_timed(context, run).map(|(execution, _)| execution)
+    }
+
+    /// Runs a transaction as [`Executor::transact`] does, and returns how long each step took.
+    ///
+    /// # Errors
+    /// See [`ExecuteError`].
+    pub fn transact_timed<R: Send + 'static>(
+        &self,
+        context: Context,
+        run: impl FnOnce(&mut Work<'_>) -> Result<Uuid, ExecuteError<R>> + Send + 'static,
+    ) -> Result<(Execution, Timing), ExecuteError<R>> {
         // Room for the answer: the writer never waits for a caller.
         let (answer, receiver) = sync_channel(1);
-        let answer_by = Instant::now() + ANSWER_TIMEOUT;
-        self.queue.push(Job { call: Box::new(TypedCall::new(run, answer)), context, answer_by })?;
+        let submitted = Instant::now();
+        let (call, answer_by) = (Box::new(TypedCall::new(run, answer)), submitted + ANSWER_TIMEOUT);
+        self.queue.push(Job { call, context, submitted, answer_by })?;
         match receiver.recv_timeout(ANSWER_TIMEOUT) {
             Ok(outcome) => outcome,
             // The writer may be in the middle of the sync, so the command may still be recorded.

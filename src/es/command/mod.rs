@@ -27,7 +27,7 @@ pub(in crate::es) mod stream_state;
 pub(in crate::es) mod work;
 
 pub use context::{Context, IdempotencyKey, Metadata};
-pub use execution::{Commit, Execution};
+pub use execution::{Commit, Execution, Timing};
 pub use executor::Executor;
 pub use queue::QUEUE_CAPACITY;
 pub use work::Work;

@@ -16,7 +16,7 @@ use std::time::Instant;
 use uuid::Uuid;
 
 use super::context::Context;
-use super::execution::Execution;
+use super::execution::{Execution, Timing};
 use super::work::Work;
 use crate::es::{Error, ExecuteError};
 use crate::lock::{lock, wait};
@@ -30,7 +30,7 @@ pub const QUEUE_CAPACITY: usize = 4096;
 const MAX_BATCH: usize = 512;
 
 /// The end of a command, for the caller. `R` is the caller's rejection.
-pub(in crate::es) type Outcome<R> = Result<Execution, ExecuteError<R>>;
+pub(in crate::es) type Outcome<R> = Result<(Execution, Timing), ExecuteError<R>>;
 
 /// The end of a command, for the writer, which does not know the type of rejections.
 pub(in crate::es) enum Ending {
@@ -50,7 +50,7 @@ pub(in crate::es) trait Call: Send {
     fn run(&mut self, work: &mut Work<'_>) -> Result<Uuid, Ending>;
 
     /// Answers the caller.
-    fn answer(self: Box<Self>, ending: Ending);
+    fn answer(self: Box<Self>, ending: Ending, timing: Timing);
 }
 
 pub(in crate::es) struct TypedCall<R, F> {
@@ -86,9 +86,9 @@ where
         })
     }
 
-    fn answer(self: Box<Self>, ending: Ending) {
+    fn answer(self: Box<Self>, ending: Ending, timing: Timing) {
         let outcome = match ending {
-            Ending::Executed(execution) => Ok(execution),
+            Ending::Executed(execution) => Ok((execution, timing)),
             Ending::Refused => Err(self.refusal.unwrap_or(ExecuteError::Failed(Error::Panicked))),
             Ending::KeyReused(key) => Err(ExecuteError::KeyReused { key }),
             Ending::Failed(error) => Err(ExecuteError::Failed(error)),
@@ -102,6 +102,7 @@ where
 pub(in crate::es) struct Job {
     pub(in crate::es) call: Box<dyn Call>,
     pub(in crate::es) context: Context,
+    pub(in crate::es) submitted: Instant,
     /// When the caller gives up waiting.
     pub(in crate::es) answer_by: Instant,
 }

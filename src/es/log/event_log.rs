@@ -126,7 +126,8 @@ impl EventLog {
     pub fn page(&self, after: u64, limit: u32, wait: Duration) -> Result<Page, Error> {
         // Waits outside of the gate: thousands of long polls must not block the readers of other pages.
         self.head.wait_for(after.saturating_add(1), wait);
-        self.build_page(limit, |reader, limit, add| reader.read(after, limit, add))
+        let limit = limit.clamp(1, MAX_PAGE_EVENTS);
+        self.build_page(|reader, add| reader.read(after, limit, add))
     }
 
     /// Returns the page of one stream after a version; `None` for an unknown stream.
@@ -142,15 +143,15 @@ impl EventLog {
                 Ok(ControlFlow::Break(()))
             })
         })?;
-        let page =
-            self.build_page(limit, |reader, limit, add| reader.read_stream(stream_id, after, limit, add));
+        let limit = limit.clamp(1, MAX_PAGE_EVENTS);
+        let page = self.build_page(|reader, add| reader.read_stream(stream_id, after, limit, add));
         if exists { page.map(Some) } else { Ok(None) }
     }
 
-    fn build_page(
+    /// Returns the events that `read` shows to its visitor as one page.
+    pub(super) fn build_page(
         &self,
-        limit: u32,
-        read: impl FnOnce(&mut dyn EventReader, u32, &mut Visitor<'_>) -> Result<(), Error>,
+        read: impl FnOnce(&mut dyn EventReader, &mut Visitor<'_>) -> Result<(), Error>,
     ) -> Result<Page, Error> {
         // The JSON is written piece by piece into one buffer: the feed of a service sends exactly these
         // bytes.
@@ -158,12 +159,13 @@ impl EventLog {
         let empty = json.len();
         let mut last_position = 0;
         self.read(|reader| {
-            read(reader, limit.clamp(1, MAX_PAGE_EVENTS), &mut |event: &RecordedEvent<'_>| {
+            read(reader, &mut |event: &RecordedEvent<'_>| {
                 if json.len() > empty {
                     json.push(b',');
                 }
                 event.write_json(&mut json);
-                last_position = event.position;
+                // A search backwards shows the last position first.
+                last_position = event.position.max(last_position);
                 let full = json.len() >= MAX_PAGE_BYTES;
                 Ok(if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
             })

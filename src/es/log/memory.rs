@@ -229,6 +229,13 @@ impl EventReader for MemoryReader {
         show_all(&page, visit)
     }
 
+    fn read_back(&mut self, before: u64, limit: u32, visit: &mut Visitor<'_>) -> Result<(), Error> {
+        let count = usize::try_from(before.saturating_sub(1)).unwrap_or(usize::MAX);
+        let page: Vec<_> =
+            self.shared.committed().events.iter().take(count).rev().take(limit as usize).cloned().collect();
+        show_all(&page, visit)
+    }
+
     fn read_stream(
         &mut self,
         stream_id: Uuid,

@@ -136,6 +136,12 @@ pub trait EventReader: Send {
     /// When the storage fails, or when `visit` fails.
     fn read(&mut self, after: u64, limit: u32, visit: &mut Visitor<'_>) -> Result<(), Error>;
 
+    /// Shows `visit` at most `limit` events of the log before that position, the last event first.
+    ///
+    /// # Errors
+    /// When the storage fails, or when `visit` fails.
+    fn read_back(&mut self, before: u64, limit: u32, visit: &mut Visitor<'_>) -> Result<(), Error>;
+
     /// Shows `visit` at most `limit` events of a stream after that version, in order.
     ///
     /// # Errors

@@ -35,6 +35,15 @@ impl EventReader for SqliteReader {
         show_all(statement.query(params![after, limit])?, visit)
     }
 
+    fn read_back(&mut self, before: u64, limit: u32, visit: &mut Visitor<'_>) -> Result<(), Error> {
+        self.file.check()?;
+        let sql =
+            format!("SELECT {EVENT_COLUMNS} FROM events WHERE position < ?1 ORDER BY position DESC LIMIT ?2");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let before = i64::try_from(before).unwrap_or(i64::MAX);
+        show_all(statement.query(params![before, limit])?, visit)
+    }
+
     fn read_stream(
         &mut self,
         stream_id: Uuid,
