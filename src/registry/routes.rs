@@ -14,6 +14,7 @@ use serde_json::json;
 use super::leases::{Full, Instance, NotRegistered, Registration};
 use super::registration::is_service_name;
 use super::service::Registry;
+use crate::console;
 use crate::http::{Params, Problem, ProblemType, Request, Response, Route, Router, problems};
 use crate::time::Timestamp;
 
@@ -43,6 +44,7 @@ const WAIT: &[&str] = &["index", "wait"];
 
 /// The routes of the registry.
 pub const ROUTES: &[Route<Arc<Registry>>] = &[
+    Route::get("/", console_page),
     Route::get("/health", health),
     Route::get("/ready", ready),
     Route::post("/services", register),
@@ -138,6 +140,14 @@ fn list(bytes: usize, answer: &impl Serialize) -> Response {
 
 fn shown(instances: &[Arc<Instance>]) -> Vec<&Instance> {
     instances.iter().map(AsRef::as_ref).collect()
+}
+
+/// Returns the console. The page may talk to the hosts that are registered now.
+fn console_page(registry: &Arc<Registry>, _: &Request, _: &Params<'_>) -> Result<Response, Problem> {
+    // The two services that the page talks to: other names must not open the policy.
+    let instances =
+        registry.with_leases(|leases, now| [leases.instances("write", now), leases.instances("read", now)]);
+    Ok(console::page(instances.iter().flatten().map(|instance| instance.host.as_str())))
 }
 
 fn health(registry: &Arc<Registry>, _: &Request, _: &Params<'_>) -> Result<Response, Problem> {

@@ -44,8 +44,15 @@ impl ReadService {
             ReadTask::RebuildThenServe => side.rebuild_all(),
         }
         let metrics = Arc::new(Metrics::default());
-        let served =
-            serve(listener, &config.service, side, read_side::ROUTES, &about::READ, Arc::clone(&metrics))?;
+        let served = serve(
+            listener,
+            &config.service,
+            side,
+            read_side::ROUTES,
+            &about::READ,
+            Arc::clone(&metrics),
+            config.side.registries.first(),
+        )?;
         show_projections(&metrics, &served.router);
         // Registered last: a client that finds the service gets an answer.
         let address = advertised("read", &config.service, &served.server);

@@ -40,6 +40,7 @@ impl RegistryService {
             registry::ROUTES,
             &about::REGISTRY,
             metrics,
+            None,
         )?
         .server;
         Ok(Self { registry, server })

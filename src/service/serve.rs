@@ -15,7 +15,7 @@ use super::config::{Reachable, ServiceConfig};
 use super::metrics::Metrics;
 use super::process::{ExitError, http_options};
 use super::telemetry::{self, HttpMetrics};
-use crate::discovery::Advertised;
+use crate::discovery::{Advertised, BaseUrl};
 use crate::es::{DatabasePath, PathError};
 use crate::http::{self, Admission, Route, Router, Server};
 
@@ -29,7 +29,7 @@ pub(super) struct Served<S: 'static> {
     pub(super) server: Server,
 }
 
-/// Serves `routes`, and the routes that every service has.
+/// Serves `routes`, and the routes that every service has. The index links to `console`, a registry.
 pub(super) fn serve<S: Send + Sync + 'static>(
     listener: TcpListener,
     service: &ServiceConfig,
@@ -37,6 +37,7 @@ pub(super) fn serve<S: Send + Sync + 'static>(
     routes: &'static [Route<S>],
     profile: &'static Profile,
     metrics: Arc<Metrics>,
+    console: Option<&BaseUrl>,
 ) -> Result<Served<S>, ExitError> {
     let options = http_options(service);
     // Before `http::serve` takes the options: the engine and the metrics share the counters.
@@ -44,7 +45,7 @@ pub(super) fn serve<S: Send + Sync + 'static>(
     let origins: Vec<String> =
         service.allow_origins.iter().map(|origin| origin.as_str().to_owned()).collect();
     let observer = HttpMetrics::of(&metrics, routes);
-    let common = About::new(profile, metrics);
+    let common = About::new(profile, metrics, console.map(ToString::to_string));
     let router = Router::new(state, routes).with(common, about::ROUTES).observed_by(observer);
     let router = Arc::new(router.allow_origins(origins));
     let routed = Arc::clone(&router);
@@ -53,7 +54,7 @@ pub(super) fn serve<S: Send + Sync + 'static>(
         // Before the router: a request for a foreign host name (DNS rebinding) reaches no route.
         telemetry::logged(request, || match admission.check(request) {
             Err(problem) => problem.into(),
-            Ok(()) => routed.handle(request),
+            Ok(()) => about::shown_to_people(request, routed.handle(request)),
         })
     })?;
     Ok(Served { router, server })
