@@ -90,3 +90,7 @@ readers-test:
 # Delete the read database of a long log under load, and look for wrong answers during the refill
 refill-test:
     cargo test --release --test spec refill -- --include-ignored --nocapture
+
+# Use the console in a headless chromium, with keyboard and axe-core, while services die; installs what is missing
+console-test:
+    tests/browser/install.sh && cargo test --release --test spec browser -- --ignored --test-threads=1
