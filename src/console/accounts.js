@@ -26,15 +26,29 @@ async function showList() {
   say($("accounts-note"), json.accounts.length ? "" : "No account yet.");
 }
 
-const refreshList = calm(1000, () => showList().catch(() => {}));
-const refreshAccount = calm(500, () => accounts.id && showAccount().catch(() => {}));
+// What the page shows is older than the rows of the read side: tried again until it is not.
+const stale = { account: false, list: true };
+
+async function refresh() {
+  for (const [what, work] of [["account", showAccount], ["list", showList]]) {
+    if (!stale[what]) continue;
+    stale[what] = false;
+    try {
+      await work();
+    } catch (error) {
+      stale[what] = true;
+      throw error;
+    }
+  }
+  return SAMPLE_EVERY;
+}
 
 const choose = (id) => act(async () => {
   Object.assign(accounts, { id, at: null, balances: new Map() });
   $("command").elements.id.value = id;
   showCurl();
+  stale.list = true;
   await showAccount();
-  refreshList();
   if (window.innerWidth < 900) $("account").scrollIntoView({ block: "nearest" });
 })();
 
@@ -42,6 +56,7 @@ const choose = (id) => act(async () => {
 
 async function showAccount() {
   const id = accounts.id;
+  if (!id) return;
   const [{ json: account }, { json: statement }] = await Promise.all([
     get(sides.read, `/accounts/${id}?${fresh()}`),
     get(sides.read, `/accounts/${id}/transactions?limit=${accounts.balances.size ? STATEMENT : PICTURE}&${fresh()}`),
@@ -150,8 +165,8 @@ async function sendCommand(title, path, body, headers = {}) {
     accounts.fresh = answer.json.position;
     const stream = answer.json.stream_id;
     if (path === "/accounts" || !accounts.id) choose(stream);
-    else refreshAccount();
-    refreshList();
+    stale.account = stale.list = true;
+    wake();
   }
   return answer;
 }
@@ -198,9 +213,5 @@ function startAccounts() {
   }));
   $("accounts-more").addEventListener("click", act(() => { accounts.cursor = accounts.next; return showList(); }));
   $("accounts-first").addEventListener("click", act(() => { accounts.cursor = null; return showList(); }));
-  feed.listeners.push((events) => {
-    if (events.length) refreshList();
-    if (events.some(({ stream_id }) => stream_id === accounts.id)) refreshAccount();
-  });
   showFields();
 }

@@ -17,6 +17,9 @@ async function sample() {
   picture.samples.push({ at: now, head, positions });
   while (picture.samples[0].at < now - MINUTE - SAMPLE_EVERY) picture.samples.shift();
   const slowest = Math.min(...Object.values(positions));
+  // Rows that moved, also after a pause or a return, make the lists of this page old.
+  if (slowest !== picture.slowest) stale.account = stale.list = true;
+  picture.slowest = slowest;
   note(sides.read, picture.paused ? `paused at ${count(slowest)}` : `at ${count(slowest)}`);
   draw();
   showProjections();

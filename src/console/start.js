@@ -12,11 +12,7 @@ loop(follow);
 loop(sample);
 loop(showInstances);
 loop(pour);
-// The list of accounts has no news of its own: it is read once, then as the feed brings events.
-loop(async () => {
-  if (accounts.id === null && !$("account-list").rows.length) await showList();
-  return 2000;
-});
+loop(refresh);
 
 $("foot").append("Tally · this page reads the same routes as any client: ",
   ...["/services", "/health", "/metrics", "/openapi.json"].flatMap((path) => [el("a", { href: path }, path), " "]));
