@@ -133,6 +133,11 @@ impl RegistryClient {
         Self { registries, first: AtomicUsize::new(0) }
     }
 
+    /// Returns the addresses of the registries.
+    pub fn urls(&self) -> impl Iterator<Item = &BaseUrl> {
+        self.registries.iter().map(Endpoint::url)
+    }
+
     /// Returns the live instances of a service, newest first if their ids are UUIDv7.
     ///
     /// # Errors

@@ -49,6 +49,20 @@ impl Locator {
         }
     }
 
+    /// Returns why the service was not found, with the addresses of the registries.
+    pub fn absence(&self) -> String {
+        let asked: Vec<String> = self.client.urls().map(ToString::to_string).collect();
+        let (name, asked) = (&self.name, asked.join(", "));
+        let choice = self.lock();
+        match &choice.away {
+            Some(error) => format!("no registry answers (asked {asked}): {error}"),
+            None if choice.has_answer => {
+                format!("no registry knows a service named {name:?} (asked {asked})")
+            }
+            None => format!("no registry has answered yet (asked {asked})"),
+        }
+    }
+
     /// Looks the service up again and returns the address to use. Blocks for 2 s per unreachable registry,
     /// and for 4 s at most while instances report their logs.
     ///
@@ -67,9 +81,10 @@ impl Locator {
 
     fn apply(&self, found: Result<Vec<Ranked>, DiscoveryError>) -> Option<String> {
         let mut choice = self.lock();
-        let before = (choice.current.clone(), choice.away);
-        choice.away = found.is_err();
+        let before = (choice.current.clone(), choice.away.is_some());
+        choice.away = found.as_ref().err().cloned();
         if let Ok(instances) = &found {
+            choice.has_answer = true;
             choice.update(instances);
             if choice.is_stuck() {
                 // This registry lists dead addresses; the next registry may list the live ones.
@@ -146,8 +161,10 @@ struct Choice {
     /// The known addresses with the wrong log: a successful reply does not restore them.
     rejected: Vec<String>,
     current: Option<String>,
-    /// Whether every registry failed in the last look-up.
-    away: bool,
+    /// Why every registry failed in the last look-up.
+    away: Option<DiscoveryError>,
+    /// Whether any look-up was answered.
+    has_answer: bool,
     /// Whether several instances serve the followed log.
     contested: bool,
 }

@@ -60,7 +60,8 @@ pub const ROUTES: &[Route<ReadSide>] = &[
 
 fn account(service: &ReadSide, request: &Request, params: &Params<'_>) -> Result<Response, Problem> {
     let (account_id, query) = (params.uuid(0)?, params.query());
-    let found = match moment(query)? {
+    let moment = moment(query)?;
+    let found = match &moment {
         // The present is in another model than the past: a single row instead of a walk.
         None => {
             await_rows(service, query, &["accounts"])?;
@@ -68,10 +69,14 @@ fn account(service: &ReadSide, request: &Request, params: &Params<'_>) -> Result
         }
         Some(moment) => {
             await_rows(service, query, &["transactions"])?;
-            service.database.read_snapshot(|db| account_then(db, account_id, &moment))
+            service.database.read_snapshot(|db| account_then(db, account_id, moment))
         }
     }?;
     found.answer(|account| match account {
+        None if moment.is_some() => {
+            let detail = format!("there is no account {account_id}, or it was not open yet then");
+            Err(Problem::new(&ACCOUNT_NOT_FOUND, detail))
+        }
         None => Err(no_account(account_id)),
         Some(account) => account_response(request, account),
     })
@@ -105,8 +110,7 @@ fn account_response(request: &Request, account: AccountJson) -> Result<Response,
 }
 
 fn no_account(account_id: Uuid) -> Problem {
-    let detail = format!("there is no account {account_id}, or it was not that old then");
-    Problem::new(&ACCOUNT_NOT_FOUND, detail)
+    Problem::new(&ACCOUNT_NOT_FOUND, format!("there is no account {account_id}"))
 }
 
 // -------------------------------------------------------------------------------------- lists

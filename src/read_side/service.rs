@@ -4,11 +4,11 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::database::ReadDatabase;
 use super::projections;
-use super::upstream::{HttpFeed, Upstream};
+use super::upstream::{Contact, HttpFeed, Upstream};
 use crate::discovery::BaseUrl;
 use crate::es::{
     self, DatabaseFile, Feed, OpenError, ProjectionStatus, Projector, ProjectorEvent, RebuildRefused,
@@ -178,6 +178,16 @@ impl ReadSide {
     /// Returns the status of each projection.
     pub fn status(&self) -> Vec<ProjectionStatus> {
         self.projector.status()
+    }
+
+    /// Returns whether the last call to a write side was answered.
+    pub fn is_write_side_reachable(&self) -> bool {
+        matches!(self.upstream.contact(), Contact::Reached(_))
+    }
+
+    /// Returns the time at which a write side last answered.
+    pub fn last_contact(&self) -> Option<SystemTime> {
+        self.upstream.last_contact()
     }
 
     /// Returns whether following is paused.

@@ -13,7 +13,7 @@ use std::fmt;
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use ureq::Agent;
 use uuid::Uuid;
@@ -30,6 +30,11 @@ const SERVICE: &str = "write";
 const LOOK_UP_EVERY: Duration = Duration::from_secs(5);
 /// The largest page, in bytes: far above the pages of the write side, far below the memory of a process.
 const MAX_PAGE_BYTES: u64 = 64 << 20;
+/// How long the feed waits for the first look-up: as long as one registry that hangs takes. Without the wait,
+/// every start would report that no registry knows a write side.
+const FIRST_LOOK_UP: Duration = Duration::from_secs(2);
+/// Reasons of one absence that are logged, at most: reasons that alternate would fill the log.
+const MAX_REASONS: usize = 8;
 /// Bytes of a page between two looks at the deadline.
 const STEP_BYTES: usize = 64 << 10;
 
@@ -55,11 +60,22 @@ impl Deadlines {
 #[derive(Debug)]
 pub(super) struct Upstream {
     discovered: Locator,
-    contact: Mutex<Contact>,
+    line: Mutex<Line>,
     page_size: Mutex<PageSize>,
     deadlines: Deadlines,
     /// The number of requested look-ups.
     look_ups: Watch,
+    /// The number of look-ups that have ended.
+    looked_up: Watch,
+}
+
+/// The contact, and the memory that the log lines and the metrics need.
+#[derive(Debug)]
+struct Line {
+    contact: Contact,
+    last_contact: Option<SystemTime>,
+    /// The reasons that were logged since the last answer.
+    reasons: Vec<String>,
 }
 
 /// The result of the last call.
@@ -96,26 +112,43 @@ impl Upstream {
     fn over(discovered: Locator, deadlines: Deadlines) -> Self {
         Self {
             discovered,
-            contact: Mutex::new(Contact::Never),
+            line: Mutex::new(Line { contact: Contact::Never, last_contact: None, reasons: Vec::new() }),
             page_size: Mutex::new(PageSize::new(deadlines.slow)),
             deadlines,
             look_ups: Watch::at(0),
+            looked_up: Watch::at(0),
         }
     }
 
     /// Ends the look-ups.
     pub(super) fn close(&self) {
         self.look_ups.close();
+        self.looked_up.close();
     }
 
     pub(super) fn contact(&self) -> Contact {
-        self.lock().clone()
+        self.lock().contact.clone()
+    }
+
+    /// Returns the time at which a write side last answered.
+    pub(super) fn last_contact(&self) -> Option<SystemTime> {
+        self.lock().last_contact
+    }
+
+    /// Returns the address to call, after the first look-up.
+    fn address(&self) -> Option<String> {
+        if let Some(address) = self.discovered.address() {
+            return Some(address);
+        }
+        self.looked_up.wait_for(1, FIRST_LOOK_UP);
+        self.discovered.address()
     }
 
     fn look_up_until_closed(&self, followed: impl Fn() -> Option<Uuid>) {
         let mut done = 0;
         while !self.look_ups.is_closed() {
             self.discovered.refresh(followed());
+            self.looked_up.raise(self.looked_up.value() + 1);
             // Requests during a look-up are not lost: the wait then returns at once.
             done = self.look_ups.wait_for(done + 1, LOOK_UP_EVERY);
         }
@@ -140,19 +173,28 @@ impl Upstream {
         self.discovered.mark_trusted();
     }
 
-    /// Records the result of a call, and logs a change.
-    fn note(&self, now: Contact) {
-        let mut contact = self.lock();
-        match (&*contact, &now) {
-            (Contact::Reached(before), Contact::Reached(address)) if before == address => {}
-            (_, Contact::Reached(address)) => log::info!("following the write side at {address}"),
-            (Contact::Never | Contact::Reached(_), Contact::Lost(error)) => {
-                log::warn!("the write side is away: {error}; trying again until it answers");
-            }
-            // One warning for an outage, not one for each retry.
-            (Contact::Lost(_), Contact::Lost(_)) | (_, Contact::Never) => {}
+    /// Records an answer of the write side at `address`, and logs a change of the address.
+    fn note_answer(&self, address: &str) {
+        let mut line = self.lock();
+        let now = Contact::Reached(address.to_owned());
+        if line.contact != now {
+            log::info!("following the write side at {address}");
         }
-        *contact = now;
+        *line = Line { contact: now, last_contact: Some(SystemTime::now()), reasons: Vec::new() };
+    }
+
+    /// Records that the write side is away, and logs each reason once until the next answer.
+    fn note_absence(&self, reason: String) {
+        let mut line = self.lock();
+        if line.reasons.len() < MAX_REASONS && !line.reasons.contains(&reason) {
+            // A read side may be started before its write side, and then all is well.
+            match line.last_contact {
+                None => log::info!("waiting for a write side: {reason}"),
+                Some(_) => log::warn!("the write side is away: {reason}; trying again until it answers"),
+            }
+            line.reasons.push(reason.clone());
+        }
+        line.contact = Contact::Lost(reason);
     }
 
     /// Logs when the line becomes too slow for whole pages, and when whole pages pass again.
@@ -173,9 +215,9 @@ impl Upstream {
         lock(&self.page_size)
     }
 
-    /// A contact is one value, which is consistent after any panic.
-    fn lock(&self) -> MutexGuard<'_, Contact> {
-        lock(&self.contact)
+    /// Plain values, which are consistent after any panic.
+    fn lock(&self) -> MutexGuard<'_, Line> {
+        lock(&self.line)
     }
 }
 
@@ -190,6 +232,12 @@ impl HttpFeed {
     pub(super) fn new(upstream: Arc<Upstream>) -> Self {
         // No limit for a whole call: each request sets limits for its parts.
         Self { upstream, agent: http_agent(None) }
+    }
+
+    /// Records why the write side is away, and returns the reason for the projector.
+    fn away(&self, reason: String) -> FeedError {
+        self.upstream.note_absence(reason.clone());
+        FeedError::new(reason)
     }
 
     fn fetch(&self, address: &str, after: u64, limit: u32, wait: Duration) -> Result<Page, CallError> {
@@ -288,18 +336,14 @@ impl Feed for HttpFeed {
     }
 
     fn next_page(&mut self, after: u64, limit: u32, wait: Duration) -> Result<Page, FeedError> {
-        let Some(address) = self.upstream.discovered.address() else {
+        let Some(address) = self.upstream.address() else {
             self.upstream.look_up_now();
-            let error = "no registry knows where it is";
-            self.upstream.note(Contact::Lost(error.to_owned()));
-            return Err(FeedError::new(error));
+            return Err(self.away(self.upstream.discovered.absence()));
         };
         // The first call to an address does not wait: the contact is worth knowing now.
         let known = match self.upstream.contact() {
             Contact::Reached(before) if before != address => {
-                let error = format!("it has moved from {before} to {address}");
-                self.upstream.note(Contact::Lost(error.clone()));
-                return Err(FeedError::new(error));
+                return Err(self.away(format!("it has moved from {before} to {address}")));
             }
             Contact::Reached(_) => true,
             Contact::Never | Contact::Lost(_) => false,
@@ -311,7 +355,7 @@ impl Feed for HttpFeed {
                 if !known {
                     self.upstream.discovered.mark_up(&address);
                 }
-                self.upstream.note(Contact::Reached(address));
+                self.upstream.note_answer(&address);
                 Ok(page)
             }
             // The write side works, so the contact and the address stay: the next page is smaller.
@@ -319,8 +363,7 @@ impl Feed for HttpFeed {
             Err(CallError::Failed(error)) => {
                 self.upstream.discovered.mark_down(&address);
                 self.upstream.look_up_now();
-                self.upstream.note(Contact::Lost(error.clone()));
-                Err(FeedError::new(error))
+                Err(self.away(error))
             }
         }
     }

@@ -13,8 +13,8 @@ use super::service::followed_log;
 use super::upstream::{HttpFeed, Upstream};
 use crate::discovery::BaseUrl;
 use crate::es::{
-    DatabaseFile, DatabasePath, Feed, FeedError, MAX_PAGE, Page, Scratch, Verified, VerifyError,
-    verify_projection,
+    CatchUpError, DatabaseFile, DatabasePath, Feed, FeedError, MAX_PAGE, Page, Scratch, Verified,
+    VerifyError, verify_projection,
 };
 
 /// The longest absence of the write side before the verification fails.
@@ -88,6 +88,11 @@ pub enum VerifyFailed {
 impl fmt::Display for VerifyFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Projection(VerifyError::Replay(CatchUpError::FeedAway(reason))) => write!(
+                f,
+                "the rows are compared with a replay of the log, so a write side must answer: {reason}. Start \
+                 the write side and its registry, or give another address with --registry or --write-side"
+            ),
             Self::Projection(error) => error.fmt(f),
             Self::Scratch(error) => {
                 write!(f, "the log cannot be replayed beside the read database: {error}; check the directory")

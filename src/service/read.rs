@@ -7,11 +7,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use super::about;
 use super::config::{ReadConfig, ReadTask};
 use super::file_watch::FileWatch;
-use super::metrics::Metrics;
+use super::metrics::{Metrics, UNKNOWN};
 use super::process::{ExitError, listen};
 use super::serve::{Served, WAITING, advertised, database_or_new, figure, serve};
 use crate::discovery::Heartbeats;
@@ -53,7 +54,7 @@ impl ReadService {
             Arc::clone(&metrics),
             config.side.registries.first(),
         )?;
-        show_projections(&metrics, &served.router);
+        show_read_side(&metrics, &served.router);
         // Registered last: a client that finds the service gets an answer.
         let address = advertised("read", &config.service, &served.server);
         let heartbeats =
@@ -84,36 +85,60 @@ impl ReadService {
     }
 }
 
-/// Adds the progress of each projection, and the number of waiting requests, to the metrics.
-fn show_projections(metrics: &Metrics, router: &Arc<Router<ReadSide>>) {
-    let waiting = figure(router, |side| side.waiting() as f64);
-    metrics.computed_gauge("tally_http_waiting_requests", WAITING, &[], move || waiting().unwrap_or(0.0));
-    let paused = figure(router, |side| f64::from(u8::from(side.is_paused())));
-    let help = "1 while following is paused, else 0.";
-    metrics.computed_gauge("tally_following_paused_info", help, &[], move || paused().unwrap_or(f64::NAN));
+/// Adds the contact with the write side, the waiting requests and each projection to the metrics.
+fn show_read_side(metrics: &Metrics, router: &Arc<Router<ReadSide>>) {
+    let gauge = |name, help, value: fn(&ReadSide) -> Option<f64>| {
+        let value = figure(router, value);
+        metrics.computed_gauge(name, help, &[], move || value().flatten().unwrap_or(UNKNOWN));
+    };
+    gauge("tally_http_waiting_requests", WAITING, |side| Some(side.waiting() as f64));
+    gauge("tally_following_paused_info", "1 while following is paused, else 0.", |side| {
+        Some(indicator(side.is_paused()))
+    });
+    gauge("tally_write_side_reachable_info", "1 while the write side answers, else 0.", |side| {
+        Some(indicator(side.is_write_side_reachable()))
+    });
+    gauge(
+        "tally_write_side_last_contact_timestamp_seconds",
+        "Unix time of the write side's last answer; absent before the first.",
+        // A clock before 1970 gives no time.
+        |side| Some(side.last_contact()?.duration_since(UNIX_EPOCH).ok()?.as_secs_f64()),
+    );
     for (index, status) in router.state().status().iter().enumerate() {
-        let labels = [("projection", status.name)];
-        let gauge = |name, help, value: fn(&ProjectionStatus) -> f64| {
-            let value = figure(router, move |side| side.status().get(index).map(value));
-            metrics.computed_gauge(name, help, &labels, move || value().flatten().unwrap_or(f64::NAN));
-        };
-        gauge("tally_projection_position", "Last position that the live rows contain.", |status| {
-            status.position as f64
-        });
-        gauge(
-            "tally_projection_head_position",
-            "Position of the last event of the log, as known here.",
-            // NaN is the value of the text format for an unknown figure.
-            |status| status.head.map_or(f64::NAN, |head| head as f64),
-        );
-        gauge("tally_projection_lag_events", "Events in the log that the live rows lack.", |status| {
-            status.lag().map_or(f64::NAN, |lag| lag as f64)
-        });
-        gauge("tally_projection_lag_seconds", "For how long the live rows have been behind.", |status| {
-            status.behind_for.as_secs_f64()
-        });
-        gauge("tally_projection_stalled_info", "1 while the projection cannot go on, else 0.", |status| {
-            f64::from(u8::from(status.state == ProjectionState::Stalled))
-        });
+        show_projection(metrics, router, index, status.name);
     }
+}
+
+fn show_projection(metrics: &Metrics, router: &Arc<Router<ReadSide>>, index: usize, name: &str) {
+    let labels = [("projection", name)];
+    let gauge = |name, help, value: fn(&ProjectionStatus) -> Option<f64>| {
+        let value = figure(router, move |side| side.status().get(index).and_then(value));
+        metrics.computed_gauge(name, help, &labels, move || value().flatten().unwrap_or(UNKNOWN));
+    };
+    gauge("tally_projection_position", "Last position that the live rows contain.", |status| {
+        Some(status.position as f64)
+    });
+    gauge(
+        "tally_projection_head_position",
+        "Position of the last event of the log; absent while it is not known here.",
+        |status| status.head.map(|head| head as f64),
+    );
+    gauge(
+        "tally_projection_lag_events",
+        "Events in the log that the live rows lack; absent while the head is not known.",
+        |status| status.lag().map(|lag| lag as f64),
+    );
+    gauge(
+        "tally_projection_lag_seconds",
+        "For how long the live rows have been behind; grows while the head is not known.",
+        |status| Some(status.behind_for.as_secs_f64()),
+    );
+    gauge("tally_projection_stalled_info", "1 while the projection cannot go on, else 0.", |status| {
+        Some(indicator(status.state == ProjectionState::Stalled))
+    });
+}
+
+/// Returns 1 or 0, as the text format writes a condition.
+fn indicator(holds: bool) -> f64 {
+    f64::from(u8::from(holds))
 }

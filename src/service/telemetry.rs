@@ -147,7 +147,7 @@ mod tests {
     use crate::http::Router;
 
     const OBSERVED: &[Route<()>] = &[
-        Route::get("/things/{id}", |(), _, _| Ok(Response::empty(200))),
+        Route::get("/things/{thing}", |(), _, _| Ok(Response::empty(200))),
         Route::post("/things", |(), _, _| Ok(Response::empty(503))),
     ];
 
@@ -170,10 +170,10 @@ mod tests {
             Request::get("/secret-4711"),
         ]);
         for line in [
-            r#"tally_http_requests_total{method="GET",route="/things/{id}",status="2xx"} 2"#,
+            r#"tally_http_requests_total{method="GET",route="/things/{thing}",status="2xx"} 2"#,
             r#"tally_http_requests_total{method="POST",route="/things",status="5xx"} 1"#,
             r#"tally_http_requests_total{method="other",route="none",status="4xx"} 1"#,
-            r#"tally_http_request_duration_seconds_count{method="GET",route="/things/{id}"} 2"#,
+            r#"tally_http_request_duration_seconds_count{method="GET",route="/things/{thing}"} 2"#,
             "tally_http_requests_in_flight 0",
             "tally_http_open_connections 0",
         ] {

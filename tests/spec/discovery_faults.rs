@@ -289,3 +289,19 @@ fn a_registry_that_answers_late_holds_up_no_query_and_no_feed() {
     both_are_registered(&registry);
     assert_eq!(write.stop().status.code(), Some(0));
 }
+
+#[test]
+fn a_verification_without_a_write_side_says_whom_it_asked_and_what_it_needs() {
+    let directory = Directory::fresh();
+    let registry = System::registry(&directory).start();
+    let write = System::write(&directory, &registry.url()).start();
+    let read = System::read(&directory, &registry.url()).start();
+    is_followed(&write, &read);
+    let url = registry.url();
+    registry.kill();
+    let ended = System::read(&directory, &url).argument("--verify").run();
+    assert_eq!(ended.status.code(), Some(1));
+    for said in ["a write side must answer", &format!("no registry answers (asked {url})"), "--write-side"] {
+        assert!(ended.stderr.contains(said), "{said}: {}", ended.stderr);
+    }
+}

@@ -1,8 +1,10 @@
 //! What operators see: `/metrics`.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use serde_json::json;
 
-use crate::support::{Binary, Directory, Launch, System, broken_metric_rules};
+use crate::support::{Binary, Directory, Launch, System, broken_metric_rules, wait_until};
 
 fn samples(scrape: &str) -> Vec<&str> {
     scrape.lines().filter(|line| !line.starts_with('#')).collect()
@@ -38,6 +40,37 @@ fn commands_commits_and_events_are_counted() {
     ] {
         assert!(samples(scrape.text()).contains(&sample), "{sample} is not in\n{}", scrape.text());
     }
+}
+
+#[test]
+fn a_read_side_shows_whether_its_write_side_answers_and_hides_what_it_does_not_know() {
+    let directory = Directory::fresh();
+    let registry = System::registry(&directory).start();
+    let read = System::read(&directory, &registry.url()).start();
+    let scrape = || {
+        let text = read.client().get("/metrics").expect(200).text().to_owned();
+        assert_eq!(broken_metric_rules(&text), [""; 0]);
+        text
+    };
+    let unknown =
+        ["tally_write_side_last_contact", "tally_projection_lag_events", "tally_projection_head_position"];
+    let before = scrape();
+    assert!(before.contains("\ntally_write_side_reachable_info 0\n"), "{before}");
+    assert!(unknown.iter().all(|name| !before.contains(name)), "{before}");
+    read.wait_for_log("waiting for a write side: no registry knows a service named");
+    let write = System::write(&directory, &registry.url()).start();
+    wait_until("the write side is met", || scrape().contains("\ntally_write_side_reachable_info 1\n"));
+    wait_until("all is known", || unknown.iter().all(|name| scrape().contains(name)));
+    let contact = |text: &str| {
+        let value = text.split("\ntally_write_side_last_contact_timestamp_seconds ").nth(1).unwrap();
+        value.lines().next().unwrap().parse::<f64>().unwrap()
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
+    assert!((now - contact(&scrape())).abs() < 60.0);
+    write.kill();
+    wait_until("the loss is noticed", || scrape().contains("\ntally_write_side_reachable_info 0\n"));
+    let after = scrape();
+    assert!(contact(&after) > 0.0 && !after.contains("tally_projection_lag_events"), "{after}");
 }
 
 #[test]

@@ -134,9 +134,9 @@ fn compare_table(
     table: &str,
 ) -> rusqlite::Result<Result<u64, Difference>> {
     // By all columns: equal tables give equal rows in turn, whatever their key is.
-    let columns = live.prepare(&format!("SELECT * FROM {table}"))?.column_count();
+    let columns = live.prepare(&format!("SELECT * FROM \"{table}\""))?.column_count();
     let order: Vec<_> = (1..=columns).map(|column| column.to_string()).collect();
-    let sql = format!("SELECT * FROM {table} ORDER BY {}", order.join(", "));
+    let sql = format!("SELECT * FROM \"{table}\" ORDER BY {}", order.join(", "));
     let (mut live, mut replayed) = (live.prepare(&sql)?, replayed.prepare(&sql)?);
     let table =
         ComparedTable { name: table.to_owned(), columns: live.column_names().map(str::to_owned).collect() };

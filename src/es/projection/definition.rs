@@ -27,7 +27,8 @@ pub(super) const LIVE_LAG_EVENTS: u64 = 10_000;
 /// The projector throws the value away and makes another with [`Projection::new`] whenever a transaction
 /// fails, so memory may run ahead of the database only until [`Projection::flush`].
 pub trait Projection: Send + Sized + 'static {
-    /// The name in the checkpoint table and in reports: lower-case letters, digits and `_`.
+    /// The name in the checkpoint table and in reports: a lower-case letter, then lower-case letters, digits and
+    /// `_`.
     const NAME: &'static str;
     /// The version of the tables and of their meaning. Raise the number when either changes: the projector
     /// then replays the log into new tables beside the old rows, and swaps the two.
@@ -35,7 +36,8 @@ pub trait Projection: Send + Sized + 'static {
     /// The oldest version of rows for today's queries. Rows from this version on keep
     /// answering until new rows replace them; older rows do not answer.
     const READABLE_FROM: u32 = Self::VERSION;
-    /// The tables, by their live names.
+    /// The tables, by their live names, which are of the same letters. [`Projection::create`] makes these tables
+    /// and no other ones.
     const TABLES: &'static [&'static str];
 
     /// Makes the projection over the tables called `names`. Does not read yet.

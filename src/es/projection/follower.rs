@@ -150,13 +150,12 @@ impl Follower {
                 }
                 Ok(Message::Pause(paused)) => {
                     self.projector.pause().unwrap_or_else(|error| self.back_off(&error));
-                    // An error means: the caller waits no longer.
-                    let _ = paused.send(());
+                    answer(&paused);
                 }
                 Ok(Message::Resume(resumed)) => {
                     self.projector.resume();
                     self.fetch_at = None;
-                    let _ = resumed.send(());
+                    answer(&resumed);
                 }
                 // The next page is late: rows applied already do not wait for a slow feed.
                 Err(RecvTimeoutError::Timeout) => self.commit(),
@@ -228,6 +227,14 @@ impl Follower {
         self.fetch_at = Some(Instant::now() + jittered(self.back_off));
         // Doubled: a feed away for long is asked less often.
         self.back_off = (self.back_off * 2).min(MAX_BACK_OFF);
+    }
+}
+
+/// Tells the caller that the order was followed.
+fn answer(caller: &SyncSender<()>) {
+    match caller.send(()) {
+        // An error means: the caller waits no longer.
+        Ok(()) | Err(_) => {}
     }
 }
 

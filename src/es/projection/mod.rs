@@ -19,6 +19,7 @@ pub(in crate::es) mod projector_event;
 
 mod checked_page;
 mod continuity;
+mod definition_check;
 mod demand;
 mod open_error;
 pub(in crate::es) mod read_db;

@@ -22,6 +22,13 @@ pub enum OpenError {
     /// The file is not a read database for this program, or cannot be read. The text gives the finding and
     /// the remedy.
     Unusable(String),
+    /// A projection contradicts the contract of [`Projection`](super::Projection). Correct the program.
+    Definition {
+        /// The projection.
+        projection: &'static str,
+        /// The contradiction.
+        fault: String,
+    },
     /// SQLite refused. Delete a damaged file: the rows are replayed from the log.
     Sqlite(rusqlite::Error),
 }
@@ -52,6 +59,7 @@ impl fmt::Display for OpenError {
                 write!(f, "{} is open in this program or another: close it there first", path.display())
             }
             Self::Unusable(what) => f.write_str(what),
+            Self::Definition { projection, fault } => write!(f, "projection {projection}: {fault}"),
             Self::Sqlite(error) => write!(
                 f,
                 "the read database cannot be opened: {error}. If it is damaged, delete it: it is rebuilt from \

@@ -26,6 +26,7 @@ use uuid::Uuid;
 use super::checked_page::{CheckedPage, PageRequest};
 use super::continuity::{self, Continuity};
 use super::definition::Definition;
+use super::definition_check;
 use super::open_error::OpenError;
 use super::projector_event::{CatchUpError, CommitPhase, ProjectorEvent};
 use super::read_db::{self, Checkpoint, Form};
@@ -48,14 +49,16 @@ pub struct Projector {
     // Dropped in this order: SQLite must close the file before this process does.
     _lock: FileLock,
     pub(super) file: Arc<DatabaseFile>,
-    pub(super) log_id: Option<Uuid>,
+    log_id: Option<Uuid>,
     /// The live tables of each projection, and the rebuilds beside them.
     pub(super) sets: Vec<TableSet>,
     /// For each projection, the position at which the first rows begin to answer.
     fills: Vec<Option<u64>>,
-    pub(super) continuity: Continuity,
+    continuity: Continuity,
     /// Pages in the open transaction; 0 without a transaction.
     open_pages: usize,
+    /// Whether transactions of several pages have filled the caches.
+    has_replayed: bool,
     /// Abandoned rebuilds with tables to drop.
     pub(super) leftover: Vec<Definition>,
     /// Set during a rebuild, unless the disk had too little space.
@@ -86,13 +89,10 @@ impl Projector {
         path: &Path,
         definitions: &[Definition],
     ) -> Result<Self, OpenError> {
+        // Before the file: a program with a mistake leaves no database behind.
+        definition_check::check(definitions)?;
         let file = DatabaseFile::existing_or_new(DatabasePath::resolve(path)?)?;
-        let lock = file.lock(patience).map_err(|refused| OpenError::InUse {
-            path: file.path().to_path_buf(),
-            process: refused.holder.map(|holder| holder.process),
-        })?;
-        // The last holder of the lock may have renamed the file.
-        file.check().map_err(rusqlite::Error::from)?;
+        let lock = read_db::lock_within(patience, &file)?;
         let mut db = read_db::open(&file)?;
         let (mut sets, mut fills, mut positions) = (Vec::new(), Vec::new(), Vec::new());
         for (index, definition) in definitions.iter().enumerate() {
@@ -121,6 +121,7 @@ impl Projector {
             fills,
             continuity: Continuity::Unknown,
             open_pages: 0,
+            has_replayed: false,
             leftover: Vec::new(),
             reserve,
             board: Arc::new(board),
@@ -187,18 +188,19 @@ impl Projector {
         received: Option<(&PageRequest, &CheckedPage)>,
     ) -> Result<(), CatchUpError> {
         if let Some((request, page)) = received.filter(|_| self.board.is_paused()) {
-            return self.watch_head(request, page);
+            self.check(request, page)?;
+            return Ok(self.publish()?);
         }
         self.run(received).or_else(|failure| self.roll_back(failure))?;
         if self.is_open() {
             return Ok(());
         }
-        self.end_rebuilds()?;
+        self.settle_rebuilds()?;
         // Only now: a full disk takes the pages of a transaction, and refuses its commit.
         if received.is_some() && !self.is_in_doubt() && self.board.clear_failure() == Changed::Yes {
             (self.on_event)(ProjectorEvent::Recovered);
         }
-        Ok(())
+        Ok(self.release_memory()?)
     }
 
     /// Runs a page through all steps of its life.
@@ -211,13 +213,7 @@ impl Projector {
                 return Ok(());
             }
             // Checked: the page must continue the history of every set that stands there.
-            let standing = self.sets.iter().filter(|set| set.stands_at(request.after));
-            let continuity = continuity::check(request, page, self.log_id, standing)?;
-            // Only the front knows the head: a page for lagging sets may have been fetched long before.
-            if positions.last().is_none_or(|front| *front == request.after) {
-                self.continuity = continuity;
-                self.learn_head(page.head)?;
-            }
+            self.check(request, page)?;
             // Applied, in the open transaction or in a new one.
             if page.last_position().is_some_and(|last| last > request.after) {
                 self.begin(page.log_id)?;
@@ -234,22 +230,58 @@ impl Projector {
         // A file without its name gets no commit: no query would ever see the rows.
         self.file.check().map_err(rusqlite::Error::from)?;
         if self.is_open() {
-            // Checkpoint: rows from memory and the new position, in the transaction of the rows.
-            for set in &mut self.sets {
-                set.flush(&self.db)?;
-                crash_point!("between-rows-and-checkpoint");
-                read_db::advance(&self.db, &set.definition, &set.names, [set.checkpoint, set.reached])?;
-            }
-            // Committed.
-            crash_point!("before-checkpoint-commit");
-            let pages = self.open_pages;
-            self.commit_with_hook(|db| read_db::commit(db, pages))?;
-            crash_point!("after-checkpoint-commit");
-            self.sets.iter_mut().for_each(|set| set.checkpoint = set.reached);
-            self.open_pages = 0;
+            // Committed: rows and checkpoint in one transaction.
+            self.commit_rows()?;
         }
         // Published: queries waiting for the position go on.
         Ok(self.publish()?)
+    }
+
+    /// Checks that the page continues the history of the sets at its beginning, and learns the head.
+    fn check(&mut self, request: &PageRequest, page: &CheckedPage) -> Result<(), CatchUpError> {
+        let front = self.positions().last().copied();
+        let standing = self.sets.iter().filter(|set| set.stands_at(request.after));
+        let continuity = continuity::check(request, page, self.log_id, standing)?;
+        // Only the front knows the head: a page for lagging sets may have been fetched long before.
+        if front.is_some_and(|front| request.after < front) {
+            return Ok(());
+        }
+        // A page beyond the front, which is fetched during a pause, proves nothing about the rows.
+        if front.is_none_or(|front| request.after == front) {
+            self.continuity = continuity;
+        }
+        Ok(self.learn_head(page.head)?)
+    }
+
+    /// Commits the rows of the open transaction, and moves the checkpoints with them.
+    fn commit_rows(&mut self) -> Result<(), Failure> {
+        for set in &mut self.sets {
+            set.flush(&self.db)?;
+            crash_point!("between-rows-and-checkpoint");
+            read_db::advance(&self.db, &set.definition, &set.names, [set.checkpoint, set.reached])?;
+        }
+        crash_point!("before-checkpoint-commit");
+        let pages = self.open_pages;
+        self.commit_with_hook(|db| read_db::commit(db, pages))?;
+        crash_point!("after-checkpoint-commit");
+        self.sets.iter_mut().for_each(|set| set.checkpoint = set.reached);
+        self.open_pages = 0;
+        self.has_replayed |= pages > 1;
+        Ok(())
+    }
+
+    /// Releases the memory of a replay, once all sets are at the head: SQLite's page cache of up to 16 MiB, and
+    /// the rows that projections cache. Single pages need a fraction.
+    fn release_memory(&mut self) -> rusqlite::Result<()> {
+        let (positions, head) = (self.positions(), self.board.head());
+        if !self.has_replayed || positions.len() > 1 || head > positions.first().copied() {
+            return Ok(());
+        }
+        self.has_replayed = false;
+        self.sets.iter_mut().for_each(TableSet::forget_rows);
+        // Statements over the tables of an ended rebuild are among them.
+        self.db.flush_prepared_statement_cache();
+        self.db.execute_batch("PRAGMA shrink_memory")
     }
 
     /// Runs `commit` between the two calls of the hook, also where `commit` fails.
@@ -277,7 +309,7 @@ impl Projector {
 
     /// Learns the head. Rows filled for the first time answer from the head at the first contact on, or from
     /// the lowest head reported since.
-    pub(super) fn learn_head(&mut self, head: u64) -> rusqlite::Result<()> {
+    fn learn_head(&mut self, head: u64) -> rusqlite::Result<()> {
         // A failure has made the projector forget the head. An empty page requested before the failure proves
         // no history, and the head on the page may be that of another log.
         if self.is_in_doubt() && self.board.head().is_none() {

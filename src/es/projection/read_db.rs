@@ -14,6 +14,7 @@
 //! Read next: `table_set.rs`.
 
 use std::io;
+use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
@@ -21,7 +22,7 @@ use uuid::Uuid;
 
 use super::definition::{Definition, Names};
 use super::open_error::OpenError;
-use crate::es::database_file::{Access, DatabaseFile, OLDEST_SQLITE};
+use crate::es::database_file::{Access, DatabaseFile, FileLock, OLDEST_SQLITE};
 use crate::es::{Hash, RecordedEvent};
 
 /// Marks the file as a read database: "TalR" in ASCII.
@@ -70,6 +71,22 @@ impl Checkpoint {
     pub(super) fn after(event: &RecordedEvent<'_>) -> Self {
         Self { position: event.position, hash: event.hash }
     }
+}
+
+/// Locks the database in `file`, and waits for `patience` at most while another process has the lock.
+///
+/// # Errors
+/// When the file is not a read database, or the time is up.
+pub(super) fn lock_within(patience: Duration, file: &DatabaseFile) -> Result<FileLock, OpenError> {
+    // Before the lock: a foreign database is refused at once, also while another program uses it.
+    check_file(file)?;
+    let lock = file.lock(patience).map_err(|refused| OpenError::InUse {
+        path: file.path().to_path_buf(),
+        process: refused.holder.map(|holder| holder.process),
+    })?;
+    // The last holder of the lock may have renamed the file.
+    file.check().map_err(rusqlite::Error::from)?;
+    Ok(lock)
 }
 
 /// Opens the database in `file`, and creates the tables of an empty file.
@@ -288,7 +305,7 @@ pub(super) fn swap(db: &mut Connection, definition: &Definition) -> rusqlite::Re
     drop_tables(&tx, definition, Names::LIVE)?;
     // Indexes keep their names, which no other set of tables ever has.
     for table in definition.tables {
-        tx.execute_batch(&format!("ALTER TABLE {table}{} RENAME TO {table}", Names::NEXT))?;
+        tx.execute_batch(&format!("ALTER TABLE \"{table}{}\" RENAME TO \"{table}\"", Names::NEXT))?;
     }
     let rename = "UPDATE checkpoints SET name = ?1 WHERE name = ?1 || ?2";
     tx.execute(rename, [definition.name, Names::NEXT])?;

@@ -9,6 +9,8 @@
 
 use std::io;
 
+use rusqlite::ErrorCode;
+
 use super::definition::LIVE_LAG_EVENTS;
 use super::projector::{Projector, is_full};
 use super::projector_event::{CatchUpError, ProjectorEvent};
@@ -45,7 +47,7 @@ impl Projector {
         self.sets.push(TableSet::new(&definition, index, names, Checkpoint::START, Form::Current));
         self.board.begin_rebuild(index, 0);
         (self.on_event)(ProjectorEvent::RebuildBegan { projection });
-        self.end_rebuilds()
+        self.settle_rebuilds()
     }
 
     /// Cancels a rebuild. The rebuild has ended also when this fails.
@@ -75,36 +77,44 @@ impl Projector {
         Ok(self.drop_leftovers()?)
     }
 
-    /// Ends complete and poisoned rebuilds; called between transactions.
-    pub(super) fn end_rebuilds(&mut self) -> Result<(), CatchUpError> {
+    /// Swaps complete rebuilds in, and gives poisoned ones up; called between transactions.
+    pub(super) fn settle_rebuilds(&mut self) -> Result<(), CatchUpError> {
         self.report_poison();
         if self.has_rebuilds()
             && let Err(error) = self.set_space_aside()
         {
             return self.give_up_rebuilds(&no_space(&error));
         }
-        // An answer never goes back in time: the new rows have come as far as the live ones.
         while let Some(at) = self.sets.iter().position(|set| self.is_complete(set)) {
-            let definition = self.sets[at].definition;
-            match self.commit_with_hook(|db| read_db::swap(db, &definition)) {
+            match self.swap_rebuild_in(at) {
                 Ok(()) => {}
-                // A retry would fail as well, and the live rows need the space.
-                Err(full) if is_full(&full) => return self.give_up_rebuilds(&full.to_string()),
+                // A retry would fail as well. On a full disk, the live rows need the space.
+                Err(error) if is_full(&error) || is_statement_wrong(&error) => {
+                    return self.give_up_rebuilds(&error.to_string());
+                }
                 Err(error) => return Err(error.into()),
             }
-            crash_point!("after-swap");
-            // Only now: a failed swap is retried after the next commit.
-            let TableSet { index, names, checkpoint, .. } = self.sets.remove(at);
-            self.sets.retain(|outdated| outdated.index != index);
-            self.sets.push(TableSet::new(&definition, index, names.live(), checkpoint, Form::Current));
-            self.board.end_rebuild(index, RebuildOutcome::SwappedIn);
-            let (projection, position) = (definition.name, checkpoint.position);
-            (self.on_event)(ProjectorEvent::Rebuilt { projection, position });
-            self.publish()?;
         }
         Ok(self.drop_leftovers()?)
     }
 
+    /// Swaps a complete rebuild in: the new rows replace the live ones in one transaction.
+    fn swap_rebuild_in(&mut self, at: usize) -> rusqlite::Result<()> {
+        let definition = self.sets[at].definition;
+        self.commit_with_hook(|db| read_db::swap(db, &definition))?;
+        crash_point!("after-swap");
+        // Only now: a failed swap is retried after the next commit.
+        let TableSet { index, names, checkpoint, .. } = self.sets.remove(at);
+        self.sets.retain(|outdated| outdated.index != index);
+        self.sets.push(TableSet::new(&definition, index, names.live(), checkpoint, Form::Current));
+        self.board.end_rebuild(index, RebuildOutcome::SwappedIn);
+        let (projection, position) = (definition.name, checkpoint.position);
+        (self.on_event)(ProjectorEvent::Rebuilt { projection, position });
+        self.publish()
+    }
+
+    /// Returns whether a rebuild can be swapped in. An answer never goes back in time: the new rows have come as
+    /// far as the live ones.
     fn is_complete(&self, set: &TableSet) -> bool {
         let position = set.checkpoint.position;
         // While the head is unknown, the live rows are the known end of the log.
@@ -160,9 +170,8 @@ impl Projector {
             self.leftover.pop();
             read_db::truncate_wal(&self.db)?;
         }
-        if !self.has_rebuilds() && self.reserve.take().is_some() {
-            // The replay has filled the page cache of 16 MiB. Single pages need a fraction.
-            self.db.execute_batch("PRAGMA shrink_memory")?;
+        if !self.has_rebuilds() {
+            self.reserve = None;
         }
         Ok(())
     }
@@ -182,6 +191,11 @@ impl Projector {
     fn live(&self, index: usize) -> Option<&TableSet> {
         self.sets.iter().find(|set| set.index == index && set.is_live())
     }
+}
+
+/// Returns whether the tables are to blame, such as a table that another program has dropped.
+fn is_statement_wrong(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::Unknown)
 }
 
 fn no_space(error: &io::Error) -> String {

@@ -117,6 +117,11 @@ impl TableSet {
     pub(super) fn roll_back(&mut self) {
         self.reached = self.checkpoint;
         // Rows in memory may be ahead of the database.
+        self.forget_rows();
+    }
+
+    /// Forgets the rows in memory, which the projection then reads again from the database.
+    pub(super) fn forget_rows(&mut self) {
         self.rows = (self.definition.new)(&self.names);
     }
 }

@@ -4,12 +4,12 @@ use super::*;
 
 const ROUTES: &[Route<()>] = &[
     Route::get("/", |(), _, _| Ok(Response::empty(200))),
-    Route::get("/things/{id}", |(), _, params| {
+    Route::get("/things/{thing}", |(), _, params| {
         Ok(Response::empty(200).with_header("Thing", params.text(0).to_owned()))
     })
     .with_query(&["x"])
     .completed_by(|(), answer| answer.map_err(|problem| problem.with_header("Thing", "none"))),
-    Route::delete("/things/{id}", |(), _, _| Ok(Response::empty(204))),
+    Route::delete("/things/{thing}", |(), _, _| Ok(Response::empty(204))),
     Route::post("/things", |(), _, _| Ok(Response::empty(201))),
 ];
 
@@ -49,6 +49,16 @@ fn a_query_parameter_that_the_route_does_not_list_is_refused_before_its_handler_
     }
     let refused = answer(Method::GET, "/things/7?y=1");
     assert_eq!(refused.header("Thing"), Some("none"), "the route completes a refusal too");
+}
+
+#[test]
+fn of_a_bad_id_and_a_bad_parameter_the_id_is_told_of() {
+    const BY_ID: &[Route<()>] = &[Route::get("/things/{thing_id}", |(), _, _| Ok(Response::empty(200)))];
+    let answer = |target| Router::new((), BY_ID).handle(&Request::get(target));
+    let refused = answer("/things/7?y=1");
+    let body = String::from_utf8(refused.body).unwrap();
+    assert!(refused.status == 400 && body.contains("/problems/invalid-id"), "{body}");
+    assert_eq!(answer("/things/01936d5e-8f2a-7000-8000-000000000001").status, 200);
 }
 
 #[test]

@@ -90,3 +90,23 @@ fn a_peer_that_falls_silent_within_a_page_of_one_event_is_lost() {
     assert!(matches!(feed.upstream.contact(), Contact::Lost(error) if error.contains("1 bytes of 1000")));
     drop(peer.join());
 }
+
+#[test]
+fn each_reason_of_an_absence_is_logged_once_until_the_next_answer_and_not_without_end() {
+    let feed = feed_from("http://127.0.0.1:1".parse().unwrap());
+    let told = || feed.upstream.lock().reasons.len();
+    let away = |reason: &str| feed.away(reason.to_owned());
+    for reason in ["refused", "refused", "it has moved", "refused"] {
+        assert_eq!(away(reason).to_string(), reason);
+    }
+    assert_eq!(told(), 2);
+    for number in 0..100 {
+        away(&format!("{number} bytes arrived"));
+    }
+    assert_eq!(told(), MAX_REASONS);
+    feed.upstream.note_answer("http://127.0.0.1:1");
+    assert_eq!(told(), 0);
+    assert!(feed.upstream.last_contact().is_some());
+    away("refused");
+    assert_eq!((told(), feed.upstream.contact()), (1, Contact::Lost("refused".into())));
+}

@@ -17,6 +17,9 @@ pub const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// A label and its value, such as `("route", "/accounts/{id}")`.
 pub type Label<'a> = (&'static str, &'a str);
 
+/// The value of a computed figure that is not known: the scrape leaves the series out.
+pub const UNKNOWN: f64 = f64::NAN;
+
 /// All series of one service. Share them in an [`std::sync::Arc`].
 #[derive(Debug, Default)]
 pub struct Metrics {
@@ -155,18 +158,26 @@ impl Metrics {
 
 impl Family {
     fn render(&self, out: &mut String) -> fmt::Result {
-        // The text format escapes backslashes and line ends in help texts, and quotes in label values too.
-        let help = self.help.replace('\\', "\\\\").replace('\n', "\\n");
-        writeln!(out, "# HELP {} {help}\n# TYPE {} {}", self.name, self.name, self.kind)?;
+        let mut samples = String::new();
         for Series { labels, figure } in &self.series {
+            let samples = &mut samples;
             match figure {
-                Figure::Counter(counter) => sample(out, self.name, "", labels, counter.value())?,
-                Figure::Gauge(gauge) => sample(out, self.name, "", labels, gauge.value())?,
-                Figure::Computed(value) => sample(out, self.name, "", labels, value())?,
-                Figure::Histogram(histogram) => show_histogram(out, self.name, labels, histogram)?,
+                Figure::Counter(counter) => sample(samples, self.name, "", labels, counter.value())?,
+                Figure::Gauge(gauge) => sample(samples, self.name, "", labels, gauge.value())?,
+                // Unknown: an absent figure raises an alert about absence, and NaN raises none.
+                Figure::Computed(value) => match value() {
+                    value if value.is_nan() => {}
+                    value => sample(samples, self.name, "", labels, value)?,
+                },
+                Figure::Histogram(histogram) => show_histogram(samples, self.name, labels, histogram)?,
             }
         }
-        Ok(())
+        if samples.is_empty() {
+            return Ok(());
+        }
+        // The text format escapes backslashes and line ends in help texts, and quotes in label values too.
+        let help = self.help.replace('\\', "\\\\").replace('\n', "\\n");
+        write!(out, "# HELP {} {help}\n# TYPE {} {}\n{samples}", self.name, self.name, self.kind)
     }
 }
 
@@ -225,6 +236,16 @@ threads 4
 # TYPE head_position gauge
 head_position 42
 "#;
+        assert_eq!(metrics.render(), expected);
+    }
+
+    #[test]
+    fn what_is_not_known_is_left_out_and_a_family_without_a_sample_too() {
+        let metrics = Metrics::default();
+        metrics.computed_gauge("head_position", "Last position.", &[], || UNKNOWN);
+        metrics.computed_gauge("lag_seconds", "Lag.", &[("of", "a")], || UNKNOWN);
+        metrics.computed_gauge("lag_seconds", "Lag.", &[("of", "b")], || 2.0);
+        let expected = "# HELP lag_seconds Lag.\n# TYPE lag_seconds gauge\nlag_seconds{of=\"b\"} 2\n";
         assert_eq!(metrics.render(), expected);
     }
 

@@ -35,5 +35,5 @@
 mod exposition;
 mod instruments;
 
-pub use exposition::{Label, MEDIA_TYPE, Metrics};
+pub use exposition::{Label, MEDIA_TYPE, Metrics, UNKNOWN};
 pub use instruments::{Buckets, Counter, Gauge, Histogram};
