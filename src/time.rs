@@ -56,6 +56,13 @@ impl Timestamp {
         self.micros
     }
 
+    /// Returns the moment `duration` later, at most [`Timestamp::MAX`].
+    #[must_use]
+    pub fn plus(self, duration: std::time::Duration) -> Self {
+        let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+        Self { micros: self.micros.saturating_add(micros).min(Self::MAX.micros) }
+    }
+
     /// Returns the form of the `Date` header (RFC 9110, section 5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
     pub fn http_date(self) -> String {
         let (days, second, _) = self.parts();

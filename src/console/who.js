@@ -3,6 +3,7 @@
 
 // Instances that went, as this page saw it: shown in grey for a while.
 const GONE_SHOWN = 8;
+const GONE = { expired: "Its lease ran out: no heartbeat came.", deregistered: "It said goodbye and stopped." };
 const cards = new Map();
 
 // Draws the list. Leases are asked for every second, since heartbeats do not raise the registry's index.
@@ -10,14 +11,18 @@ async function showInstances() {
   const { json } = await get(sides.registry, "/services");
   const now = performance.now();
   const live = Object.values(json.services).flat();
-  for (const instance of live) cards.set(instance.instance_id, { instance, at: now, gone: null });
-  for (const [id, card] of cards) {
-    if (!card.gone && !live.some(({ instance_id }) => instance_id === id)) Object.assign(card, { gone: reasonOf(id, json), at: now });
+  const isLive = (id) => live.some(({ instance_id }) => instance_id === id);
+  for (const instance of live) {
+    // Both times are the registry's own: the browser's clock does not matter.
+    const age = (Date.parse(json.now) - Date.parse(instance.last_heartbeat_at)) / 1000;
+    cards.set(instance.instance_id, { instance, at: now, left: json.ttl_seconds - age, total: json.ttl_seconds, gone: null });
   }
-  for (const departed of json.departed || []) {
-    if (!live.some(({ instance_id }) => instance_id === departed.instance_id)) {
-      cards.set(departed.instance_id, { instance: departed, at: now, gone: reasonOf(departed.instance_id, json) });
-    }
+  // A restarted registry does not know who went before its start.
+  for (const [id, card] of cards) if (!card.gone && !isLive(id)) card.gone = "The registry does not know it.";
+  for (const instance of json.departed) {
+    if (isLive(instance.instance_id)) continue;
+    cards.delete(instance.instance_id);
+    cards.set(instance.instance_id, { instance, gone: `${GONE[instance.reason] || instance.reason} (${clock(instance.at)})` });
   }
   const gone = [...cards].filter(([, card]) => card.gone);
   gone.slice(0, -GONE_SHOWN).forEach(([id]) => cards.delete(id));
@@ -25,24 +30,17 @@ async function showInstances() {
   return 1000;
 }
 
-function reasonOf(id, { departed = [] }) {
-  const known = departed.find(({ instance_id }) => instance_id === id);
-  return known?.reason || "gone from the registry’s list";
-}
-
 function showCards() {
   const list = $("instances");
   const sorted = [...cards.values()].sort((one, other) => Boolean(one.gone) - Boolean(other.gone) || one.instance.name.localeCompare(other.instance.name));
   if (!sorted.length) return list.replaceChildren(el("li", { class: "empty" }, "No service is registered."));
-  list.replaceChildren(...sorted.map(({ instance, at, gone }) => {
+  list.replaceChildren(...sorted.map(({ instance, at, left, total, gone }) => {
     const { name, instance_id, metadata = {}, registered_at } = instance;
-    const left = instance.lease_seconds_left ?? null;
-    const total = instance.ttl_seconds ?? 6;
-    const now = left === null ? null : Math.max(0, left - (performance.now() - at) / 1000);
+    const now = Math.max(0, left - (performance.now() - at) / 1000);
     return el("li", { class: `card instance ${gone ? "gone" : ""} ${name}` },
       el("h3", {}, el("span", { class: "dot" }), name, " ", el("small", { class: "mono" }, urlOf(instance).slice(7))),
-      gone ? el("p", { class: "bad" }, gone) : now === null ? null : el("p", { class: "lease" }, `lease: ${seconds(now)} left of ${seconds(total)}`),
-      gone || now === null ? null : el("progress", { max: total, value: now, "aria-label": "Lease left" }),
+      gone ? el("p", { class: "bad" }, gone) : el("p", { class: "lease" }, `lease: ${seconds(now)} left of ${seconds(total)}`),
+      gone ? null : el("progress", { max: total, value: now, "aria-label": "Lease left" }),
       el("dl", { class: "facts" }, terms([["instance", instance_id], ["since", clock(registered_at)], ...Object.entries(metadata)], "mono")));
   }));
 }

@@ -1,7 +1,8 @@
 //! Query parameters, checked by name. An unknown, repeated or malformed parameter is refused: a service without
 //! this check would answer `?at_versoin=3` with the present state.
 //!
-//! The known names of a route stand in the route table, and the router reads the query.
+//! The known names of a route stand in the route table, and the router reads the query. A name that ends in
+//! [`ANY_KEY`] stands for a family, such as `metadata.zone` and `metadata.rack`; each of a family may be repeated.
 //!
 //! Read next: `json.rs`, the same for bodies.
 
@@ -15,6 +16,9 @@ use super::{Problem, Request};
 
 /// The longest `wait` of a client, in seconds: below the idle timeouts of common proxies.
 pub const MAX_WAIT_SECONDS: f64 = 30.0;
+
+/// The last part of a known name that stands for any key.
+const ANY_KEY: &str = ".KEY";
 
 /// The parameters of a request.
 #[derive(Debug)]
@@ -31,10 +35,19 @@ impl Query {
         let mut parameters: Vec<(String, String)> = Vec::new();
         for pair in request.query().split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let has_value = name.len() < pair.len();
             let decoded = |text| {
                 decode(text).ok_or_else(|| Problem::invalid_query(name, "is not percent-encoded UTF-8"))
             };
             let (name, value) = (decoded(name)?, decoded(value)?);
+            if known.iter().any(|known| key_of(known, &name).is_some()) {
+                // An empty text may be meant as a value: a name alone says too little.
+                if !has_value {
+                    return Err(Problem::invalid_query(&name, "must have a value, as in NAME=VALUE"));
+                }
+                parameters.push((name, value));
+                continue;
+            }
             if !known.contains(&name.as_str()) {
                 return Err(Problem::invalid_query(&name, "the parameter is unknown here"));
             }
@@ -50,6 +63,12 @@ impl Query {
     /// Returns the parameter as text.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Returns the keys and values of a family of parameters: `family` is its known name.
+    pub fn keyed<'a>(&'a self, family: &str) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let of_family = |(name, value): &'a (String, String)| Some((key_of(family, name)?, value.as_str()));
+        self.parameters.iter().filter_map(of_family)
     }
 
     /// Returns the parameter as a whole number, never clamped.
@@ -95,6 +114,12 @@ impl Query {
     }
 }
 
+/// Returns the key in the name of a parameter that belongs to the family `known`; a key is never empty.
+fn key_of<'a>(known: &str, name: &'a str) -> Option<&'a str> {
+    let prefix = &known[..=known.strip_suffix(ANY_KEY)?.len()];
+    name.strip_prefix(prefix).filter(|key| !key.is_empty())
+}
+
 /// Decodes percent-encoding, and `+` as a space, as browsers and curl encode queries. None for a `%`
 /// without two hexadecimal digits, or for bytes that are not UTF-8.
 fn decode(text: &str) -> Option<String> {
@@ -115,7 +140,7 @@ mod tests {
     use super::*;
 
     fn query(text: &str) -> Result<Query, Problem> {
-        Query::of(&Request::get(&format!("/?{text}")), &["after", "wait", "owner"])
+        Query::of(&Request::get(&format!("/?{text}")), &["after", "wait", "owner", "metadata.KEY"])
     }
 
     fn refused<T: std::fmt::Debug>(result: Result<T, Problem>) -> String {
@@ -130,6 +155,17 @@ mod tests {
         assert_eq!(refused(query("after=1&after=1")), "after");
         for bad in ["owner=%ff", "owner=%4", "owner=%+1"] {
             assert_eq!(refused(query(bad)), "owner", "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_family_of_parameters_has_any_key_and_no_key_is_empty() {
+        let found = query("metadata.a=1&metadata.b.c=&metadata.a=2&metadata.%C3%A4=%3D").unwrap();
+        let keyed: Vec<_> = found.keyed("metadata.KEY").collect();
+        assert_eq!(keyed, [("a", "1"), ("b.c", ""), ("a", "2"), ("ä", "=")]);
+        for bad in ["metadata.", "metadata", "metadatb.a", "metadata.a"] {
+            let text = if bad == "metadata.a" { bad.to_owned() } else { format!("{bad}=1") };
+            assert_eq!(refused(query(&text)), bad);
         }
     }
 

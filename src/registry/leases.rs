@@ -9,41 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
 use uuid::Uuid;
 
+use super::changes::{Change, ChangeKind, Changes};
+use super::instance::{Instance, Registration};
 use crate::time::Timestamp;
-
-/// The data that a service registers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Registration {
-    /// Identifies the process among all instances of the service.
-    pub instance_id: Uuid,
-    /// The service, such as `write`.
-    pub name: String,
-    /// The host under which clients reach the instance: a name or an address.
-    pub host: String,
-    /// The TCP port under which clients reach the instance, never 0.
-    pub port: u16,
-    /// Further facts for clients.
-    pub metadata: BTreeMap<String, String>,
-}
-
-/// A registered instance, in the form of the answers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[allow(missing_docs)] // As in [`Registration`].
-pub struct Instance {
-    pub instance_id: Uuid,
-    pub name: String,
-    pub host: String,
-    pub port: u16,
-    pub metadata: BTreeMap<String, String>,
-    /// Wall-clock time of the registration, RFC 3339: for people, without influence on the lease.
-    pub registered_at: String,
-    /// Wall-clock time of the last heartbeat, RFC 3339. Text, because look-ups are far more frequent than
-    /// heartbeats.
-    pub last_heartbeat_at: String,
-}
 
 /// The size of a lease table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +51,8 @@ pub struct Leases {
     services: BTreeMap<Arc<str>, NamedLeases>,
     /// The ends of all leases, the next one first: expired leases are found without a scan.
     ends: BTreeSet<LeaseEnd>,
+    /// The instances that came and went.
+    changes: Changes,
 }
 
 /// The first moment at which a lease is no longer live, and the name and id of the lease.
@@ -106,7 +78,8 @@ impl Leases {
     /// Returns an empty table whose leases live for `ttl` after each heartbeat. The index begins at
     /// `first_index`.
     pub fn new(ttl: Duration, limits: Limits, first_index: u64) -> Self {
-        Self { ttl, limits, index: first_index, bytes: 0, services: BTreeMap::new(), ends: BTreeSet::new() }
+        let (services, ends, changes) = (BTreeMap::new(), BTreeSet::new(), Changes::default());
+        Self { ttl, limits, index: first_index, bytes: 0, services, ends, changes }
     }
 
     /// Registers an instance, or replaces the instance with the same name and id.
@@ -124,12 +97,13 @@ impl Leases {
         let bytes = serde_json::to_vec(&instance).map_or(0, |json| json.len());
         // Before the removal: a rejected registration leaves the old lease in place.
         self.check_room(&instance, bytes)?;
-        match self.remove(&instance.name, instance.instance_id) {
-            // Replaced, or new.
-            Ok(()) | Err(NotRegistered) => {}
-        }
-        self.insert(instance, bytes, now + self.ttl);
+        let kind = match self.remove(&instance.name, instance.instance_id) {
+            Ok(before) => ChangeKind::Replaced(before),
+            Err(NotRegistered) => ChangeKind::Registered,
+        };
+        let instance = self.insert(instance, bytes, now + self.ttl);
         self.index += 1;
+        self.changes.record(Change { instance, kind, at: wall_clock });
         Ok(())
     }
 
@@ -172,10 +146,17 @@ impl Leases {
     ///
     /// # Errors
     /// [`NotRegistered`] when the lease is unknown or has expired.
-    pub fn deregister(&mut self, name: &str, instance_id: Uuid, now: Instant) -> Result<(), NotRegistered> {
+    pub fn deregister(
+        &mut self,
+        name: &str,
+        instance_id: Uuid,
+        now: Instant,
+        wall_clock: Timestamp,
+    ) -> Result<(), NotRegistered> {
         self.expire(now);
-        self.remove(name, instance_id)?;
+        let instance = self.remove(name, instance_id)?;
         self.index += 1;
+        self.changes.record(Change { instance, kind: ChangeKind::Deregistered, at: wall_clock });
         Ok(())
     }
 
@@ -228,6 +209,12 @@ impl Leases {
         self.services.iter().map(|(name, service)| (Arc::clone(name), service.live())).collect()
     }
 
+    /// Returns the instances that came and went, without an expiry after `now`.
+    pub fn changes(&mut self, now: Instant) -> &mut Changes {
+        self.expire(now);
+        &mut self.changes
+    }
+
     /// Returns when the next lease expires unless renewed. Until then only a registration or a removal raises
     /// the index.
     pub fn next_expiry(&mut self, now: Instant) -> Option<Instant> {
@@ -244,13 +231,16 @@ impl Leases {
         {
             let (name, instance_id) = (Arc::clone(name), *instance_id);
             // One step per expiry: the index counts changes, and a client compares indices only.
-            if self.remove(&name, instance_id).is_ok() {
+            if let Ok(instance) = self.remove(&name, instance_id) {
                 self.index += 1;
+                // The end of the lease in the clock of its last heartbeat: a reader may come much later.
+                let at = instance.last_heartbeat().plus(self.ttl);
+                self.changes.record(Change { instance, kind: ChangeKind::Expired, at });
             }
         }
     }
 
-    fn insert(&mut self, instance: Instance, bytes: usize, ends_at: Instant) {
+    fn insert(&mut self, instance: Instance, bytes: usize, ends_at: Instant) -> Arc<Instance> {
         // Leases and ends share one allocation per name.
         let key: Arc<str> = match self.services.get_key_value(instance.name.as_str()) {
             Some((key, _)) => Arc::clone(key),
@@ -261,12 +251,13 @@ impl Leases {
         self.bytes += bytes;
         let service = self.services.entry(key).or_default();
         service.bytes += bytes;
-        let id = instance.instance_id;
-        service.leases.insert(id, Lease { instance: Arc::new(instance), bytes, end });
+        let (id, instance) = (instance.instance_id, Arc::new(instance));
+        service.leases.insert(id, Lease { instance: Arc::clone(&instance), bytes, end });
+        instance
     }
 
-    /// Removes a lease from both maps.
-    fn remove(&mut self, name: &str, instance_id: Uuid) -> Result<(), NotRegistered> {
+    /// Removes a lease from both maps, and returns its instance.
+    fn remove(&mut self, name: &str, instance_id: Uuid) -> Result<Arc<Instance>, NotRegistered> {
         let service = self.services.get_mut(name).ok_or(NotRegistered)?;
         let lease = service.leases.remove(&instance_id).ok_or(NotRegistered)?;
         service.bytes -= lease.bytes;
@@ -277,21 +268,13 @@ impl Leases {
         if emptied {
             self.services.remove(name);
         }
-        Ok(())
+        Ok(lease.instance)
     }
 }
 
 impl NamedLeases {
     fn live(&self) -> Vec<Arc<Instance>> {
         self.leases.values().map(|lease| Arc::clone(&lease.instance)).collect()
-    }
-}
-
-impl Registration {
-    fn into_instance(self, at: Timestamp) -> Instance {
-        let Self { instance_id, name, host, port, metadata } = self;
-        let (registered_at, last_heartbeat_at) = (at.to_string(), at.to_string());
-        Instance { instance_id, name, host, port, metadata, registered_at, last_heartbeat_at }
     }
 }
 

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::leases::Registration;
+use super::instance::Registration;
 use crate::host::{self, Host, InvalidHost};
 use crate::http::{Fields, Problem, Request, required};
 

@@ -11,9 +11,13 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::json;
 
-use super::leases::{Full, Instance, NotRegistered, Registration};
+use super::changes::{Change, Departure};
+use super::filter::{METADATA, MetadataFilter};
+use super::instance::{Instance, Registration};
+use super::leases::{Full, NotRegistered};
 use super::registration::is_service_name;
 use super::service::Registry;
+use super::targets::ScrapeTarget;
 use crate::console;
 use crate::http::{Params, Problem, ProblemType, Request, Response, Route, Router, problems};
 use crate::time::Timestamp;
@@ -39,8 +43,8 @@ pub const INSTANCE_NOT_FOUND: ProblemType = ProblemType {
 /// The problems of the registry alone.
 pub const PROBLEMS: &[&ProblemType] = &[&INSTANCE_NOT_FOUND];
 
-/// The query parameters of a list: see [`Registry::wait_as_asked`].
-const WAIT: &[&str] = &["index", "wait"];
+/// The query parameters of a list: see [`Registry::wait_as_asked`] and [`MetadataFilter`].
+const LIST: &[&str] = &["index", "wait", METADATA];
 
 /// The routes of the registry.
 pub const ROUTES: &[Route<Arc<Registry>>] = &[
@@ -48,11 +52,12 @@ pub const ROUTES: &[Route<Arc<Registry>>] = &[
     Route::get("/health", health),
     Route::get("/ready", ready),
     Route::post("/services", register),
-    Route::get("/services", all_services).with_query(WAIT),
-    Route::get("/services/{name}", one_service).with_query(WAIT),
+    Route::get("/services", all_services).with_query(LIST),
+    Route::get("/services/{name}", one_service).with_query(LIST),
     Route::get("/services/{name}/{instance_id}", one_instance),
     Route::delete("/services/{name}/{instance_id}", deregister),
     Route::put("/services/{name}/{instance_id}/heartbeat", heartbeat),
+    Route::get("/prometheus/targets", prometheus_targets),
 ];
 
 /// Returns the service, for an HTTP engine or for direct calls.
@@ -82,7 +87,7 @@ fn heartbeat(registry: &Arc<Registry>, _: &Request, params: &Params<'_>) -> Resu
 
 fn deregister(registry: &Arc<Registry>, _: &Request, params: &Params<'_>) -> Result<Response, Problem> {
     let (name, id) = (service_name(params)?, params.uuid(1)?);
-    registry.with_leases(|leases, now| leases.deregister(name, id, now))?;
+    registry.with_leases(|leases, now| leases.deregister(name, id, now, Timestamp::now()))?;
     Ok(Response::empty(204))
 }
 
@@ -100,6 +105,7 @@ fn one_service(registry: &Arc<Registry>, _: &Request, params: &Params<'_>) -> Re
         instances: Vec<&'a Instance>,
     }
     let name = service_name(params)?;
+    let filter = MetadataFilter::of(params.query())?;
     registry.wait_as_asked(params.query())?;
     // After the wait, because a long poll must not hold a turn. A short list needs none: a crowd of clients
     // with large lists does not hold up the look-up of one service.
@@ -109,22 +115,68 @@ fn one_service(registry: &Arc<Registry>, _: &Request, params: &Params<'_>) -> Re
     let (index, bytes, instances) = registry.with_leases(|leases, now| {
         (leases.index(now), leases.bytes_of(name, now), leases.instances(name, now))
     });
-    Ok(list(bytes, &Answer { name, index, instances: shown(&instances) }))
+    Ok(list(bytes, &Answer { name, index, instances: shown(&instances, &filter) }))
 }
 
+/// Returns all services, and the facts that let a page count leases down and say why an instance is gone.
 fn all_services(registry: &Arc<Registry>, _: &Request, params: &Params<'_>) -> Result<Response, Problem> {
     #[derive(Serialize)]
     struct Answer<'a> {
         index: u64,
+        ttl_seconds: f64,
+        now: String,
         services: BTreeMap<&'a str, Vec<&'a Instance>>,
+        departed: Vec<Departed<'a>>,
     }
+    let filter = MetadataFilter::of(params.query())?;
     registry.wait_as_asked(params.query())?;
     // Any list of all services may be long, so each takes a turn.
     let _turn = registry.turn()?;
-    let (index, bytes, services) =
-        registry.with_leases(|leases, now| (leases.index(now), leases.bytes(now), leases.services(now)));
-    let services = services.iter().map(|(name, instances)| (name.as_ref(), shown(instances))).collect();
-    Ok(list(bytes, &Answer { index, services }))
+    let (index, bytes, services, departed) = registry.with_leases(|leases, now| {
+        let departed = leases.changes(now).departed();
+        (leases.index(now), leases.bytes(now), leases.services(now), departed)
+    });
+    let services = services.iter().map(|(name, instances)| (name.as_ref(), shown(instances, &filter)));
+    // A name whose instances are all filtered out is not listed, as a name without instances.
+    let services = services.filter(|(_, instances)| !instances.is_empty()).collect();
+    let departed = departed.iter().filter_map(Departed::of);
+    let departed = departed.filter(|departed| filter.is_match(departed.instance)).collect();
+    let (ttl_seconds, now) = (registry.ttl().as_secs_f64(), Timestamp::now().to_string());
+    Ok(list(bytes, &Answer { index, ttl_seconds, now, services, departed }))
+}
+
+/// An instance that is gone, in the form of the answers.
+#[derive(Serialize)]
+struct Departed<'a> {
+    #[serde(flatten)]
+    instance: &'a Instance,
+    reason: Departure,
+    at: Timestamp,
+}
+
+impl<'a> Departed<'a> {
+    /// Returns `None` for a change after which the instance lives.
+    fn of(change: &'a Change) -> Option<Self> {
+        Some(Self { instance: &change.instance, reason: change.departure()?, at: change.at })
+    }
+}
+
+/// Answers a Prometheus server that asks whom to scrape: all instances, and the registry itself.
+fn prometheus_targets(
+    registry: &Arc<Registry>,
+    request: &Request,
+    _: &Params<'_>,
+) -> Result<Response, Problem> {
+    // An incomplete list would end the scraping of live instances. Prometheus keeps its last list over a 503.
+    complete(registry)?;
+    let _turn = registry.turn()?;
+    let (bytes, services) = registry.with_leases(|leases, now| (leases.bytes(now), leases.services(now)));
+    // The name by which the request reached the registry works for the asker. Only --advertise knows better.
+    // A request of HTTP/1.0 may lack the header, and then gets the services alone.
+    let own = registry.advertised.as_deref().or_else(|| request.header("Host"));
+    let own = own.map(|address| ScrapeTarget::at(address.to_owned(), "registry", registry.instance_id));
+    let others = services.values().flatten().map(|instance| ScrapeTarget::of(instance));
+    Ok(list(bytes, &own.into_iter().chain(others).collect::<Vec<_>>()))
 }
 
 /// Returns a list of instances; `bytes` is their size as JSON.
@@ -138,8 +190,8 @@ fn list(bytes: usize, answer: &impl Serialize) -> Response {
     Response::new(200, "application/json", body)
 }
 
-fn shown(instances: &[Arc<Instance>]) -> Vec<&Instance> {
-    instances.iter().map(AsRef::as_ref).collect()
+fn shown<'a>(instances: &'a [Arc<Instance>], filter: &MetadataFilter<'_>) -> Vec<&'a Instance> {
+    instances.iter().map(AsRef::as_ref).filter(|instance| filter.is_match(instance)).collect()
 }
 
 /// Returns the console. The page may talk to the hosts that are registered now.
@@ -167,14 +219,21 @@ fn health(registry: &Arc<Registry>, _: &Request, _: &Params<'_>) -> Result<Respo
 /// Answers 200 from one TTL after the start: every live service has sent a heartbeat by then, so the list is
 /// complete.
 fn ready(registry: &Arc<Registry>, _: &Request, _: &Params<'_>) -> Result<Response, Problem> {
-    match registry.filled_in() {
-        None => Ok(Response::json(200, &json!({ "status": "ready", "service": "registry" }))),
-        Some(left) => {
-            let seconds = left.as_secs_f64().ceil();
-            let detail = format!("the list of services is full one TTL after the start, in {seconds} s");
-            Err(Problem::new(&problems::NOT_READY, detail).with_header("Retry-After", seconds.to_string()))
-        }
-    }
+    complete(registry)?;
+    Ok(Response::json(200, &json!({ "status": "ready", "service": "registry" })))
+}
+
+/// Checks that the list of services is complete.
+///
+/// # Errors
+/// 503 `not-ready` until one TTL after the start.
+fn complete(registry: &Registry) -> Result<(), Problem> {
+    let Some(left) = registry.filled_in() else {
+        return Ok(());
+    };
+    let seconds = left.as_secs_f64().ceil();
+    let detail = format!("the list of services is full one TTL after the start, in {seconds} s");
+    Err(Problem::new(&problems::NOT_READY, detail).with_header("Retry-After", seconds.to_string()))
 }
 
 fn service_name<'a>(params: &Params<'a>) -> Result<&'a str, Problem> {

@@ -60,6 +60,9 @@ pub struct RegistryOptions {
     /// Number of requests that may wait for a change at once; more are rejected with 503. Default
     /// [`LongPolls::DEFAULT_MAX`].
     pub max_waits: usize,
+    /// The address of the registry itself for other machines, `host:port`; `None` means the address that a
+    /// request names in its `Host`.
+    pub advertised: Option<String>,
 }
 
 impl RegistryOptions {
@@ -71,7 +74,13 @@ impl RegistryOptions {
 
 impl Default for RegistryOptions {
     fn default() -> Self {
-        Self { ttl: DEFAULT_TTL, heartbeat_interval: None, limits: LIMITS, max_waits: LongPolls::DEFAULT_MAX }
+        Self {
+            ttl: DEFAULT_TTL,
+            heartbeat_interval: None,
+            limits: LIMITS,
+            max_waits: LongPolls::DEFAULT_MAX,
+            advertised: None,
+        }
     }
 }
 
@@ -85,6 +94,10 @@ pub struct Registry {
     index: Watch,
     polls: LongPolls,
     started: Instant,
+    /// Identifies this run of the registry among the targets of Prometheus.
+    pub(super) instance_id: Uuid,
+    /// See [`RegistryOptions::advertised`].
+    pub(super) advertised: Option<String>,
     /// Limits how many lists are written at once: the list of a full registry takes megabytes.
     pub(super) lists: Gate,
 }
@@ -98,6 +111,8 @@ pub struct Gauges {
     pub bytes: usize,
     /// Live leases by service name.
     pub live: BTreeMap<String, usize>,
+    /// Leases that expired without a heartbeat, since the start.
+    pub expired: u64,
     /// Requests that wait for a change.
     pub waiting: usize,
 }
@@ -106,7 +121,7 @@ impl Registry {
     /// Returns an empty registry.
     pub fn new(options: RegistryOptions) -> Self {
         let heartbeat_interval = options.advised_interval();
-        let RegistryOptions { ttl, limits, max_waits, .. } = options;
+        let RegistryOptions { ttl, limits, max_waits, advertised, .. } = options;
         let first_index = first_index(Timestamp::now());
         Self {
             ttl,
@@ -115,6 +130,8 @@ impl Registry {
             index: Watch::at(first_index),
             polls: LongPolls::new(max_waits),
             started: Instant::now(),
+            instance_id: Uuid::now_v7(),
+            advertised,
             lists: Gate::for_computing(),
         }
     }
@@ -153,6 +170,17 @@ impl Registry {
         self.index.close();
     }
 
+    /// Whether [`Registry::close`] was called.
+    pub(super) fn is_closed(&self) -> bool {
+        self.index.is_closed()
+    }
+
+    /// Waits until the registry is closed, at most for `pause`.
+    pub(super) fn pause(&self, pause: Duration) {
+        // The index never reaches this value.
+        self.index.wait_for(u64::MAX, pause);
+    }
+
     /// Returns the state in figures.
     pub fn gauges(&self) -> Gauges {
         // Under one lock, so that the figures belong to one moment.
@@ -160,6 +188,7 @@ impl Registry {
             index: leases.index(now),
             bytes: leases.bytes(now),
             live: leases.counts(now).map(|(name, live)| (name.to_owned(), live)).collect(),
+            expired: leases.changes(now).expired(),
             waiting: self.polls.waiting(),
         })
     }
@@ -195,7 +224,8 @@ impl Registry {
         Ok(())
     }
 
-    fn wait_after(&self, seen: u64, deadline: Instant) {
+    /// Waits for a change after the index `seen`, until `deadline` or the close.
+    pub(super) fn wait_after(&self, seen: u64, deadline: Instant) {
         while !self.index.is_closed() {
             let (index, expiry, now) =
                 self.with_leases(|leases, now| (leases.index(now), leases.next_expiry(now), now));

@@ -6,9 +6,10 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
 
 use super::about;
-use super::config::RegistryConfig;
+use super::config::{Reachable, RegistryConfig};
 use super::metrics::Metrics;
 use super::process::{ExitError, listen};
 use super::serve::{WAITING, serve};
@@ -20,6 +21,7 @@ use crate::registry::{self, Gauges, Registry};
 pub struct RegistryService {
     registry: Arc<Registry>,
     server: Server,
+    journal: JoinHandle<()>,
 }
 
 impl RegistryService {
@@ -29,7 +31,14 @@ impl RegistryService {
     /// When the address cannot be bound, or the system cannot start a thread.
     pub fn start(config: &RegistryConfig) -> Result<Self, ExitError> {
         let listener = listen(&config.service.listen)?;
-        let registry = Arc::new(Registry::new(config.registry.clone()));
+        let mut options = config.registry.clone();
+        let advertised = config.service.advertise.as_ref();
+        // Without --advertise, the request for the targets says how it reached the registry.
+        options.advertised = match advertised {
+            None => None,
+            Some(_) => Some(Reachable::of(listener.local_addr()?, advertised).to_string()),
+        };
+        let registry = Arc::new(Registry::new(options));
         let metrics = Arc::new(Metrics::default());
         // The metrics may own the registry here: the registry does not own the metrics in turn.
         show_registry(&metrics, &registry);
@@ -43,7 +52,10 @@ impl RegistryService {
             None,
         )?
         .server;
-        Ok(Self { registry, server })
+        let logged = Arc::clone(&registry);
+        let journal = Builder::new().name("registry-log".into());
+        let journal = journal.spawn(move || registry::log_changes(&logged))?;
+        Ok(Self { registry, server, journal })
     }
 
     /// Returns the listening address.
@@ -56,6 +68,11 @@ impl RegistryService {
         // Before the server: its stop waits for requests in flight, and long polls end only now.
         self.registry.close();
         self.server.stop();
+        if self.journal.join().is_err() {
+            log::error!("the thread that logs registrations panicked");
+        }
+        // After the last request, so that no departure is missing in the log.
+        registry::log_rest(&self.registry);
     }
 }
 
@@ -69,6 +86,9 @@ fn show_registry(metrics: &Metrics, registry: &Arc<Registry>) {
     let help = "Bytes of all live instances as they are answered.";
     gauge("tally_registry_instance_bytes", help, |gauges| gauges.bytes as f64);
     gauge("tally_http_waiting_requests", WAITING, |gauges| gauges.waiting as f64);
+    let (expired, help) = (Arc::clone(registry), "Leases that ended without a heartbeat.");
+    let count = move || expired.gauges().expired as f64;
+    metrics.computed_counter("tally_registry_expirations_total", help, &[], count);
     for label in [WRITE, READ, OTHER] {
         let shown = Arc::clone(registry);
         let live = move || live_instances(&shown, label) as f64;

@@ -44,6 +44,8 @@ mod command_line;
 mod freshness;
 mod openapi;
 mod operations;
+mod ops;
+mod prometheus;
 mod ready;
 mod rebuild_under_load;
 mod refill;

@@ -99,7 +99,7 @@ impl Service {
                 }
             }
         }
-        if operation == "ready" {
+        if ["ready", "prometheus_targets"].contains(&operation) {
             wait_until("the service is ready", || subject.client.get("/ready").status == 200);
         }
         subject

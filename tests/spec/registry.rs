@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::registry_peer::{DEADLINE, LiveRegistry, until};
+use crate::support::{Binary, Directory, Launch};
 use tally::discovery::RegistryClient;
 use tally::http::{Method, Request};
 use tally::registry::RegistryOptions;
@@ -151,4 +152,47 @@ fn stopping_answers_those_who_wait() {
     registry.stop();
     assert_eq!(waiter.join().unwrap()["index"], before);
     assert!(begun.elapsed() < DEADLINE);
+}
+
+#[test]
+fn the_log_says_who_came_who_was_replaced_who_left_and_who_expired_and_no_heartbeat() {
+    let directory = Directory::fresh();
+    let registry = Launch::on_free_port(Binary::Registry, &directory).flag("--ttl", "1").start();
+    let id = "01936d5e-8f2a-7000-8000-000000000001";
+    let body = serde_json::json!({"name": "write", "host": "::1", "port": 7001, "instance_id": id,
+        "metadata": {"log_id": "x\ny"}});
+    registry.client().post("/services", &body).expect(201);
+    registry.wait_for_log(&format!(
+        "INFO  tally::registry::journal write {id} at [::1]:7001 registered, log_id=\"x\\ny\""
+    ));
+    registry.client().post("/services", &body).expect(201);
+    registry.wait_for_log("registered again");
+    let path = format!("/services/write/{id}");
+    for _ in 0..5 {
+        registry.client().try_send("PUT", &format!("{path}/heartbeat"), &[], None).unwrap();
+    }
+    // Nobody asks the registry meanwhile: it notices by itself.
+    registry.wait_for_log(&format!("WARN  tally::registry::journal write {id} at [::1]:7001 expired"));
+    registry.client().post("/services", &body).expect(201);
+    registry.client().try_send("DELETE", &path, &[], None).unwrap().expect(204);
+    let ended = registry.stop();
+    assert!(ended.stderr.contains("at [::1]:7001 deregistered"), "{}", ended.stderr);
+    assert_eq!(ended.stderr.matches("journal").count(), 5, "{}", ended.stderr);
+}
+
+#[test]
+fn a_storm_of_registrations_does_not_flood_the_log() {
+    let directory = Directory::fresh();
+    let registry = Launch::on_free_port(Binary::Registry, &directory).start();
+    let body = serde_json::json!({"name": "write", "host": "127.0.0.1", "port": 7001});
+    let (begun, client) = (Instant::now(), registry.client());
+    for _ in 0..500 {
+        client.post("/services", &body).expect(201);
+    }
+    let ended = registry.stop();
+    let seconds = usize::try_from(begun.elapsed().as_secs()).unwrap();
+    let lines = ended.stderr.matches(" registered").count();
+    // A batch at once, a batch in each second, and a batch at the stop.
+    assert!(lines <= 20 * (seconds + 3), "{lines} lines in {seconds} s");
+    assert!(ended.stderr.contains("are left out of the log") || lines == 500, "{}", ended.stderr);
 }

@@ -1,6 +1,8 @@
 //! Tests of the lease table, with the time as argument.
 
 use super::*;
+use crate::registry::changes::{Departure, MAX_DEPARTED};
+use std::collections::BTreeMap;
 
 const TTL: Duration = Duration::from_secs(6);
 const NOON: Timestamp = Timestamp::MIN;
@@ -72,7 +74,7 @@ fn the_index_rises_with_registration_removal_and_expiry_and_not_with_heartbeats(
     leases.heartbeat("write", id, clock.at(1), NOON).unwrap();
     assert_eq!(leases.index(clock.at(1)), FIRST + 1);
     leases.register(registration("write", 2), clock.at(1), NOON).unwrap();
-    leases.deregister("write", Uuid::from_u128(2), clock.at(2)).unwrap();
+    leases.deregister("write", Uuid::from_u128(2), clock.at(2), NOON).unwrap();
     assert_eq!(leases.index(clock.at(2)), FIRST + 3);
     assert_eq!(leases.index(clock.at(6_001)), FIRST + 4);
     assert_eq!(leases.index(clock.at(60_000)), FIRST + 4);
@@ -94,7 +96,7 @@ fn the_same_id_may_serve_two_names() {
     let clock = Clock::start();
     let (mut leases, id) = with_one(&clock);
     leases.register(registration("read", 1), clock.at(0), NOON).unwrap();
-    leases.deregister("write", id, clock.at(1)).unwrap();
+    leases.deregister("write", id, clock.at(1), NOON).unwrap();
     assert_eq!(leases.counts(clock.at(1)).collect::<Vec<_>>(), [("read", 1)]);
 }
 
@@ -134,7 +136,7 @@ fn a_table_that_is_full_of_bytes_takes_no_more_until_a_lease_ends() {
     leases.register(fat("a", 1, 2_000), clock.at(0), NOON).unwrap();
     leases.register(fat("b", 1, 2_000), clock.at(0), NOON).unwrap();
     assert_eq!(leases.register(fat("c", 1, 2_000), clock.at(0), NOON), Err(Full::Table));
-    leases.deregister("a", Uuid::from_u128(1), clock.at(1)).unwrap();
+    leases.deregister("a", Uuid::from_u128(1), clock.at(1), NOON).unwrap();
     leases.register(fat("c", 1, 2_000), clock.at(1), NOON).unwrap();
     let written = serde_json::to_vec(&*leases.instances("c", clock.at(1))[0]).unwrap().len();
     assert_eq!(leases.bytes(clock.at(1)), 2 * written, "the bytes are those of the answer");
@@ -182,4 +184,38 @@ fn times_have_microseconds() {
     let instance = leases.instance("write", id, clock.at(1)).unwrap();
     assert_eq!(instance.registered_at, "0000-01-01T00:00:00.000000Z");
     assert_eq!(instance.last_heartbeat_at, "0000-01-01T00:00:01.500000Z");
+}
+
+#[test]
+fn what_came_and_went_is_kept_within_bounds() {
+    let clock = Clock::start();
+    let mut leases = leases(LIMITS);
+    for id in 0..30 {
+        leases.register(registration("write", id), clock.at(0), NOON).unwrap();
+    }
+    leases.register(registration("write", 3), clock.at(1), NOON).unwrap();
+    let unlogged = leases.changes(clock.at(1)).take_unlogged();
+    assert_eq!((unlogged.changes.len(), unlogged.left_out), (20, 11));
+    leases.deregister("write", Uuid::from_u128(0), clock.at(1), NOON).unwrap();
+    let changes = leases.changes(clock.at(6_001));
+    assert_eq!((changes.expired(), changes.departed().len()), (29, MAX_DEPARTED));
+    let unlogged = changes.take_unlogged();
+    assert_eq!((unlogged.changes[0].kind.clone(), unlogged.left_out), (ChangeKind::Deregistered, 10));
+    assert_eq!(unlogged.changes[1].at, NOON.plus(TTL));
+    assert_eq!(changes.departed().last().unwrap().departure(), Some(Departure::Expired));
+}
+
+#[test]
+fn a_registration_under_the_same_id_is_recorded_with_what_it_replaced() {
+    let clock = Clock::start();
+    let (mut leases, _) = with_one(&clock);
+    leases.register(Registration { port: 7009, ..registration("write", 1) }, clock.at(1), NOON).unwrap();
+    let changes = leases.changes(clock.at(1)).take_unlogged().changes;
+    assert_eq!(changes[0].kind, ChangeKind::Registered);
+    let ChangeKind::Replaced(before) = &changes[1].kind else { panic!("{changes:?}") };
+    assert_eq!((before.port, changes[1].instance.port), (7001, 7009));
+    assert_eq!(
+        changes[1].instance.to_string(),
+        "write 00000000-0000-0000-0000-000000000001 at 127.0.0.1:7009"
+    );
 }

@@ -163,6 +163,9 @@ fn paths_and_queries_that_are_not_valid_are_400() {
         (Request::get("/services/write?wait=31"), "invalid-query"),
         (Request::get("/services/write?wait=x&index=0"), "invalid-query"),
         (Request::get("/services/write?indx=1"), "invalid-query"),
+        (Request::get("/services?metadata.=a"), "invalid-query"),
+        (Request::get("/services?metadata=a"), "invalid-query"),
+        (Request::get("/services/write?metadata.zone"), "invalid-query"),
         (Request::post("/services", "[]"), "invalid-json"),
         (Request::post("/services", "{}"), "invalid-field"),
     ] {
@@ -199,7 +202,8 @@ fn a_removal_wakes_those_who_wait_and_a_heartbeat_does_not() {
     let waiter = waiting(&service, "/services");
     service.handle(&Request::new(Method::PUT, &format!("/services/write/{ID}/heartbeat")));
     service.handle(&Request::new(Method::DELETE, &format!("/services/write/{ID}")));
-    assert_eq!(waiter.join().unwrap(), json!({"index": before + 1, "services": {}}));
+    let answer = waiter.join().unwrap();
+    assert_eq!((&answer["index"], &answer["services"]), (&json!(before + 1), &json!({})));
 }
 
 #[test]
@@ -266,4 +270,139 @@ fn a_short_list_is_answered_while_large_ones_are_built() {
     let routes = router(Arc::clone(&registry));
     let lookup = || routes.handle(&Request::get("/services/write")).status;
     assert_eq!(registry.lists.alone(Duration::from_secs(5), lookup), Some(200));
+}
+
+fn register_with(service: &Router<Arc<Registry>>, name: &str, metadata: &Value) {
+    let body = json!({"name": name, "host": "127.0.0.1", "port": 7001, "metadata": metadata});
+    assert_eq!(service.handle(&Request::post("/services", &body.to_string())).status, 201);
+}
+
+#[test]
+fn a_look_up_by_metadata_shows_the_instances_that_have_all_pairs() {
+    let service = lasting();
+    register_with(&service, "write", &json!({"zone": "a", "rack": "1"}));
+    register_with(&service, "write", &json!({"zone": "a", "rack": "2"}));
+    register_with(&service, "read", &json!({"zone": "b=c"}));
+    for (query, writes, reads) in [
+        ("metadata.zone=a", 2, 0),
+        ("metadata.zone=a&metadata.rack=2", 1, 0),
+        ("metadata.zone=a&metadata.zone=a", 2, 0),
+        ("metadata.zone=a&metadata.zone=b", 0, 0),
+        ("metadata.zone=b%3Dc", 0, 1),
+        ("metadata.zone=", 0, 0),
+        ("metadata.floor=a", 0, 0),
+        ("index=0&wait=30&metadata.rack=1", 1, 0),
+    ] {
+        let one = get(&service, &format!("/services/write?{query}"));
+        assert_eq!(one["instances"].as_array().unwrap().len(), writes, "{query}");
+        let all = get(&service, &format!("/services?{query}"))["services"].clone();
+        let found = |name: &str| all[name].as_array().map_or(0, Vec::len);
+        assert_eq!((found("write"), found("read")), (writes, reads), "{query}");
+        assert!(all.as_object().unwrap().values().all(|list| list != &json!([])), "{query}");
+    }
+}
+
+#[test]
+fn a_filter_that_no_metadata_can_match_is_refused_with_its_name() {
+    let service = lasting();
+    let parameter = |target: &str| json(&service.handle(&Request::get(target)))["parameter"].clone();
+    let long_key = format!("metadata.{}", "k".repeat(65));
+    assert_eq!(parameter(&format!("/services?{long_key}=a")), json!(long_key));
+    assert_eq!(parameter(&format!("/services/write?metadata.k={}", "v".repeat(257))), "metadata.k");
+    assert_eq!(get(&service, &format!("/services?metadata.k={}", "v".repeat(256)))["services"], json!({}));
+    let many: Vec<_> = (0..17).map(|key| format!("metadata.{key}=a")).collect();
+    assert_eq!(parameter(&format!("/services?{}", many.join("&"))), "metadata.16");
+    assert_eq!(service.handle(&Request::get(&format!("/services?{}", many[..16].join("&")))).status, 200);
+}
+
+#[test]
+fn a_filtered_look_up_that_waits_sees_the_change_of_an_instance_that_it_does_not_show() {
+    let service = lasting();
+    register_with(&service, "write", &json!({"zone": "b"}));
+    let before = index(&service);
+    let target = format!("/services/write?metadata.zone=a&index={before}&wait=30");
+    let waiter = std::thread::spawn({
+        let service = Arc::clone(&service);
+        move || get(&service, &target)
+    });
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while service.state().gauges().waiting == 0 {
+        assert!(Instant::now() < deadline && !waiter.is_finished(), "it does not wait");
+    }
+    register_with(&service, "write", &json!({"zone": "b"}));
+    let answer = waiter.join().unwrap();
+    assert_eq!((&answer["index"], &answer["instances"]), (&json!(before + 1), &json!([])));
+}
+
+#[test]
+fn the_list_of_services_says_how_long_leases_live_and_why_instances_are_gone() {
+    let service = lasting();
+    register_as(&service, ID);
+    let live = get(&service, "/services");
+    assert_eq!((&live["ttl_seconds"], &live["departed"]), (&json!(3600.0), &json!([])));
+    let heartbeat = live["services"]["write"][0]["last_heartbeat_at"].as_str().unwrap();
+    assert!(heartbeat <= live["now"].as_str().unwrap());
+    // Replaced: the instance lives, so it is not gone.
+    register_as(&service, ID);
+    assert_eq!(get(&service, "/services")["departed"], json!([]));
+    service.handle(&Request::new(Method::DELETE, &format!("/services/write/{ID}")));
+    let departed = get(&service, "/services")["departed"].clone();
+    assert_eq!((&departed[0]["instance_id"], &departed[0]["reason"]), (&json!(ID), &json!("deregistered")));
+    assert!(departed[0]["at"].as_str().unwrap() >= heartbeat);
+    assert_eq!((&departed[0]["host"], departed.as_array().unwrap().len()), (&json!("::1"), 1));
+}
+
+#[test]
+fn a_lease_that_runs_out_is_told_as_expired_one_ttl_after_its_last_heartbeat() {
+    let ttl = Duration::from_millis(50);
+    let service = service(RegistryOptions { ttl, ..RegistryOptions::default() });
+    let before = index(&service);
+    register_as(&service, ID);
+    let gone = get(&service, &format!("/services?index={}&wait=30", before + 1))["departed"][0].clone();
+    assert_eq!(gone["reason"], "expired");
+    let time = |field: &str| gone[field].as_str().unwrap().parse::<Timestamp>().unwrap();
+    assert_eq!(time("at"), time("last_heartbeat_at").plus(ttl));
+    assert_eq!(service.state().gauges().expired, 1);
+}
+
+#[test]
+fn the_targets_of_prometheus_are_a_503_until_the_list_of_services_is_full() {
+    let ask = Request::get("/prometheus/targets").with_header("Host", "127.0.0.1:7000");
+    let refused = lasting().handle(&ask);
+    assert_eq!((refused.status, refused.header("Retry-After")), (503, Some("3600")));
+    assert_eq!(json(&refused)["type"], "/problems/not-ready");
+}
+
+#[test]
+fn the_targets_of_prometheus_are_all_instances_and_the_registry_as_the_asker_reached_it() {
+    let service = service(RegistryOptions { ttl: Duration::from_millis(50), ..RegistryOptions::default() });
+    let ask = Request::get("/prometheus/targets").with_header("Host", "registry.example:7000");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let targets = loop {
+        // Each time, because the lease is short.
+        register_with(&service, "write", &json!({"log_id": "x"}));
+        let targets = json(&service.handle(&ask));
+        if targets.as_array().is_some_and(|targets| targets.len() > 1) {
+            break targets;
+        }
+        assert!(Instant::now() < deadline, "the registry has no targets: {targets}");
+    };
+    let of = |at: usize| (&targets[at]["targets"][0], &targets[at]["labels"]["__meta_tally_service"]);
+    assert_eq!(of(0), (&json!("registry.example:7000"), &json!("registry")));
+    assert_eq!(of(1), (&json!("127.0.0.1:7001"), &json!("write")));
+    assert_eq!(targets[1]["labels"]["__meta_tally_metadata_log_id"], "x");
+}
+
+#[test]
+fn an_advertised_registry_is_a_target_at_that_address() {
+    let advertised = Some("registry.example:80".to_owned());
+    let options =
+        RegistryOptions { ttl: Duration::from_millis(50), advertised, ..RegistryOptions::default() };
+    let service = service(options);
+    let ask = Request::get("/prometheus/targets").with_header("Host", "127.0.0.1:7000");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while service.handle(&ask).status == 503 {
+        assert!(Instant::now() < deadline, "the registry does not get ready");
+    }
+    assert_eq!(json(&service.handle(&ask))[0]["targets"][0], "registry.example:80");
 }

@@ -87,6 +87,8 @@ fn the_page_says_which_service_died_and_recovers_by_itself() {
     commands.post(&format!("/accounts/{ada}/deposit"), &json!({ "amount": 700 })).expect(200);
     browser.wait("the deposit is listed", "$('events').rows.length === 2");
     browser.wait("the instance is grey", "document.querySelector('.instance.read.gone')");
+    browser.wait_for_text(".instance.read.gone", "Its lease ran out");
+    browser.wait_for_text(".instance.write:not(.gone)", "left of 2.0 s");
     // At another address: the page finds it as any client does.
     console.system.read = System::read(&console.system.directory, &url).start();
     browser.wait_for_text("#notice", "The read side answers again");

@@ -30,7 +30,7 @@ impl Binary {
         }
     }
 
-    fn path(self) -> &'static str {
+    pub(crate) fn path(self) -> &'static str {
         match self {
             Self::Registry => env!("CARGO_BIN_EXE_service-registry"),
             Self::Write => env!("CARGO_BIN_EXE_write-service"),
