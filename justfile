@@ -91,6 +91,10 @@ readers-test:
 refill-test:
     cargo test --release --test spec refill -- --include-ignored --nocapture
 
+# Use the console in a headless chromium, with keyboard and axe-core, while services die; installs what is missing
+console-test:
+    tests/browser/install.sh && cargo test --release --test spec browser -- --ignored --test-threads=1
+
 # Check ops/ with promtool, systemd-analyze and a real Prometheus; needs Debian's prometheus and systemd
 ops-test:
     cargo test --release --test spec ops:: -- --include-ignored && cargo test --release --test spec prometheus:: -- --include-ignored

@@ -101,6 +101,9 @@ pub mod read_side;
 pub mod registry;
 
 #[cfg(feature = "services")]
+pub mod console;
+
+#[cfg(feature = "services")]
 pub mod discovery;
 
 #[cfg(feature = "services")]

@@ -18,6 +18,7 @@ use super::leases::{Full, NotRegistered};
 use super::registration::is_service_name;
 use super::service::Registry;
 use super::targets::ScrapeTarget;
+use crate::console;
 use crate::http::{Params, Problem, ProblemType, Request, Response, Route, Router, problems};
 use crate::time::Timestamp;
 
@@ -47,6 +48,7 @@ const LIST: &[&str] = &["index", "wait", METADATA];
 
 /// The routes of the registry.
 pub const ROUTES: &[Route<Arc<Registry>>] = &[
+    Route::get("/", console_page),
     Route::get("/health", health),
     Route::get("/ready", ready),
     Route::post("/services", register),
@@ -190,6 +192,14 @@ fn list(bytes: usize, answer: &impl Serialize) -> Response {
 
 fn shown<'a>(instances: &'a [Arc<Instance>], filter: &MetadataFilter<'_>) -> Vec<&'a Instance> {
     instances.iter().map(AsRef::as_ref).filter(|instance| filter.is_match(instance)).collect()
+}
+
+/// Returns the console. The page may talk to the hosts that are registered now.
+fn console_page(registry: &Arc<Registry>, _: &Request, _: &Params<'_>) -> Result<Response, Problem> {
+    // The two services that the page talks to: other names must not open the policy.
+    let instances =
+        registry.with_leases(|leases, now| [leases.instances("write", now), leases.instances("read", now)]);
+    Ok(console::page(instances.iter().flatten().map(|instance| instance.host.as_str())))
 }
 
 fn health(registry: &Arc<Registry>, _: &Request, _: &Params<'_>) -> Result<Response, Problem> {

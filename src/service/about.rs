@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::metrics::Metrics;
 use super::{openapi, telemetry};
+use crate::console::{escaped, small_page};
 use crate::http::{Params, Problem, ProblemType, Request, Response, Route, problems as generic};
 use crate::{read_side, registry, write_side};
 
@@ -49,14 +50,16 @@ impl Profile {
 pub struct About {
     profile: &'static Profile,
     metrics: Arc<Metrics>,
+    /// The address of the console; `None` for the registry, which serves the console itself.
+    console: Option<String>,
     /// Built on the first request: most processes get none.
     document: OnceLock<Value>,
 }
 
 impl About {
     /// Returns the presentation of the service with that profile, with those metrics.
-    pub fn new(profile: &'static Profile, metrics: Arc<Metrics>) -> Self {
-        Self { profile, metrics, document: OnceLock::new() }
+    pub fn new(profile: &'static Profile, metrics: Arc<Metrics>, console: Option<String>) -> Self {
+        Self { profile, metrics, console, document: OnceLock::new() }
     }
 
     fn document(&self) -> &Value {
@@ -93,7 +96,7 @@ fn problem(about: &About, request: &Request, params: &Params<'_>) -> Result<Resp
         Response::json(200, &json!({ "type": kind, "title": title, "status": status, "meaning": meaning }))
     } else {
         let code = format!("<p>Status {}, <code>{}</code>", kind.status, openapi::type_of(kind));
-        page(kind.title, &format!("<p>{}\n{code}\n", marked_up(kind.meaning)))
+        small_page(200, kind.title, &format!("<p>{}\n{code}\n", marked_up(kind.meaning)))
     };
     // A cache must keep the two forms apart.
     Ok(response.with_header("Vary", "Accept"))
@@ -112,12 +115,17 @@ fn index(about: &About, _: &Request, _: &Params<'_>) -> Result<Response, Problem
     let problems = about.profile.problems();
     let problems: Vec<_> =
         problems.iter().map(|kind| format!("<a href=/problems/{0}>{0}</a>", kind.slug)).collect();
+    // The registry has no index: its page is the console.
+    let console = about.console.as_deref().map(escaped);
+    let console =
+        console.map(|url| format!("<p><a href=\"{url}\">The console</a> shows the system at work.\n"));
     let body = format!(
-        "<p>{}\n<ul>\n{routes}</ul>\n<p>Problems: {}\n",
+        "<p>{}\n{}<ul>\n{routes}</ul>\n<p>Problems: {}\n",
         marked_up(text("summary")),
+        console.unwrap_or_default(),
         problems.join(", ")
     );
-    Ok(page(text("title"), &body))
+    Ok(small_page(200, text("title"), &body))
 }
 
 /// Returns a row for each method of a path, with a link if the path has no parameter.
@@ -135,18 +143,33 @@ fn rows(path: &str, item: &Value) -> Vec<String> {
     methods.into_iter().map(row).collect()
 }
 
-fn page(title: &str, body: &str) -> Response {
-    let title = marked_up(title);
-    let page = format!(
-        "<!doctype html>\n<html lang=en><meta charset=utf-8><title>{title}</title>\n<h1>{title}</h1>\n{body}</html>\n"
-    );
-    Response::new(200, "text/html; charset=utf-8", page.into_bytes())
+/// Returns the answer to `GET /health` in the form for people, when a browser asks; another answer as it is.
+pub(super) fn shown_to_people(request: &Request, answer: Response) -> Response {
+    // A refusal of the request itself is an answer to a program.
+    if request.path() != "/health" || ![200, 503].contains(&answer.status) {
+        return answer;
+    }
+    let fields = match serde_json::from_slice::<Value>(&answer.body) {
+        Ok(Value::Object(fields)) if request.preferred(&["application/json", "text/html"]) == 1 => fields,
+        // Another form was asked for, or the answer has no body.
+        Ok(_) | Err(_) => return answer.with_header("Vary", "Accept"),
+    };
+    let row = |(name, value): (&String, &Value)| {
+        // A text without its quotes: a person reads the page.
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        format!("<dt>{}</dt><dd>{}</dd>\n", escaped(name), escaped(&value))
+    };
+    let title = if answer.status == 200 { "Healthy" } else { "Not healthy" };
+    let body = format!("<dl>\n{}</dl>\n", fields.iter().map(row).collect::<String>());
+    let mut page = small_page(answer.status, title, &body).with_header("Vary", "Accept");
+    // `Retry-After` and the headers for web pages stay; the type is the page's own.
+    page.headers.extend(answer.headers.into_iter().filter(|(name, _)| *name != "Content-Type"));
+    page
 }
 
 /// Returns a text of the documents as HTML: backquotes become code.
 fn marked_up(text: &str) -> String {
-    // `&` first: the `&` of `&lt;` must not be escaped again.
-    let escaped = text.replace('&', "&amp;").replace('<', "&lt;");
+    let escaped = escaped(text);
     let parts = escaped.split('`').enumerate();
     parts
         .map(|(at, part)| if at % 2 == 0 { part.to_owned() } else { format!("<code>{part}</code>") })
@@ -162,7 +185,7 @@ mod tests {
 
     fn answer(profile: &'static Profile, target: &str, accept: &str) -> Response {
         let request = Request::get(target).with_header("Accept", accept);
-        Router::new(About::new(profile, Arc::default()), ROUTES).handle(&request)
+        Router::new(About::new(profile, Arc::default(), None), ROUTES).handle(&request)
     }
 
     fn text(response: Response) -> String {
@@ -212,6 +235,36 @@ mod tests {
         for row in ["GET <a href=/events>/events</a>", "POST /accounts/{id}/deposit", "GET /problems/{slug}"]
         {
             assert!(page.contains(row), "{row} is not in {page}");
+        }
+    }
+
+    #[test]
+    fn the_index_links_to_the_console() {
+        let about = About::new(&READ, Arc::default(), Some("http://127.0.0.1:7000".to_owned()));
+        let page = text(Router::new(about, ROUTES).handle(&Request::get("/")));
+        assert!(page.contains("<a href=\"http://127.0.0.1:7000\">"), "{page}");
+        assert!(!text(answer(&REGISTRY, "/", "*/*")).contains("The console</a>"));
+    }
+
+    #[test]
+    fn a_browser_gets_health_as_a_page_and_a_program_as_it_is() {
+        let shown = |target, accept, status| {
+            let request = Request::get(target).with_header("Accept", accept);
+            let answer = Response::json(status, &json!({ "detail": "<b>full</b>", "head": 7 }));
+            shown_to_people(&request, answer.with_header("Retry-After", "1"))
+        };
+        for status in [200, 503] {
+            let page = shown("/health", "text/html,*/*;q=0.8", status);
+            assert_eq!((page.status, page.header("Retry-After")), (status, Some("1")));
+            assert_eq!(page.header("Vary"), Some("Accept"));
+            let page = String::from_utf8(page.body).unwrap();
+            assert!(page.contains("<dd>&lt;b>full&lt;/b></dd>") && page.contains("<dd>7</dd>"), "{page}");
+        }
+        for (target, accept, status) in
+            [("/health", "*/*", 200), ("/ready", "text/html", 503), ("/health", "text/html", 400)]
+        {
+            let answer = shown(target, accept, status);
+            assert_eq!(answer.header("Content-Type"), Some("application/json"), "{target} {accept} {status}");
         }
     }
 

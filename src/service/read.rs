@@ -48,8 +48,15 @@ impl ReadService {
             ReadTask::RebuildThenServe => side.rebuild_all(),
         }
         let metrics = Arc::new(Metrics::default());
-        let served =
-            serve(listener, &config.service, side, read_side::ROUTES, &about::READ, Arc::clone(&metrics))?;
+        let served = serve(
+            listener,
+            &config.service,
+            side,
+            read_side::ROUTES,
+            &about::READ,
+            Arc::clone(&metrics),
+            config.side.registries.first(),
+        )?;
         show_read_side(&metrics, &served.router);
         show_files(&metrics, &db);
         // Registered last: a client that finds the service gets an answer.

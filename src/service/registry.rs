@@ -48,6 +48,7 @@ impl RegistryService {
             registry::ROUTES,
             &about::REGISTRY,
             metrics,
+            None,
         )?;
         served.log_start(RegistryConfig::PROGRAM, None, &[]);
         let logged = Arc::clone(&registry);

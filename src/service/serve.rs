@@ -31,7 +31,7 @@ pub(super) struct Served<S: 'static> {
     pub(super) in_flight: Gauge,
 }
 
-/// Serves `routes`, and the routes that every service has.
+/// Serves `routes`, and the routes that every service has. The index links to `console`, a registry.
 pub(super) fn serve<S: Send + Sync + 'static>(
     listener: TcpListener,
     service: &ServiceConfig,
@@ -39,6 +39,7 @@ pub(super) fn serve<S: Send + Sync + 'static>(
     routes: &'static [Route<S>],
     profile: &'static Profile,
     metrics: Arc<Metrics>,
+    console: Option<&BaseUrl>,
 ) -> Result<Served<S>, ExitError> {
     let options = http_options(service);
     // Before `http::serve` takes the options: the engine and the metrics share the counters.
@@ -47,7 +48,7 @@ pub(super) fn serve<S: Send + Sync + 'static>(
         service.allow_origins.iter().map(|origin| origin.as_str().to_owned()).collect();
     let observer = HttpMetrics::of(&metrics, routes);
     let in_flight = observer.in_flight();
-    let common = About::new(profile, metrics);
+    let common = About::new(profile, metrics, console.map(ToString::to_string));
     let router = Router::new(state, routes).with(common, about::ROUTES).observed_by(observer);
     let router = Arc::new(router.allow_origins(origins));
     let routed = Arc::clone(&router);
@@ -56,7 +57,7 @@ pub(super) fn serve<S: Send + Sync + 'static>(
         // Before the router: a request for a foreign host name (DNS rebinding) reaches no route.
         telemetry::logged(request, || match admission.check(request) {
             Err(problem) => problem.into(),
-            Ok(()) => routed.handle(request),
+            Ok(()) => about::shown_to_people(request, routed.handle(request)),
         })
     })?;
     Ok(Served { router, server, in_flight })

@@ -63,8 +63,15 @@ impl WriteService {
         let standing = Arc::new(Standing::new(Arc::clone(&log), &db, config.copies)?);
         let side = WriteSide::new(bank, Arc::clone(&log), LongPolls::new(LongPolls::DEFAULT_MAX));
         let side = side.with_standing(Arc::clone(&standing));
-        let served =
-            serve(listener, &config.service, side, write_side::ROUTES, &about::WRITE, Arc::clone(&metrics))?;
+        let served = serve(
+            listener,
+            &config.service,
+            side,
+            write_side::ROUTES,
+            &about::WRITE,
+            Arc::clone(&metrics),
+            config.registries.first(),
+        )?;
         show_waiting(&metrics, &served.router);
         show_upkeep(&metrics, &log);
         // Registered last: a client that finds the service gets an answer.

@@ -58,6 +58,7 @@ mod flat_cost;
 mod fuzz;
 mod overload;
 
+mod browser;
 mod readme;
 
 mod tidy;

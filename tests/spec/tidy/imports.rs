@@ -9,17 +9,18 @@ use super::source::Source;
 
 /// What each module of `src/` may use of the others. A module that is absent here is wiring and may use
 /// all but what [`APART`] forbids.
-const MAY_USE: [(&str, &[&str]); 12] = [
+const MAY_USE: [(&str, &[&str]); 13] = [
     ("account", &["es", "limits"]),
     ("es", &["gate", "jitter", "lock", "time", "watch"]),
     ("http", &["gate", "host", "lock", "time", "watch"]),
+    ("console", &["http"]),
     ("limits", &[]),
     ("jitter", &[]),
     ("lock", &[]),
     ("time", &[]),
     ("watch", &["lock"]),
     ("host", &[]),
-    ("registry", &["gate", "host", "http", "limits", "lock", "time", "watch"]),
+    ("registry", &["console", "gate", "host", "http", "limits", "lock", "time", "watch"]),
     ("discovery", &["host", "jitter", "lock", "watch"]),
     ("gate", &["lock"]),
 ];
