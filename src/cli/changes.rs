@@ -1,0 +1,158 @@
+//! The commands of the bank: open, deposit, withdraw, transfer, close.
+//!
+//! Each prints the receipt, and then the account once the read side has reached the receipt's position: the
+//! caller reads what the caller wrote.
+//!
+//! **Invariant:** a command is sent once, under an idempotency key. When the answer is lost, the error names the
+//! key, and the same command line with the key finds out.
+//!
+//! Read next: `write_side/routes.rs`, the other side of the request.
+
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::arguments::number;
+use super::call::Call;
+use super::failure::Failure;
+use super::queries::account_lines;
+use super::services::{READ, WRITE};
+use super::terminal::{harmless_json, remark};
+use crate::limits::MAX_EXACT_INTEGER;
+
+/// Seconds for which the read side may take to show what a command did.
+const WAIT_SECONDS: u64 = 5;
+
+/// Opens an account.
+pub(super) fn open(call: &Call) -> Result<(), Failure> {
+    let owner =
+        call.given.text("owner")?.ok_or_else(|| Failure::usage("expected --owner NAME, got nothing"))?;
+    let mut body = Map::new();
+    body.insert("owner".into(), owner.into());
+    if let Some(currency) = call.given.text("currency")? {
+        body.insert("currency".into(), currency.into());
+    }
+    // Made here, so that a retry under the key opens the same account.
+    let id = call.given.parsed("id", "a UUID")?.unwrap_or_else(Uuid::now_v7);
+    body.insert("account_id".into(), id.to_string().into());
+    execute(call, "/accounts", body)
+}
+
+/// Pays money into an account.
+pub(super) fn deposit(call: &Call) -> Result<(), Failure> {
+    moved(call, "deposit")
+}
+
+/// Pays money out of an account.
+pub(super) fn withdraw(call: &Call) -> Result<(), Failure> {
+    moved(call, "withdraw")
+}
+
+fn moved(call: &Call, verb: &str) -> Result<(), Failure> {
+    let id = call.id(0, "ID")?;
+    execute(call, &format!("/accounts/{id}/{verb}"), movement(call, 1)?)
+}
+
+/// Moves money from one account to another.
+pub(super) fn transfer(call: &Call) -> Result<(), Failure> {
+    let (from, to) = (call.id(0, "FROM")?, call.id(1, "TO")?);
+    let mut body = movement(call, 2)?;
+    body.insert("from".into(), from.to_string().into());
+    body.insert("to".into(), to.to_string().into());
+    execute(call, "/transfers", body)
+}
+
+/// Closes an account.
+pub(super) fn close(call: &Call) -> Result<(), Failure> {
+    let id = call.id(0, "ID")?;
+    execute(call, &format!("/accounts/{id}/close"), Map::new())
+}
+
+/// Returns the fields of a movement of money; the amount is the operand of that number.
+fn movement(call: &Call, operand: usize) -> Result<Map<String, Value>, Failure> {
+    let mut body = Map::new();
+    body.insert("amount".into(), amount(call.given.operand_text(operand, "AMOUNT")?)?.into());
+    if let Some(description) = call.given.text("description")? {
+        body.insert("description".into(), description.into());
+    }
+    Ok(body)
+}
+
+/// Reads an amount: minor units, as in the interface of the services. A decimal point is refused, because the
+/// number of decimals depends on the currency.
+fn amount(text: &str) -> Result<u64, Failure> {
+    if text.contains(['.', ',']) {
+        return Err(Failure::usage(format!(
+            "AMOUNT: expected a whole number of minor units (1250 cents are 12.50 EUR), got {text:?}"
+        )));
+    }
+    number("AMOUNT", text, &(1..=MAX_EXACT_INTEGER))
+}
+
+/// Sends a command, and prints the receipt and the account.
+fn execute(call: &Call, path: &str, body: Map<String, Value>) -> Result<(), Failure> {
+    let key = match call.given.text("idempotency-key")? {
+        Some(key) => key.to_owned(),
+        None => Uuid::now_v7().to_string(),
+    };
+    let mut headers = vec![("Idempotency-Key", key.as_str())];
+    let version =
+        call.given.number("if-match", &(0..=MAX_EXACT_INTEGER))?.map(|version| format!("\"{version}\""));
+    headers.extend(version.as_deref().map(|version| ("If-Match", version)));
+    let body = Value::Object(body).to_string();
+    let url = &call.services.instances(WRITE)?[0];
+    let answer =
+        call.services.send("POST", url, path, &headers, Some(&body)).map_err(|failure| match failure {
+            // The command may have been recorded before the connection broke.
+            Failure::Failed(what) => Failure::failed(format!(
+                "{what}; the outcome is not known: the same command with --idempotency-key {key} finds out"
+            )),
+            refused => refused,
+        })?;
+    let receipt = answer.json()?;
+    let account = if call.given.has("no-wait") { None } else { shown(call, &receipt) };
+    if call.terminal.is_json {
+        let account = account.as_deref().unwrap_or("null");
+        let text = format!("{{\"receipt\":{},\"account\":{}}}", answer.body.trim(), account.trim());
+        return call.terminal.print_json(&text);
+    }
+    let place = format!("recorded as version {} at position {}", receipt["version"], receipt["position"]);
+    let account = account.and_then(|account| serde_json::from_str(&harmless_json(&account)).ok());
+    let account = account.map(|account: Value| account_lines(call.terminal, &account));
+    call.terminal.print(&format!(
+        "{}\n{}",
+        call.terminal.note(&place),
+        account.unwrap_or_else(|| {
+            format!("account_id  {}\n", receipt["stream_id"].as_str().unwrap_or_default())
+        })
+    ))
+}
+
+/// Waits until the read side has reached the receipt, and returns the account as JSON. The command is recorded
+/// in any case, so a read side that is away is a remark and not a failure.
+fn shown(call: &Call, receipt: &Value) -> Option<String> {
+    let id = receipt["stream_id"].as_str()?;
+    let path = format!("/accounts/{id}?min_position={}&wait={WAIT_SECONDS}", receipt["position"]);
+    let why = match call.services.get(READ, &path) {
+        Ok(answer) => return Some(answer.body),
+        Err(Failure::Refused(refusal)) => refusal.detail,
+        Err(Failure::Failed(what) | Failure::Usage(what)) => what,
+        Err(Failure::ClosedPipe) => return None,
+    };
+    remark(&format!("the command is recorded; the read side does not show it yet: {why}"));
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_amount_is_a_whole_number_of_minor_units() {
+        assert!(matches!(amount("1250"), Ok(1250)));
+        assert!(amount("9007199254740991").is_ok());
+        for wrong in ["12.50", "12,50", "0", "-1", "1e3", "", "9007199254740992", "1_000"] {
+            assert!(amount(wrong).is_err(), "{wrong}");
+        }
+        assert!(format!("{:?}", amount("12.50")).contains("minor units"));
+    }
+}

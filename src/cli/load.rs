@@ -1,0 +1,214 @@
+//! `tally load`: a bank on tap, so that there is something to watch. Opens accounts and moves money at a rate.
+//!
+//! ```text
+//! worker threads ── take the next number, wait for its moment, send ──► write side
+//!        └──► Tally of the second ──► the caller's thread prints a line a second, and a summary
+//! ```
+//!
+//! **Invariant:** the rate is an upper bound. A write side that is slower gets at most one request from each
+//! worker at a time, and no backlog builds up in this process.
+//!
+//! Read next: `services.rs`, which sends.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use uuid::Uuid;
+
+use super::call::Call;
+use super::failure::Failure;
+use super::services::WRITE;
+use super::terminal::remark;
+use crate::discovery::BaseUrl;
+use crate::lock::lock;
+
+/// Requests a second: more would measure the machine, which `cargo bench` does better.
+const MAX_RATE: u64 = 500;
+/// An hour.
+const MAX_SECONDS: u64 = 3_600;
+const DEFAULT_RATE: u64 = 20;
+const DEFAULT_SECONDS: u64 = 10;
+/// Requests at the same time. At the highest rate each worker has 32 ms for a request.
+const WORKERS: u64 = 16;
+/// Accounts that are opened before the first second.
+const FIRST_ACCOUNTS: usize = 10;
+/// Most accounts that money is moved between; later ones are opened and left alone.
+const MAX_ACCOUNTS: usize = 1_000;
+/// Minor units of the first deposit. Small, so that some withdrawals are refused.
+const FIRST_DEPOSIT: u64 = 1_000;
+
+/// What happened in one second, or in all.
+#[derive(Debug, Default)]
+struct Counted {
+    /// Latency of each answer, in microseconds.
+    micros: Vec<u32>,
+    refused: u64,
+    failed: u64,
+}
+
+/// The state that the workers share.
+struct Load<'c> {
+    call: &'c Call,
+    url: BaseUrl,
+    /// The number of the next request.
+    next: AtomicU64,
+    requests: u64,
+    interval: Duration,
+    start: Instant,
+    accounts: Mutex<Vec<Uuid>>,
+    counted: Mutex<Counted>,
+    last_failure: Mutex<Option<String>>,
+}
+
+/// Sends commands at a rate for a while.
+pub(super) fn load(call: &Call) -> Result<(), Failure> {
+    let rate = call.given.number("rate", &(1..=MAX_RATE))?.unwrap_or(DEFAULT_RATE);
+    let seconds = call.given.number("seconds", &(1..=MAX_SECONDS))?.unwrap_or(DEFAULT_SECONDS);
+    let url = call.services.instances(WRITE)?.swap_remove(0);
+    let mut accounts = Vec::new();
+    for number in 0..FIRST_ACCOUNTS {
+        // The first refusal or failure ends the command: the rest would fail as well.
+        accounts.push(open(call, &url, number)?);
+    }
+    let load = Load {
+        call,
+        url,
+        next: AtomicU64::new(0),
+        requests: rate * seconds,
+        interval: Duration::from_secs(1) / u32::try_from(rate).unwrap_or(1),
+        start: Instant::now(),
+        accounts: Mutex::new(accounts),
+        counted: Mutex::default(),
+        last_failure: Mutex::default(),
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..WORKERS.min(rate)).map(|_| scope.spawn(|| load.work())).collect();
+        let reported = load.report(|| workers.iter().all(thread::ScopedJoinHandle::is_finished));
+        // A closed pipe ends the workers after the requests in flight.
+        load.next.store(load.requests, Ordering::Relaxed);
+        reported
+    })
+}
+
+/// Opens an account with money, and returns its id.
+fn open(call: &Call, url: &BaseUrl, number: usize) -> Result<Uuid, Failure> {
+    const OWNERS: [&str; 5] = ["Ada", "Grace", "Edsger", "Barbara", "Donald"];
+    let id = Uuid::now_v7();
+    let body = json!({ "owner": OWNERS[number % OWNERS.len()], "account_id": id }).to_string();
+    call.services.send("POST", url, "/accounts", &[], Some(&body))?;
+    let body = json!({ "amount": FIRST_DEPOSIT }).to_string();
+    call.services.send("POST", url, &format!("/accounts/{id}/deposit"), &[], Some(&body))?;
+    Ok(id)
+}
+
+impl Load<'_> {
+    fn work(&self) {
+        loop {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            if number >= self.requests {
+                return;
+            }
+            let due = self.interval * u32::try_from(number).unwrap_or(u32::MAX);
+            thread::sleep(due.saturating_sub(self.start.elapsed()));
+            let (begin, sent) = (Instant::now(), self.send(number));
+            let micros = u32::try_from(begin.elapsed().as_micros()).unwrap_or(u32::MAX);
+            let mut counted = lock(&self.counted);
+            match sent {
+                Ok(()) => counted.micros.push(micros),
+                Err(Failure::Refused(refusal)) if refusal.status < 500 => {
+                    counted.micros.push(micros);
+                    counted.refused += 1;
+                }
+                Err(failure) => {
+                    counted.failed += 1;
+                    *lock(&self.last_failure) = Some(match failure {
+                        Failure::Refused(refusal) => refusal.detail,
+                        Failure::Failed(what) | Failure::Usage(what) => what,
+                        Failure::ClosedPipe => String::new(),
+                    });
+                }
+            }
+        }
+    }
+
+    /// Sends the request of that number: one in ten opens an account, the others move money.
+    fn send(&self, number: u64) -> Result<(), Failure> {
+        let index = usize::try_from(number).unwrap_or(0);
+        let (from, to) = {
+            let accounts = lock(&self.accounts);
+            // Two strides without a common factor: each pair of neighbours comes around.
+            (accounts[index * 7 % accounts.len()], accounts[(index * 7 + 1) % accounts.len()])
+        };
+        let amount = number % 97 + 1;
+        let (path, body) = match number % 10 {
+            0 => {
+                let id = open(self.call, &self.url, index)?;
+                let mut accounts = lock(&self.accounts);
+                if accounts.len() < MAX_ACCOUNTS {
+                    accounts.push(id);
+                }
+                return Ok(());
+            }
+            1..=3 => (format!("/accounts/{from}/deposit"), json!({ "amount": amount })),
+            4..=6 => (format!("/accounts/{from}/withdraw"), json!({ "amount": amount * 8 })),
+            _ => ("/transfers".to_owned(), json!({ "from": from, "to": to, "amount": amount })),
+        };
+        self.call.services.send("POST", &self.url, &path, &[], Some(&body.to_string()))?;
+        Ok(())
+    }
+
+    /// Prints a line a second until `is_done`, and the summary.
+    fn report(&self, is_done: impl Fn() -> bool) -> Result<(), Failure> {
+        let mut all = Counted::default();
+        let mut second = 0;
+        loop {
+            second += 1;
+            while self.start.elapsed() < Duration::from_secs(second) && !is_done() {
+                // A short sleep, so that the summary does not wait for the end of the second.
+                thread::sleep(Duration::from_millis(20));
+            }
+            let is_last = is_done();
+            let mut counted = std::mem::take(&mut *lock(&self.counted));
+            self.print(&format!("second {second}"), 1.0, &mut counted)?;
+            all.micros.append(&mut counted.micros);
+            (all.refused, all.failed) = (all.refused + counted.refused, all.failed + counted.failed);
+            if is_last {
+                break;
+            }
+        }
+        let seconds = self.start.elapsed().as_secs_f64();
+        self.print("all", seconds, &mut all)?;
+        match (all.failed, lock(&self.last_failure).take()) {
+            (0, _) | (_, None) => Ok(()),
+            (failed, Some(last)) => {
+                remark(&format!("{failed} requests failed; the last one: {last}"));
+                if all.micros.is_empty() { Err(Failure::failed("no request was answered")) } else { Ok(()) }
+            }
+        }
+    }
+
+    fn print(&self, what: &str, seconds: f64, counted: &mut Counted) -> Result<(), Failure> {
+        counted.micros.sort_unstable();
+        let Counted { micros, refused, failed } = counted;
+        // The nearest rank; 0 without an answer.
+        let percentile = |share: usize| micros.get(micros.len() * share / 100).copied().unwrap_or(0);
+        let [p50, p99] = [50, 99].map(|share| f64::from(percentile(share)) / 1_000.0);
+        let answered = micros.len();
+        let rate = answered as f64 / seconds.max(0.001);
+        self.call.terminal.print(&if self.call.terminal.is_json {
+            let line = json!({
+                "what": what, "answered": answered, "per_second": rate.round(), "p50_ms": p50, "p99_ms": p99,
+                "refused": refused, "failed": failed,
+            });
+            format!("{line}\n")
+        } else {
+            format!(
+                "{what:<10}  {answered:>6} answered  {rate:>5.0}/s  p50 {p50:>7.2} ms  p99 {p99:>7.2} ms  \
+                 {refused} refused  {failed} failed\n"
+            )
+        })
+    }
+}

@@ -1,0 +1,133 @@
+//! The queries: one account, all accounts, the services, the projections.
+//!
+//! **Invariant:** a query changes nothing. All pages of a list are printed, and each before the next is asked
+//! for, so the memory does not grow with the list.
+//!
+//! Read next: `terminal.rs`, the tables.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use super::call::Call;
+use super::failure::Failure;
+use super::services::READ;
+use super::terminal::{Table, Terminal, harmless};
+use crate::limits::MAX_EXACT_INTEGER;
+use crate::time::Timestamp;
+
+/// Returns a field for people: texts without quotes, numbers as they are, nothing for null.
+pub(super) fn cell(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
+    }
+}
+
+fn cells(value: &Value, fields: &[&str]) -> Vec<String> {
+    fields.iter().map(|field| cell(&value[*field])).collect()
+}
+
+/// Prints an account, now or as it was.
+pub(super) fn account(call: &Call) -> Result<(), Failure> {
+    let id = call.id(0, "ID")?;
+    let version = call.given.number("at-version", &(1..=MAX_EXACT_INTEGER))?;
+    // The service reads the time again; here a wrong time is a wrong command line.
+    let time: Option<Timestamp> = call.given.parsed("as-of", "a time such as 2026-01-31T12:00:00Z")?;
+    let path = match (version, time) {
+        (Some(_), Some(_)) => return Err(Failure::usage("--at-version and --as-of: choose one of the two")),
+        (Some(version), None) => format!("/accounts/{id}?at_version={version}"),
+        (None, Some(time)) => format!("/accounts/{id}?as_of={time}"),
+        (None, None) => format!("/accounts/{id}"),
+    };
+    let answer = call.services.get(READ, &path)?;
+    if call.terminal.is_json {
+        return call.terminal.print_json(&answer.body);
+    }
+    call.terminal.print(&account_lines(call.terminal, &answer.json()?))
+}
+
+/// Returns the fields of an account, one a line.
+pub(super) fn account_lines(terminal: Terminal, account: &Value) -> String {
+    let mut text = String::new();
+    for (field, value) in account.as_object().into_iter().flatten() {
+        let name = terminal.heading(&format!("{field:<12}"));
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{name}{}", harmless(&cell(value)));
+    }
+    text
+}
+
+/// Prints all accounts, page by page.
+pub(super) fn accounts(call: &Call) -> Result<(), Failure> {
+    const FIELDS: [&str; 6] = ["account_id", "owner", "currency", "balance", "status", "version"];
+    let mut cursor = String::new();
+    loop {
+        let answer = call.services.get(READ, &format!("/accounts?limit=100{cursor}"))?;
+        let page = answer.json()?;
+        let accounts = page["accounts"].as_array().map_or(&[][..], Vec::as_slice);
+        if call.terminal.is_json {
+            let lines = accounts.iter().map(|account| format!("{account}\n"));
+            call.terminal.print(&lines.map(|line| harmless_line(&line)).collect::<String>())?;
+        } else {
+            let mut table =
+                Table::with(&["account_id", "owner", "currency", "#balance", "status", "#version"]);
+            accounts.iter().for_each(|account| table.add(&cells(account, &FIELDS)));
+            call.terminal.print(&table.lines(call.terminal))?;
+        }
+        // The cursor is the service's own text, made for URLs.
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return Ok(()),
+        }
+    }
+}
+
+fn harmless_line(line: &str) -> String {
+    super::terminal::harmless_json(line.trim_end()) + "\n"
+}
+
+/// Prints the live instances of all services.
+pub(super) fn services(call: &Call) -> Result<(), Failure> {
+    let answer = call.services.get_from_registry("/services")?;
+    if call.terminal.is_json {
+        return call.terminal.print_json(&answer.body);
+    }
+    let mut table = Table::with(&["service", "address", "instance_id", "last_heartbeat_at", "metadata"]);
+    for instance in answer.json()?["services"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .flat_map(|(_, list)| list.as_array().into_iter().flatten())
+    {
+        let host = cell(&instance["host"]);
+        // An IPv6 address needs brackets before a port.
+        let host = if host.contains(':') { format!("[{host}]") } else { host };
+        let pairs = instance["metadata"].as_object().into_iter().flatten();
+        let metadata: Vec<_> = pairs.map(|(key, value)| format!("{key}={}", cell(value))).collect();
+        table.add(&[
+            cell(&instance["name"]),
+            format!("http://{host}:{}", instance["port"]),
+            cell(&instance["instance_id"]),
+            cell(&instance["last_heartbeat_at"]),
+            metadata.join(" "),
+        ]);
+    }
+    call.terminal.print(&table.lines(call.terminal))
+}
+
+/// Prints how far each projection of the read side is.
+pub(super) fn projections(call: &Call) -> Result<(), Failure> {
+    const FIELDS: [&str; 7] = ["name", "position", "head", "lag_events", "lag_seconds", "state", "error"];
+    let answer = call.services.get(READ, "/projections")?;
+    if call.terminal.is_json {
+        return call.terminal.print_json(&answer.body);
+    }
+    let mut table =
+        Table::with(&["name", "#position", "#head", "#lag_events", "#lag_seconds", "state", "error"]);
+    for projection in answer.json()?["projections"].as_array().into_iter().flatten() {
+        table.add(&cells(projection, &FIELDS));
+    }
+    call.terminal.print(&table.lines(call.terminal))
+}
