@@ -31,9 +31,10 @@ pub(super) fn open(call: &Call) -> Result<(), Failure> {
     if let Some(currency) = call.given.text("currency")? {
         body.insert("currency".into(), currency.into());
     }
-    // Made here, so that a retry under the key opens the same account.
-    let id = call.given.parsed("id", "a UUID")?.unwrap_or_else(Uuid::now_v7);
-    body.insert("account_id".into(), id.to_string().into());
+    // Without --id the write side makes the id, and a repeated key finds the account that was opened first.
+    if let Some(id) = call.given.parsed::<Uuid>("id", "a UUID")? {
+        body.insert("account_id".into(), id.to_string().into());
+    }
     execute(call, "/accounts", body)
 }
 
@@ -94,7 +95,9 @@ fn execute(call: &Call, path: &str, body: Map<String, Value>) -> Result<(), Fail
         Some(key) => key.to_owned(),
         None => Uuid::now_v7().to_string(),
     };
-    let mut headers = vec![("Idempotency-Key", key.as_str())];
+    // For `tally trace`: a request of its own, also when a key is repeated.
+    let correlation = Uuid::now_v7().to_string();
+    let mut headers = vec![("Idempotency-Key", key.as_str()), ("X-Correlation-Id", correlation.as_str())];
     let version =
         call.given.number("if-match", &(0..=MAX_EXACT_INTEGER))?.map(|version| format!("\"{version}\""));
     headers.extend(version.as_deref().map(|version| ("If-Match", version)));

@@ -65,8 +65,10 @@ pub(super) fn events(call: &Call) -> Result<(), Failure> {
         let page = feed.page(&answer)?;
         let end = *first_head.get_or_insert(page.head);
         printer.print(&page, if follows { u64::MAX } else { end })?;
+        let before = feed.position();
         feed.pass(&page)?;
-        if !follows && (feed.position() >= end || page.events.is_empty() && feed.position() == after) {
+        // Without progress there is nothing left to scan.
+        if !follows && (feed.position() >= end || feed.position() == before) {
             return Ok(());
         }
     }

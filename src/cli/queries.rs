@@ -5,14 +5,12 @@
 //!
 //! Read next: `terminal.rs`, the tables.
 
-use std::fmt::Write as _;
-
 use serde_json::Value;
 
 use super::call::Call;
 use super::failure::Failure;
 use super::services::READ;
-use super::terminal::{Table, Terminal, harmless};
+use super::terminal::{Table, Terminal, harmless, harmless_json};
 use crate::limits::MAX_EXACT_INTEGER;
 use crate::time::Timestamp;
 
@@ -50,13 +48,12 @@ pub(super) fn account(call: &Call) -> Result<(), Failure> {
 
 /// Returns the fields of an account, one a line.
 pub(super) fn account_lines(terminal: Terminal, account: &Value) -> String {
-    let mut text = String::new();
-    for (field, value) in account.as_object().into_iter().flatten() {
-        let name = terminal.heading(&format!("{field:<12}"));
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "{name}{}", harmless(&cell(value)));
-    }
-    text
+    const FIELDS: [&str; 8] =
+        ["account_id", "owner", "currency", "balance", "status", "version", "opened_at", "updated_at"];
+    let line = |field: &&str| {
+        format!("{}{}\n", terminal.heading(&format!("{field:<12}")), harmless(&cell(&account[*field])))
+    };
+    FIELDS.iter().map(line).collect()
 }
 
 /// Prints all accounts, page by page.
@@ -68,8 +65,8 @@ pub(super) fn accounts(call: &Call) -> Result<(), Failure> {
         let page = answer.json()?;
         let accounts = page["accounts"].as_array().map_or(&[][..], Vec::as_slice);
         if call.terminal.is_json {
-            let lines = accounts.iter().map(|account| format!("{account}\n"));
-            call.terminal.print(&lines.map(|line| harmless_line(&line)).collect::<String>())?;
+            let lines = accounts.iter().map(|account| harmless_json(&account.to_string()) + "\n");
+            call.terminal.print(&lines.collect::<String>())?;
         } else {
             let mut table =
                 Table::with(&["account_id", "owner", "currency", "#balance", "status", "#version"]);
@@ -82,10 +79,6 @@ pub(super) fn accounts(call: &Call) -> Result<(), Failure> {
             None => return Ok(()),
         }
     }
-}
-
-fn harmless_line(line: &str) -> String {
-    super::terminal::harmless_json(line.trim_end()) + "\n"
 }
 
 /// Prints the live instances of all services.

@@ -14,7 +14,7 @@ use super::failure::Failure;
 use super::feed::{FeedReader, placed};
 use super::queries::cell;
 use super::services::{READ, WRITE};
-use super::terminal::{harmless, harmless_json};
+use super::terminal::harmless;
 
 /// The longest trace, in events: more fit on no screen.
 const MAX_EVENTS: usize = 1_000;
@@ -41,7 +41,7 @@ pub(super) fn trace(call: &Call) -> Result<(), Failure> {
         let document = serde_json::json!({
             "correlation_id": correlation, "events": events, "whole": is_whole, "projections": projections,
         });
-        return call.terminal.print_json(&harmless_json(&document.to_string()));
+        return call.terminal.print_json(&document.to_string());
     }
     let mut text = call.terminal.heading(&format!("correlation {}", harmless(&correlation))) + "\n";
     text += &tree(&events);

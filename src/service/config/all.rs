@@ -50,6 +50,7 @@ Without a command, tally serves. With a command, tally is a client of services t
   demo        Walks through the running services, explaining each step.
   verify      Checks the event store.
   backup      Copies the event store to a new file.
+  export      Writes the event store as JSON lines.
   import      Builds an event store from an export.
 ";
 
