@@ -9,7 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use super::failure::Failure;
+use super::failure::CommandFailure;
 
 /// Number of arguments that a command line may have: more are a mistake of a script.
 const MAX_ARGUMENTS: usize = 64;
@@ -32,7 +32,7 @@ pub(super) const fn flag(name: &'static str, value: &'static str, help: &'static
 
 /// What a command works on, which decides its common flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum WorksOn {
     /// The services that the registry names.
     Services,
     /// The services, for a command that prints a text for people alone.
@@ -53,7 +53,7 @@ const DB: CommandFlag =
 const DATA_DIR: CommandFlag =
     flag("data-dir", "DIR", "The directory of write_db.sqlite3. Default: the current directory.");
 
-impl Place {
+impl WorksOn {
     fn flags(self) -> &'static [CommandFlag] {
         match self {
             Self::Services => &[REGISTRY, JSON],
@@ -71,7 +71,7 @@ pub(super) struct CommandPage {
     pub(super) summary: &'static str,
     /// The operands; a name in brackets may be left out.
     pub(super) operands: &'static [&'static str],
-    pub(super) place: Place,
+    pub(super) place: WorksOn,
     pub(super) flags: &'static [CommandFlag],
     /// What the command prints, and what its operands mean.
     pub(super) details: &'static str,
@@ -86,6 +86,7 @@ impl CommandPage {
 
     /// Returns the help page.
     pub(super) fn help(&self) -> String {
+        // The operands stand first, as the examples have them.
         let mut usage = format!("Usage: tally {}", self.name);
         self.operands.iter().for_each(|operand| usage = format!("{usage} {operand}"));
         let mut text = format!("{}\n\n{usage} [FLAG]...\n\n{}\n\n", self.summary, self.details);
@@ -97,11 +98,12 @@ impl CommandPage {
     }
 
     /// Reads the arguments after the command's name. Returns nothing when they ask for the help page.
-    pub(super) fn read(&self, arguments: Vec<OsString>) -> Result<Option<Given>, Failure> {
+    pub(super) fn read(&self, arguments: Vec<OsString>) -> Result<Option<Arguments>, CommandFailure> {
+        // Before any of them is read.
         if arguments.len() > MAX_ARGUMENTS {
-            return Err(Failure::usage(format!("expected at most {MAX_ARGUMENTS} arguments")));
+            return Err(CommandFailure::usage(format!("expected at most {MAX_ARGUMENTS} arguments")));
         }
-        let mut given = Given::default();
+        let mut given = Arguments::default();
         let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
             match argument.to_str() {
@@ -122,39 +124,42 @@ impl CommandPage {
         &self,
         text: &str,
         rest: &mut impl Iterator<Item = OsString>,
-    ) -> Result<(&'static str, OsString), Failure> {
+    ) -> Result<(&'static str, OsString), CommandFailure> {
         let (name, attached) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));
         let known = self.all_flags().find(|flag| name.strip_prefix("--") == Some(flag.name));
         let CommandFlag { name, value, .. } = known.ok_or_else(|| {
             let names = self.all_flags().map(|flag| flag.name);
             let hint = did_you_mean(name.trim_start_matches('-'), names).map(|name| format!("--{name}"));
-            Failure::usage(format!("unknown flag {name:?}{}", hinted(hint)))
+            CommandFailure::usage(format!("unknown flag {name:?}{}", hinted(hint)))
         })?;
         let text = match (value.is_empty(), attached) {
             (true, None) => OsString::new(),
-            (true, Some(_)) => return Err(Failure::usage(format!("--{name}: expected no value, got one"))),
+            (true, Some(_)) => {
+                return Err(CommandFailure::usage(format!("--{name}: expected no value, got one")));
+            }
             (false, Some(text)) => text.into(),
             // `--type --follow` means a forgotten value, not a type named --follow.
             (false, None) => rest
                 .next()
                 .filter(|text| !text.as_encoded_bytes().starts_with(b"--"))
-                .ok_or_else(|| Failure::usage(format!("--{name}: expected {value}, got no value")))?,
+                .ok_or_else(|| CommandFailure::usage(format!("--{name}: expected {value}, got no value")))?,
         };
         Ok((name, text))
     }
 
-    fn check_operands(&self, given: &Given) -> Result<(), Failure> {
+    fn check_operands(&self, given: &Arguments) -> Result<(), CommandFailure> {
+        // One missing operand is named, the first.
         let found = given.operands.len();
         if let Some(missing) = self.operands.get(found).filter(|operand| !operand.starts_with('[')) {
-            return Err(Failure::usage(format!("expected {missing}, got nothing")));
+            return Err(CommandFailure::usage(format!("expected {missing}, got nothing")));
         }
         if let Some(extra) = given.operands.get(self.operands.len()) {
-            return Err(Failure::usage(format!("unexpected argument {extra:?}")));
+            return Err(CommandFailure::usage(format!("unexpected argument {extra:?}")));
         }
         for (name, _) in &given.flags {
             // The registries alone are several.
             if *name != REGISTRY.name && given.all(name).count() > 1 {
-                return Err(Failure::usage(format!("--{name}: expected once, got twice")));
+                return Err(CommandFailure::usage(format!("--{name}: expected once, got twice")));
             }
         }
         Ok(())
@@ -163,12 +168,12 @@ impl CommandPage {
 
 /// The operands and flags of a command line.
 #[derive(Debug, Default)]
-pub(super) struct Given {
+pub(super) struct Arguments {
     operands: Vec<OsString>,
     flags: Vec<(&'static str, OsString)>,
 }
 
-impl Given {
+impl Arguments {
     pub(super) fn has(&self, flag: &str) -> bool {
         self.all(flag).next().is_some()
     }
@@ -189,23 +194,27 @@ impl Given {
     }
 
     /// Returns the value of a flag as text.
-    pub(super) fn text(&self, flag: &str) -> Result<Option<&str>, Failure> {
+    pub(super) fn text(&self, flag: &str) -> Result<Option<&str>, CommandFailure> {
         self.value(flag).map(|text| utf8(flag, text)).transpose()
     }
 
     /// Returns the value of a flag as `T`; `expected` describes `T`.
-    pub(super) fn parsed<T: FromStr>(&self, flag: &str, expected: &str) -> Result<Option<T>, Failure> {
+    pub(super) fn parsed<T: FromStr>(&self, flag: &str, expected: &str) -> Result<Option<T>, CommandFailure> {
         let parse = |text: &str| text.parse().map_err(|_| wrong(&format!("--{flag}"), expected, text));
         self.text(flag)?.map(parse).transpose()
     }
 
     /// Returns the value of a flag as a whole number of a range.
-    pub(super) fn number(&self, flag: &str, range: &RangeInclusive<u64>) -> Result<Option<u64>, Failure> {
+    pub(super) fn number(
+        &self,
+        flag: &str,
+        range: &RangeInclusive<u64>,
+    ) -> Result<Option<u64>, CommandFailure> {
         self.text(flag)?.map(|text| number(&format!("--{flag}"), text, range)).transpose()
     }
 
     /// Returns the operand of that number as text; the page says that the operand is there.
-    pub(super) fn operand_text(&self, index: usize, name: &str) -> Result<&str, Failure> {
+    pub(super) fn operand_text(&self, index: usize, name: &str) -> Result<&str, CommandFailure> {
         utf8(name, self.operand(index).unwrap_or_default())
     }
 
@@ -215,27 +224,28 @@ impl Given {
         index: usize,
         name: &str,
         expected: &str,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, CommandFailure> {
         let text = self.operand_text(index, name)?;
         text.parse().map_err(|_| wrong(name, expected, text))
     }
 }
 
-fn utf8<'t>(name: &str, text: &'t OsStr) -> Result<&'t str, Failure> {
-    text.to_str().ok_or_else(|| Failure::usage(format!("{name}: expected UTF-8, got other bytes")))
+fn utf8<'t>(name: &str, text: &'t OsStr) -> Result<&'t str, CommandFailure> {
+    text.to_str().ok_or_else(|| CommandFailure::usage(format!("{name}: expected UTF-8, got other bytes")))
 }
 
 /// Reads a whole number of a range.
-pub(super) fn number(name: &str, text: &str, range: &RangeInclusive<u64>) -> Result<u64, Failure> {
+pub(super) fn number(name: &str, text: &str, range: &RangeInclusive<u64>) -> Result<u64, CommandFailure> {
+    // `parse` would accept a plus sign.
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     let number = text.parse().ok().filter(|number| digits && range.contains(number));
     number.ok_or_else(|| wrong(name, &format!("a whole number, {} to {}", range.start(), range.end()), text))
 }
 
 /// Returns the error for a value that does not have the expected form.
-pub(super) fn wrong(name: &str, expected: &str, text: &str) -> Failure {
+pub(super) fn wrong(name: &str, expected: &str, text: &str) -> CommandFailure {
     // Quoted with escapes, so that the error stays one line.
-    Failure::usage(format!("{name}: expected {expected}, got {text:?}"))
+    CommandFailure::usage(format!("{name}: expected {expected}, got {text:?}"))
 }
 
 /// Returns `; did you mean NAME?`, or nothing.
@@ -245,6 +255,7 @@ pub(super) fn hinted(name: Option<String>) -> String {
 
 /// Returns the name that a mistyped text most likely means.
 pub(super) fn did_you_mean<'n>(text: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    // The nearest name, and of two equally near the first in the alphabet.
     let near = names.map(|name| (distance(text, name), name)).filter(|(edits, _)| *edits <= MAX_EDITS);
     near.min().map(|(_, name)| name)
 }
@@ -272,13 +283,13 @@ mod tests {
         name: "pay",
         summary: "Pays.",
         operands: &["ID", "[NOTE]"],
-        place: Place::Services,
+        place: WorksOn::Services,
         flags: &[flag("follow", "", "Follow."), flag("type", "T", "The type.")],
         details: "Pays once.",
         example: "tally pay 1",
     };
 
-    fn read(arguments: &[&str]) -> Result<Option<Given>, String> {
+    fn read(arguments: &[&str]) -> Result<Option<Arguments>, String> {
         let arguments = arguments.iter().map(OsString::from).collect();
         PAGE.read(arguments).map_err(|failure| format!("{failure:?}"))
     }

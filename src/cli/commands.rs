@@ -8,9 +8,9 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use super::arguments::{CommandFlag, CommandPage, Given, Place, did_you_mean, flag, hinted};
-use super::call::Call;
-use super::failure::Failure;
+use super::arguments::{Arguments, CommandFlag, CommandPage, WorksOn, did_you_mean, flag, hinted};
+use super::failure::CommandFailure;
+use super::session::Session;
 use super::terminal::{Terminal, harmless};
 use super::{changes, demo, events, files, load, queries, trace};
 
@@ -18,9 +18,9 @@ use super::{changes, demo, events, files, load, queries, trace};
 #[derive(Clone, Copy)]
 enum Action {
     /// Speaks with services.
-    OfServices(fn(&Call) -> Result<(), Failure>),
+    OfServices(fn(&Session) -> Result<(), CommandFailure>),
     /// Works on a file.
-    OfFile(fn(&Given) -> Result<(), Failure>),
+    OfFile(fn(&Arguments) -> Result<(), CommandFailure>),
 }
 use Action::{OfFile, OfServices};
 
@@ -46,10 +46,10 @@ const fn page(
     details: &'static str,
     example: &'static str,
 ) -> CommandPage {
-    CommandPage { name, summary, operands, place: Place::Services, flags, details, example }
+    CommandPage { name, summary, operands, place: WorksOn::Services, flags, details, example }
 }
 
-const fn at(place: Place, page: CommandPage) -> CommandPage {
+const fn at(place: WorksOn, page: CommandPage) -> CommandPage {
     CommandPage { place, ..page }
 }
 
@@ -211,7 +211,7 @@ const COMMANDS: &[(CommandPage, Action)] = &[
     ),
     (
         at(
-            Place::Narration,
+            WorksOn::Narration,
             page(
                 "demo",
                 &[],
@@ -225,7 +225,7 @@ const COMMANDS: &[(CommandPage, Action)] = &[
     ),
     (
         at(
-            Place::File,
+            WorksOn::File,
             page(
                 "verify",
                 &[],
@@ -239,7 +239,7 @@ const COMMANDS: &[(CommandPage, Action)] = &[
     ),
     (
         at(
-            Place::File,
+            WorksOn::File,
             page(
                 "backup",
                 &["PATH"],
@@ -253,7 +253,7 @@ const COMMANDS: &[(CommandPage, Action)] = &[
     ),
     (
         at(
-            Place::File,
+            WorksOn::File,
             page(
                 "export",
                 &["[FILE]"],
@@ -267,7 +267,7 @@ const COMMANDS: &[(CommandPage, Action)] = &[
     ),
     (
         at(
-            Place::File,
+            WorksOn::File,
             page(
                 "import",
                 &["FILE"],
@@ -289,14 +289,16 @@ pub fn run_command() -> Option<ExitCode> {
     let name = arguments.next().filter(|name| !name.as_encoded_bytes().starts_with(b"-"))?;
     let name = name.to_string_lossy().into_owned();
     let known = COMMANDS.iter().find(|(page, _)| page.name == name);
+    // A typing mistake must not start the services.
     let Some((page, action)) = known else {
         let hint = did_you_mean(&name, COMMANDS.iter().map(|(page, _)| page.name)).map(str::to_owned);
-        let failure = Failure::usage(format!("unknown command {name:?}{}", hinted(hint)));
+        let failure = CommandFailure::usage(format!("unknown command {name:?}{}", hinted(hint)));
         return Some(report("tally", false, &failure));
     };
     // The tasks on files log why a signal ended them.
     crate::service::logger::start(log::LevelFilter::Warn);
     let arguments: Vec<_> = arguments.collect();
+    // Read here too, because a wrong command line has no parsed flags.
     let is_json = arguments.iter().any(|argument| argument == "--json");
     Some(match run(page, *action, arguments) {
         Ok(()) => ExitCode::SUCCESS,
@@ -304,22 +306,22 @@ pub fn run_command() -> Option<ExitCode> {
     })
 }
 
-fn run(page: &CommandPage, action: Action, arguments: Vec<OsString>) -> Result<(), Failure> {
+fn run(page: &CommandPage, action: Action, arguments: Vec<OsString>) -> Result<(), CommandFailure> {
     let Some(given) = page.read(arguments)? else {
         return Terminal::of_process(false).print(&page.help());
     };
     match action {
-        OfServices(run) => run(&Call::of(given)?),
+        OfServices(run) => run(&Session::of(given)?),
         OfFile(run) => run(&given),
     }
 }
 
 /// Prints why a command ended without success, and returns the exit status.
-fn report(program: &str, is_json: bool, failure: &Failure) -> ExitCode {
+fn report(program: &str, is_json: bool, failure: &CommandFailure) -> ExitCode {
     let text = match failure {
-        Failure::Usage(what) => format!("{program}: {}; see {program} --help", harmless(what)),
-        Failure::Failed(what) => format!("{program}: {}", harmless(what)),
-        Failure::Refused(refusal) => {
+        CommandFailure::Usage(what) => format!("{program}: {}; see {program} --help", harmless(what)),
+        CommandFailure::Failed(what) => format!("{program}: {}", harmless(what)),
+        CommandFailure::Refused(refusal) => {
             let lines = [&refusal.title, &refusal.detail, &refusal.remedy].map(|line| harmless(line));
             let [title, detail, remedy] = lines;
             if is_json {
@@ -332,7 +334,7 @@ fn report(program: &str, is_json: bool, failure: &Failure) -> ExitCode {
                 harmless(&refusal.slug)
             )
         }
-        Failure::ClosedPipe => String::new(),
+        CommandFailure::ClosedPipe => String::new(),
     };
     if !text.is_empty() {
         // A closed stderr has no reader left.

@@ -12,9 +12,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::call::Call;
-use super::failure::Failure;
-use super::services::{Header, READ, WRITE};
+use super::failure::CommandFailure;
+use super::services::{READ, SentHeader, WRITE};
+use super::session::Session;
 use super::terminal::harmless;
 use crate::discovery::BaseUrl;
 
@@ -32,25 +32,27 @@ struct Step<'s> {
     method: &'s str,
     url: &'s BaseUrl,
     path: String,
-    headers: &'s [Header<'s>],
+    headers: &'s [SentHeader<'s>],
     body: Option<Value>,
 }
 
 /// Walks through the services.
-pub(super) fn demo(call: &Call) -> Result<(), Failure> {
+pub(super) fn demo(session: &Session) -> Result<(), CommandFailure> {
     let (write, read) =
-        (call.services.instances(WRITE)?.swap_remove(0), call.services.instances(READ)?.swap_remove(0));
-    let guide = Guide { call, write, read, ada: Uuid::now_v7(), bob: Uuid::now_v7() };
+        (session.services.instances(WRITE)?.swap_remove(0), session.services.instances(READ)?.swap_remove(0));
+    let guide = Guide { session, write, read, ada: Uuid::now_v7(), bob: Uuid::now_v7() };
+    // The order of a day: write, be refused, read, look back.
     guide.commands()?;
     guide.refusals()?;
     guide.queries()?;
     guide.past()?;
-    call.terminal
+    session
+        .terminal
         .print("That was all of it. `tally events` shows the log, `tally --help` the other commands.\n")
 }
 
 struct Guide<'c> {
-    call: &'c Call,
+    session: &'c Session,
     write: BaseUrl,
     read: BaseUrl,
     ada: Uuid,
@@ -58,7 +60,7 @@ struct Guide<'c> {
 }
 
 impl Guide<'_> {
-    fn commands(&self) -> Result<(), Failure> {
+    fn commands(&self) -> Result<(), CommandFailure> {
         let Self { ada, bob, .. } = self;
         self.post(
             "Open an account",
@@ -75,6 +77,7 @@ impl Guide<'_> {
             &[],
             &json!({ "account_id": bob, "owner": "Bob" }),
         )?;
+        // A new id is as good a key as any, and a second walk has another one.
         let key = self.ada.to_string();
         let deposit = json!({ "amount": 5000 });
         let path = format!("/accounts/{ada}/deposit");
@@ -104,7 +107,7 @@ impl Guide<'_> {
         .map(drop)
     }
 
-    fn refusals(&self) -> Result<(), Failure> {
+    fn refusals(&self) -> Result<(), CommandFailure> {
         let path = format!("/accounts/{}/withdraw", self.ada);
         self.post(
             "Ask for too much",
@@ -117,7 +120,7 @@ impl Guide<'_> {
         .map(drop)
     }
 
-    fn queries(&self) -> Result<(), Failure> {
+    fn queries(&self) -> Result<(), CommandFailure> {
         let receipt = self.post(
             "Pay out a little",
             "The receipt has the position of the event in the whole log.",
@@ -142,7 +145,7 @@ impl Guide<'_> {
         .map(drop)
     }
 
-    fn past(&self) -> Result<(), Failure> {
+    fn past(&self) -> Result<(), CommandFailure> {
         self.get(
             "Travel in time",
             "The events are kept, so each former state can be computed again: the account after \
@@ -172,33 +175,38 @@ impl Guide<'_> {
         title: &str,
         why: &str,
         path: &str,
-        headers: &[Header<'_>],
+        headers: &[SentHeader<'_>],
         body: &Value,
-    ) -> Result<String, Failure> {
+    ) -> Result<String, CommandFailure> {
         let (path, body) = (path.to_owned(), Some(body.clone()));
         self.walk(&Step { title, why, method: "POST", url: &self.write, path, headers, body })
     }
 
-    fn get(&self, title: &str, why: &str, url: &BaseUrl, path: String) -> Result<String, Failure> {
+    fn get(&self, title: &str, why: &str, url: &BaseUrl, path: String) -> Result<String, CommandFailure> {
         self.walk(&Step { title, why, method: "GET", url, path, headers: &[], body: None })
     }
 
     /// Shows a step, sends its request, shows the answer, and gives the reader time. Returns the answer.
-    fn walk(&self, step: &Step<'_>) -> Result<String, Failure> {
-        let terminal = self.call.terminal;
+    fn walk(&self, step: &Step<'_>) -> Result<String, CommandFailure> {
+        let terminal = self.session.terminal;
         let (heading, curl) = (terminal.heading(step.title), step.curl());
         terminal.print(&format!("{heading}\n{}\n\n  {curl}\n\n", step.why))?;
         let body = step.body.as_ref().map(Value::to_string);
-        let sent = self.call.services.send(step.method, step.url, &step.path, step.headers, body.as_deref());
+        let sent =
+            self.session.services.send(step.method, step.url, &step.path, step.headers, body.as_deref());
         let (status, answer) = match sent {
             Ok(answer) => (answer.status, answer.body),
             // The walk has a refusal on purpose.
-            Err(Failure::Refused(refusal)) if refusal.status < 500 => (refusal.status, refusal.document),
+            Err(CommandFailure::Refused(refusal)) if refusal.status < 500 => {
+                (refusal.status, refusal.document)
+            }
             Err(failure) => return Err(failure),
         };
+        // Long answers would push the explanation off the screen.
         let shown: String = harmless(answer.trim()).chars().take(MAX_ANSWER).collect();
         terminal.print(&format!("  {} {shown}\n\n", terminal.note(&status.to_string())))?;
-        if !self.call.given.has("fast") {
+        if !self.session.given.has("fast") {
+            // The curl line is skimmed, so it counts half.
             let characters = (step.title.len() + step.why.len() + curl.len() / 2) as u64;
             thread::sleep(Duration::from_millis(characters * MILLIS_PER_CHARACTER).min(LONGEST_PAUSE));
         }

@@ -13,11 +13,11 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use uuid::Uuid;
 
-use super::call::Call;
-use super::failure::Failure;
+use super::failure::CommandFailure;
 use super::feed::{FeedPage, FeedReader, placed};
 use super::queries::cell;
 use super::services::WRITE;
+use super::session::Session;
 use super::terminal::{Terminal, fitted, harmless_json, remark};
 use crate::limits::MAX_EXACT_INTEGER;
 
@@ -30,17 +30,19 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 const MAX_DATA: usize = 100;
 
 /// Prints the events, and follows the log if asked to.
-pub(super) fn events(call: &Call) -> Result<(), Failure> {
-    let after = call.given.number("after", &(0..=MAX_EXACT_INTEGER))?.unwrap_or(0);
-    let stream: Option<Uuid> = call.given.parsed("stream", "a UUID")?;
-    let follows = call.given.has("follow");
+pub(super) fn events(session: &Session) -> Result<(), CommandFailure> {
+    let after = session.given.number("after", &(0..=MAX_EXACT_INTEGER))?.unwrap_or(0);
+    let stream: Option<Uuid> = session.given.parsed("stream", "a UUID")?;
+    // Before the first request, so that Ctrl-C never ends a follower with a failure.
+    let follows = session.given.has("follow");
     if follows {
         end_on_signal()?;
     }
-    let mut feed = FeedReader::after(&call.services, after).with_filter("type", call.given.text("type")?);
-    let mut printer = Printer { terminal: call.terminal, stream, has_heading: false };
+    let mut feed =
+        FeedReader::after(&session.services, after).with_filter("type", session.given.text("type")?);
+    let mut printer = Printer { terminal: session.terminal, stream, has_heading: false };
     if let (Some(stream), false) = (stream, follows) {
-        return print_stream(call, stream, after, &mut printer);
+        return print_stream(session, stream, after, &mut printer);
     }
     let mut first_head = None;
     let mut is_away = false;
@@ -61,6 +63,7 @@ pub(super) fn events(call: &Call) -> Result<(), Failure> {
             }
             Err(failure) => return Err(failure),
         };
+        // The next failure is a new one: said again, and retried soon.
         (is_away, pause) = (false, FIRST_PAUSE);
         let page = feed.page(&answer)?;
         let end = *first_head.get_or_insert(page.head);
@@ -75,17 +78,17 @@ pub(super) fn events(call: &Call) -> Result<(), Failure> {
 }
 
 /// Returns whether a failure may pass by itself: no answer, or a 503.
-fn is_passing(failure: &Failure) -> bool {
+fn is_passing(failure: &CommandFailure) -> bool {
     match failure {
-        Failure::Failed(_) => true,
-        Failure::Refused(refusal) => refusal.status == 503,
-        Failure::Usage(_) | Failure::ClosedPipe => false,
+        CommandFailure::Failed(_) => true,
+        CommandFailure::Refused(refusal) => refusal.status == 503,
+        CommandFailure::Usage(_) | CommandFailure::ClosedPipe => false,
     }
 }
 
 /// Ends the process with status 0 on Ctrl-C: the user has seen enough.
-fn end_on_signal() -> Result<(), Failure> {
-    let failed = |error| Failure::failed(format!("the system refused a signal handler: {error}"));
+fn end_on_signal() -> Result<(), CommandFailure> {
+    let failed = |error| CommandFailure::failed(format!("the system refused a signal handler: {error}"));
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
     // A thread, because the command itself waits for the write side most of the time.
     let thread = std::thread::Builder::new().name("signals".to_owned());
@@ -100,14 +103,21 @@ fn end_on_signal() -> Result<(), Failure> {
 }
 
 /// Prints the events of one stream after a position.
-fn print_stream(call: &Call, stream: Uuid, after: u64, printer: &mut Printer) -> Result<(), Failure> {
-    let wanted = call.given.text("type")?;
+fn print_stream(
+    session: &Session,
+    stream: Uuid,
+    after: u64,
+    printer: &mut Printer,
+) -> Result<(), CommandFailure> {
+    let wanted = session.given.text("type")?;
+    // The route pages by version, and the caller speaks of positions.
     let mut version = 0;
     loop {
         let path = format!("/streams/{stream}/events?after={version}&limit=1000");
-        let answer = call.services.get(WRITE, &path)?;
-        let mut feed = FeedReader::after(&call.services, 0);
+        let answer = session.services.get(WRITE, &path)?;
+        let mut feed = FeedReader::after(&session.services, 0);
         let mut page = feed.page(&answer.body)?;
+        // An empty page is the end of the stream.
         let Some(last) = page.events.last() else { return Ok(()) };
         version = placed(last)?.version;
         // A stream is short beside the log, so its events are chosen here.
@@ -130,7 +140,7 @@ struct Printer {
 
 impl Printer {
     /// Prints the events of a page up to a position, with one write.
-    fn print(&mut self, page: &FeedPage<'_>, until: u64) -> Result<(), Failure> {
+    fn print(&mut self, page: &FeedPage<'_>, until: u64) -> Result<(), CommandFailure> {
         let mut text = String::new();
         if !self.terminal.is_json && !std::mem::replace(&mut self.has_heading, true) {
             let heading = event_line(
@@ -139,6 +149,7 @@ impl Printer {
             text = self.terminal.heading(&heading) + "\n";
         }
         for event in &page.events {
+            // Events that were recorded meanwhile belong to the next call.
             if placed(event)?.position > until {
                 break;
             }
@@ -147,9 +158,10 @@ impl Printer {
         if text.is_empty() { Ok(()) } else { self.terminal.print(&text) }
     }
 
-    fn line(&self, raw: &RawValue) -> Result<String, Failure> {
+    fn line(&self, raw: &RawValue) -> Result<String, CommandFailure> {
         let event: Value = serde_json::from_str(raw.get())
-            .map_err(|error| Failure::failed(format!("expected an event of the feed: {error}")))?;
+            .map_err(|error| CommandFailure::failed(format!("expected an event of the feed: {error}")))?;
+        // A followed stream is chosen here: the feed has no such filter.
         if self.stream.is_some_and(|stream| event["stream_id"] != stream.to_string()) {
             return Ok(String::new());
         }

@@ -10,14 +10,14 @@ const EXIT_FAILED: u8 = 1;
 
 /// Why a command ended without success.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(super) enum CommandFailure {
     /// The command line is wrong: one line that names the argument.
     Usage(String),
     /// The command failed: the cause and the remedy.
     Failed(String),
     /// A service refused the request.
     Refused(Box<Refusal>),
-    /// The reader of stdout has gone, as `head` does after its lines: nobody is left to print for.
+    /// The reader of stdout has gone, as `head` does after its lines: a success.
     ClosedPipe,
 }
 
@@ -34,7 +34,7 @@ pub(super) struct Refusal {
     pub(super) document: String,
 }
 
-impl Failure {
+impl CommandFailure {
     pub(super) fn usage(message: impl Into<String>) -> Self {
         Self::Usage(message.into())
     }
@@ -53,13 +53,13 @@ impl Failure {
     }
 }
 
-impl From<ExitError> for Failure {
+impl From<ExitError> for CommandFailure {
     fn from(error: ExitError) -> Self {
         Self::Failed(error.to_string())
     }
 }
 
-impl From<crate::es::Error> for Failure {
+impl From<crate::es::Error> for CommandFailure {
     fn from(error: crate::es::Error) -> Self {
         Self::Failed(error.to_string())
     }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::failure::Failure;
+use super::failure::CommandFailure;
 use super::services::{Services, WRITE};
 
 /// Events in one page: a page stays below some hundred kilobytes.
@@ -36,12 +36,12 @@ pub(super) struct Placed {
     pub(super) version: u64,
 }
 
-pub(super) fn placed(event: &RawValue) -> Result<Placed, Failure> {
+pub(super) fn placed(event: &RawValue) -> Result<Placed, CommandFailure> {
     serde_json::from_str(event.get()).map_err(|error| not_a_feed(&error))
 }
 
-fn not_a_feed(error: &serde_json::Error) -> Failure {
-    Failure::failed(format!("expected a page of the event feed from the write service: {error}"))
+fn not_a_feed(error: &serde_json::Error) -> CommandFailure {
+    CommandFailure::failed(format!("expected a page of the event feed from the write service: {error}"))
 }
 
 /// A place in the feed.
@@ -62,6 +62,7 @@ impl<'s> FeedReader<'s> {
     /// Lets the write side send the events alone whose field has this value.
     pub(super) fn with_filter(mut self, field: &str, value: Option<&str>) -> Self {
         if let Some(value) = value {
+            // Every other character than letters and digits is encoded, so no value can add a parameter.
             self.filter += &format!("&{field}={}", utf8_percent_encode(value, NON_ALPHANUMERIC));
         }
         self
@@ -73,24 +74,26 @@ impl<'s> FeedReader<'s> {
     }
 
     /// Returns the answer for the next page; the write side waits up to `wait` seconds for an event.
-    pub(super) fn fetch(&self, wait: u64) -> Result<String, Failure> {
+    pub(super) fn fetch(&self, wait: u64) -> Result<String, CommandFailure> {
         let Self { after, filter, .. } = self;
         let path = format!("/events?after={after}&limit={PAGE_EVENTS}&wait={wait}{filter}");
         self.services.get(WRITE, &path).map(|answer| answer.body)
     }
 
     /// Reads a fetched page, without moving on.
-    pub(super) fn page<'a>(&mut self, answer: &'a str) -> Result<FeedPage<'a>, Failure> {
+    pub(super) fn page<'a>(&mut self, answer: &'a str) -> Result<FeedPage<'a>, CommandFailure> {
         let page: FeedPage<'_> = serde_json::from_str(answer).map_err(|error| not_a_feed(&error))?;
+        // The first page decides which log is followed.
         let log_id = *self.log_id.get_or_insert(page.log_id);
         if log_id != page.log_id {
-            return Err(Failure::failed(format!(
+            return Err(CommandFailure::failed(format!(
                 "the write service has another log now: expected {log_id}, found {}; start again to follow that log",
                 page.log_id
             )));
         }
+        // An answer from behind the reader means a restored log, whose next events differ.
         if page.head < self.after && page.events.is_empty() && self.after > 0 {
-            return Err(Failure::failed(format!(
+            return Err(CommandFailure::failed(format!(
                 "expected a log of {} events or more, found {}: give a smaller --after, or the log was restored \
                  from a backup",
                 self.after, page.head
@@ -100,7 +103,7 @@ impl<'s> FeedReader<'s> {
     }
 
     /// Moves on behind a page whose events have been used.
-    pub(super) fn pass(&mut self, page: &FeedPage<'_>) -> Result<(), Failure> {
+    pub(super) fn pass(&mut self, page: &FeedPage<'_>) -> Result<(), CommandFailure> {
         let last = page.events.last().map(|event| placed(event)).transpose()?.map(|event| event.position);
         // A filtered page may have looked further than its last event.
         self.after = page.scanned_to.max(last).unwrap_or(self.after).max(self.after);

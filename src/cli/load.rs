@@ -18,9 +18,9 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::call::Call;
-use super::failure::Failure;
+use super::failure::CommandFailure;
 use super::services::WRITE;
+use super::session::Session;
 use super::terminal::remark;
 use crate::discovery::BaseUrl;
 use crate::lock::lock;
@@ -51,7 +51,7 @@ struct Counted {
 
 /// The state that the workers share.
 struct Load<'c> {
-    call: &'c Call,
+    session: &'c Session,
     url: BaseUrl,
     /// The number of the next request.
     next: AtomicU64,
@@ -64,20 +64,21 @@ struct Load<'c> {
 }
 
 /// Sends commands at a rate for a while.
-pub(super) fn load(call: &Call) -> Result<(), Failure> {
-    let rate = call.given.number("rate", &(1..=MAX_RATE))?.unwrap_or(DEFAULT_RATE);
-    let seconds = call.given.number("seconds", &(1..=MAX_SECONDS))?.unwrap_or(DEFAULT_SECONDS);
-    let url = call.services.instances(WRITE)?.swap_remove(0);
+pub(super) fn load(session: &Session) -> Result<(), CommandFailure> {
+    let rate = session.given.number("rate", &(1..=MAX_RATE))?.unwrap_or(DEFAULT_RATE);
+    let seconds = session.given.number("seconds", &(1..=MAX_SECONDS))?.unwrap_or(DEFAULT_SECONDS);
+    let url = session.services.instances(WRITE)?.swap_remove(0);
     let mut accounts = Vec::new();
     for number in 0..FIRST_ACCOUNTS {
         // The first refusal or failure ends the command: the rest would fail as well.
-        accounts.push(open(call, &url, number)?);
+        accounts.push(open(session, &url, number)?);
     }
     let load = Load {
-        call,
+        session,
         url,
         next: AtomicU64::new(0),
         requests: rate * seconds,
+        // A rate from 1 to 500 divides a second into whole microseconds, nearly.
         interval: Duration::from_secs(1) / u32::try_from(rate).unwrap_or(1),
         start: Instant::now(),
         accounts: Mutex::new(accounts),
@@ -94,13 +95,14 @@ pub(super) fn load(call: &Call) -> Result<(), Failure> {
 }
 
 /// Opens an account with money, and returns its id.
-fn open(call: &Call, url: &BaseUrl, number: usize) -> Result<Uuid, Failure> {
+fn open(session: &Session, url: &BaseUrl, number: usize) -> Result<Uuid, CommandFailure> {
+    // Pioneers, to tell the accounts apart.
     const OWNERS: [&str; 5] = ["Ada", "Grace", "Edsger", "Barbara", "Donald"];
     let id = Uuid::now_v7();
     let body = json!({ "owner": OWNERS[number % OWNERS.len()], "account_id": id }).to_string();
-    call.services.send("POST", url, "/accounts", &[], Some(&body))?;
+    session.services.send("POST", url, "/accounts", &[], Some(&body))?;
     let body = json!({ "amount": FIRST_DEPOSIT }).to_string();
-    call.services.send("POST", url, &format!("/accounts/{id}/deposit"), &[], Some(&body))?;
+    session.services.send("POST", url, &format!("/accounts/{id}/deposit"), &[], Some(&body))?;
     Ok(id)
 }
 
@@ -111,23 +113,25 @@ impl Load<'_> {
             if number >= self.requests {
                 return;
             }
+            // From the start, not from the last request: a slow answer does not lower the rate.
             let due = self.interval * u32::try_from(number).unwrap_or(u32::MAX);
             thread::sleep(due.saturating_sub(self.start.elapsed()));
             let (begin, sent) = (Instant::now(), self.send(number));
             let micros = u32::try_from(begin.elapsed().as_micros()).unwrap_or(u32::MAX);
+            // After the answer: no worker waits for the lock while a request is on its way.
             let mut counted = lock(&self.counted);
             match sent {
                 Ok(()) => counted.micros.push(micros),
-                Err(Failure::Refused(refusal)) if refusal.status < 500 => {
+                Err(CommandFailure::Refused(refusal)) if refusal.status < 500 => {
                     counted.micros.push(micros);
                     counted.refused += 1;
                 }
                 Err(failure) => {
                     counted.failed += 1;
                     *lock(&self.last_failure) = Some(match failure {
-                        Failure::Refused(refusal) => refusal.detail,
-                        Failure::Failed(what) | Failure::Usage(what) => what,
-                        Failure::ClosedPipe => String::new(),
+                        CommandFailure::Refused(refusal) => refusal.detail,
+                        CommandFailure::Failed(what) | CommandFailure::Usage(what) => what,
+                        CommandFailure::ClosedPipe => String::new(),
                     });
                 }
             }
@@ -135,7 +139,7 @@ impl Load<'_> {
     }
 
     /// Sends the request of that number: one in ten opens an account, the others move money.
-    fn send(&self, number: u64) -> Result<(), Failure> {
+    fn send(&self, number: u64) -> Result<(), CommandFailure> {
         let index = usize::try_from(number).unwrap_or(0);
         let (from, to) = {
             let accounts = lock(&self.accounts);
@@ -145,23 +149,24 @@ impl Load<'_> {
         let amount = number % 97 + 1;
         let (path, body) = match number % 10 {
             0 => {
-                let id = open(self.call, &self.url, index)?;
+                let id = open(self.session, &self.url, index)?;
                 let mut accounts = lock(&self.accounts);
                 if accounts.len() < MAX_ACCOUNTS {
                     accounts.push(id);
                 }
                 return Ok(());
             }
+            // Less is paid in than out, so the balances fall and some withdrawals are refused.
             1..=3 => (format!("/accounts/{from}/deposit"), json!({ "amount": amount })),
             4..=6 => (format!("/accounts/{from}/withdraw"), json!({ "amount": amount * 8 })),
             _ => ("/transfers".to_owned(), json!({ "from": from, "to": to, "amount": amount })),
         };
-        self.call.services.send("POST", &self.url, &path, &[], Some(&body.to_string()))?;
+        self.session.services.send("POST", &self.url, &path, &[], Some(&body.to_string()))?;
         Ok(())
     }
 
     /// Prints a line a second until `is_done`, and the summary.
-    fn report(&self, is_done: impl Fn() -> bool) -> Result<(), Failure> {
+    fn report(&self, is_done: impl Fn() -> bool) -> Result<(), CommandFailure> {
         let mut all = Counted::default();
         let mut second = 0;
         loop {
@@ -171,6 +176,7 @@ impl Load<'_> {
                 thread::sleep(Duration::from_millis(20));
             }
             let is_last = is_done();
+            // Taken out, so that the workers count the next second meanwhile.
             let mut counted = std::mem::take(&mut *lock(&self.counted));
             self.print(&format!("second {second}"), 1.0, &mut counted)?;
             all.micros.append(&mut counted.micros);
@@ -185,12 +191,16 @@ impl Load<'_> {
             (0, _) | (_, None) => Ok(()),
             (failed, Some(last)) => {
                 remark(&format!("{failed} requests failed; the last one: {last}"));
-                if all.micros.is_empty() { Err(Failure::failed("no request was answered")) } else { Ok(()) }
+                if all.micros.is_empty() {
+                    Err(CommandFailure::failed("no request was answered"))
+                } else {
+                    Ok(())
+                }
             }
         }
     }
 
-    fn print(&self, what: &str, seconds: f64, counted: &mut Counted) -> Result<(), Failure> {
+    fn print(&self, what: &str, seconds: f64, counted: &mut Counted) -> Result<(), CommandFailure> {
         counted.micros.sort_unstable();
         let Counted { micros, refused, failed } = counted;
         // The nearest rank; 0 without an answer.
@@ -198,7 +208,7 @@ impl Load<'_> {
         let [p50, p99] = [50, 99].map(|share| f64::from(percentile(share)) / 1_000.0);
         let answered = micros.len();
         let rate = answered as f64 / seconds.max(0.001);
-        self.call.terminal.print(&if self.call.terminal.is_json {
+        self.session.terminal.print(&if self.session.terminal.is_json {
             let line = json!({
                 "what": what, "answered": answered, "per_second": rate.round(), "p50_ms": p50, "p99_ms": p99,
                 "refused": refused, "failed": failed,

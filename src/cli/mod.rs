@@ -4,7 +4,7 @@
 //! commands.rs ── arguments.rs        a page for each command: parser, help, what runs
 //!     ├──► changes.rs, queries.rs, events.rs, trace.rs, load.rs, demo.rs      the commands
 //!     │        ├──► feed.rs          page after page of the event feed
-//!     │        └──► call.rs ──► services.rs, terminal.rs       HTTP out, text in
+//!     │        └──► session.rs ──► services.rs, terminal.rs       HTTP out, text in
 //!     └──► files.rs                  verify, backup, export, import: no service needed
 //! ```
 //!
@@ -19,7 +19,6 @@
 //! Read next: `commands.rs`, `changes.rs`, `events.rs`.
 
 mod arguments;
-mod call;
 mod changes;
 mod commands;
 mod demo;
@@ -30,6 +29,7 @@ mod files;
 mod load;
 mod queries;
 mod services;
+mod session;
 mod terminal;
 mod trace;
 

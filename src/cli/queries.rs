@@ -7,9 +7,9 @@
 
 use serde_json::Value;
 
-use super::call::Call;
-use super::failure::Failure;
+use super::failure::CommandFailure;
 use super::services::READ;
+use super::session::Session;
 use super::terminal::{Table, Terminal, harmless, harmless_json};
 use crate::limits::MAX_EXACT_INTEGER;
 use crate::time::Timestamp;
@@ -28,22 +28,25 @@ fn cells(value: &Value, fields: &[&str]) -> Vec<String> {
 }
 
 /// Prints an account, now or as it was.
-pub(super) fn account(call: &Call) -> Result<(), Failure> {
-    let id = call.id(0, "ID")?;
-    let version = call.given.number("at-version", &(1..=MAX_EXACT_INTEGER))?;
+pub(super) fn account(session: &Session) -> Result<(), CommandFailure> {
+    let id = session.id(0, "ID")?;
+    let version = session.given.number("at-version", &(1..=MAX_EXACT_INTEGER))?;
     // The service reads the time again; here a wrong time is a wrong command line.
-    let time: Option<Timestamp> = call.given.parsed("as-of", "a time such as 2026-01-31T12:00:00Z")?;
+    let time: Option<Timestamp> = session.given.parsed("as-of", "a time such as 2026-01-31T12:00:00Z")?;
+    // The id, numbers and times need no escape in a URL.
     let path = match (version, time) {
-        (Some(_), Some(_)) => return Err(Failure::usage("--at-version and --as-of: choose one of the two")),
+        (Some(_), Some(_)) => {
+            return Err(CommandFailure::usage("--at-version and --as-of: choose one of the two"));
+        }
         (Some(version), None) => format!("/accounts/{id}?at_version={version}"),
         (None, Some(time)) => format!("/accounts/{id}?as_of={time}"),
         (None, None) => format!("/accounts/{id}"),
     };
-    let answer = call.services.get(READ, &path)?;
-    if call.terminal.is_json {
-        return call.terminal.print_json(&answer.body);
+    let answer = session.services.get(READ, &path)?;
+    if session.terminal.is_json {
+        return session.terminal.print_json(&answer.body);
     }
-    call.terminal.print(&account_lines(call.terminal, &answer.json()?))
+    session.terminal.print(&account_lines(session.terminal, &answer.json()?))
 }
 
 /// Returns the fields of an account, one a line.
@@ -57,21 +60,21 @@ pub(super) fn account_lines(terminal: Terminal, account: &Value) -> String {
 }
 
 /// Prints all accounts, page by page.
-pub(super) fn accounts(call: &Call) -> Result<(), Failure> {
+pub(super) fn accounts(session: &Session) -> Result<(), CommandFailure> {
     const FIELDS: [&str; 6] = ["account_id", "owner", "currency", "balance", "status", "version"];
     let mut cursor = String::new();
     loop {
-        let answer = call.services.get(READ, &format!("/accounts?limit=100{cursor}"))?;
+        let answer = session.services.get(READ, &format!("/accounts?limit=100{cursor}"))?;
         let page = answer.json()?;
         let accounts = page["accounts"].as_array().map_or(&[][..], Vec::as_slice);
-        if call.terminal.is_json {
+        if session.terminal.is_json {
             let lines = accounts.iter().map(|account| harmless_json(&account.to_string()) + "\n");
-            call.terminal.print(&lines.collect::<String>())?;
+            session.terminal.print(&lines.collect::<String>())?;
         } else {
             let mut table =
                 Table::with(&["account_id", "owner", "currency", "#balance", "status", "#version"]);
             accounts.iter().for_each(|account| table.add(&cells(account, &FIELDS)));
-            call.terminal.print(&table.lines(call.terminal))?;
+            session.terminal.print(&table.lines(session.terminal))?;
         }
         // The cursor is the service's own text, made for URLs.
         match page["next_cursor"].as_str() {
@@ -82,10 +85,10 @@ pub(super) fn accounts(call: &Call) -> Result<(), Failure> {
 }
 
 /// Prints the live instances of all services.
-pub(super) fn services(call: &Call) -> Result<(), Failure> {
-    let answer = call.services.get_from_registry("/services")?;
-    if call.terminal.is_json {
-        return call.terminal.print_json(&answer.body);
+pub(super) fn services(session: &Session) -> Result<(), CommandFailure> {
+    let answer = session.services.get_from_registry("/services")?;
+    if session.terminal.is_json {
+        return session.terminal.print_json(&answer.body);
     }
     let mut table = Table::with(&["service", "address", "instance_id", "last_heartbeat_at", "metadata"]);
     for instance in answer.json()?["services"]
@@ -97,6 +100,7 @@ pub(super) fn services(call: &Call) -> Result<(), Failure> {
         let host = cell(&instance["host"]);
         // An IPv6 address needs brackets before a port.
         let host = if host.contains(':') { format!("[{host}]") } else { host };
+        // Metadata is text from whom the registry let in; the table makes it harmless.
         let pairs = instance["metadata"].as_object().into_iter().flatten();
         let metadata: Vec<_> = pairs.map(|(key, value)| format!("{key}={}", cell(value))).collect();
         table.add(&[
@@ -107,20 +111,20 @@ pub(super) fn services(call: &Call) -> Result<(), Failure> {
             metadata.join(" "),
         ]);
     }
-    call.terminal.print(&table.lines(call.terminal))
+    session.terminal.print(&table.lines(session.terminal))
 }
 
 /// Prints how far each projection of the read side is.
-pub(super) fn projections(call: &Call) -> Result<(), Failure> {
+pub(super) fn projections(session: &Session) -> Result<(), CommandFailure> {
     const FIELDS: [&str; 7] = ["name", "position", "head", "lag_events", "lag_seconds", "state", "error"];
-    let answer = call.services.get(READ, "/projections")?;
-    if call.terminal.is_json {
-        return call.terminal.print_json(&answer.body);
+    let answer = session.services.get(READ, "/projections")?;
+    if session.terminal.is_json {
+        return session.terminal.print_json(&answer.body);
     }
     let mut table =
         Table::with(&["name", "#position", "#head", "#lag_events", "#lag_seconds", "state", "error"]);
     for projection in answer.json()?["projections"].as_array().into_iter().flatten() {
         table.add(&cells(projection, &FIELDS));
     }
-    call.terminal.print(&table.lines(call.terminal))
+    session.terminal.print(&table.lines(session.terminal))
 }

@@ -12,8 +12,8 @@ use serde_json::Value;
 use ureq::Agent;
 use ureq::http::Request;
 
-use super::arguments::Given;
-use super::failure::{Failure, Refusal};
+use super::arguments::Arguments;
+use super::failure::{CommandFailure, Refusal};
 use crate::discovery::{BaseUrl, RegistryClient, http_agent};
 
 /// Time limit of one request, in seconds: above the longest wait that a service grants (30 s).
@@ -45,19 +45,19 @@ pub(super) struct Success {
 }
 
 impl Success {
-    pub(super) fn json(&self) -> Result<Value, Failure> {
+    pub(super) fn json(&self) -> Result<Value, CommandFailure> {
         serde_json::from_str(&self.body).map_err(|error| {
-            Failure::failed(format!("expected JSON from the service, got something else: {error}"))
+            CommandFailure::failed(format!("expected JSON from the service, got something else: {error}"))
         })
     }
 }
 
 /// A header of a request.
-pub(super) type Header<'h> = (&'static str, &'h str);
+pub(super) type SentHeader<'h> = (&'static str, &'h str);
 
 impl Services {
     /// Returns the services that `--registry` names, or the variable, or the default.
-    pub(super) fn of(given: &Given) -> Result<Self, Failure> {
+    pub(super) fn of(given: &Arguments) -> Result<Self, CommandFailure> {
         let flags = given.all("registry").map(|text| text.to_string_lossy().into_owned());
         let mut texts: Vec<(&str, String)> = flags.map(|text| ("--registry", text)).collect();
         if texts.is_empty() {
@@ -67,8 +67,10 @@ impl Services {
         }
         let mut registries: Vec<BaseUrl> = Vec::new();
         for (source, text) in &texts {
+            // Commas too, as in the flag of the services.
             for url in text.split(',') {
-                registries.push(url.parse().map_err(|error| Failure::usage(format!("{source}: {error}")))?);
+                registries
+                    .push(url.parse().map_err(|error| CommandFailure::usage(format!("{source}: {error}")))?);
             }
         }
         let client = RegistryClient::new(registries.clone());
@@ -76,11 +78,12 @@ impl Services {
     }
 
     /// Returns the addresses of the live instances of a service, newest first; at least one.
-    pub(super) fn instances(&self, name: &str) -> Result<Vec<BaseUrl>, Failure> {
+    pub(super) fn instances(&self, name: &str) -> Result<Vec<BaseUrl>, CommandFailure> {
         let instances = self.client.instances(name).map_err(|error| no_registry(&error))?;
+        // A registry of another make may name hosts that no client can reach.
         let urls: Vec<_> = instances.iter().filter_map(|instance| instance.base_url()).collect();
         if urls.is_empty() {
-            return Err(Failure::failed(format!(
+            return Err(CommandFailure::failed(format!(
                 "no {name} service is registered at {}: start one (`{name}-service`, or `tally` for all), or wait \
                  until it has registered",
                 self.registries.iter().map(BaseUrl::to_string).collect::<Vec<_>>().join(", ")
@@ -90,22 +93,23 @@ impl Services {
     }
 
     /// Sends a query to a service: to the first of its instances that answers.
-    pub(super) fn get(&self, name: &str, path: &str) -> Result<Success, Failure> {
+    pub(super) fn get(&self, name: &str, path: &str) -> Result<Success, CommandFailure> {
         self.get_from(&self.instances(name)?, path)
     }
 
     /// Sends a query to the first registry that answers.
-    pub(super) fn get_from_registry(&self, path: &str) -> Result<Success, Failure> {
-        self.get_from(&self.registries, path)
-            .map_err(|failure| if let Failure::Failed(what) = &failure { no_registry(what) } else { failure })
+    pub(super) fn get_from_registry(&self, path: &str) -> Result<Success, CommandFailure> {
+        self.get_from(&self.registries, path).map_err(|failure| {
+            if let CommandFailure::Failed(what) = &failure { no_registry(what) } else { failure }
+        })
     }
 
-    fn get_from(&self, urls: &[BaseUrl], path: &str) -> Result<Success, Failure> {
-        let mut last = Failure::failed("there is no service to ask");
+    fn get_from(&self, urls: &[BaseUrl], path: &str) -> Result<Success, CommandFailure> {
+        let mut last = CommandFailure::failed("there is no service to ask");
         for url in urls {
             match self.send("GET", url, path, &[], None) {
                 // An instance that has just died is still registered: its neighbour may answer.
-                Err(failure @ Failure::Failed(_)) => last = failure,
+                Err(failure @ CommandFailure::Failed(_)) => last = failure,
                 answered => return answered,
             }
         }
@@ -118,11 +122,12 @@ impl Services {
         method: &str,
         url: &BaseUrl,
         path: &str,
-        headers: &[Header<'_>],
+        headers: &[SentHeader<'_>],
         body: Option<&str>,
-    ) -> Result<Success, Failure> {
-        let failed = |error: &dyn Display| Failure::failed(format!("{url} does not answer: {error}"));
+    ) -> Result<Success, CommandFailure> {
+        let failed = |error: &dyn Display| CommandFailure::failed(format!("{url} does not answer: {error}"));
         let request = Request::builder().method(method).uri(format!("{url}{path}"));
+        // Invalid header values surface when the body is added.
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         let sent = match body {
             Some(body) => {
@@ -136,14 +141,16 @@ impl Services {
         let read = response.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_vec();
         let body = String::from_utf8(read.map_err(|error| failed(&error))?)
             .map_err(|_| failed(&"its answer is not UTF-8"))?;
+        // The client follows no redirect, so every other status is a refusal.
         if (200..300).contains(&status) {
             return Ok(Success { status, body });
         }
-        Err(Failure::Refused(Box::new(self.refusal(url, status, body))))
+        Err(CommandFailure::Refused(Box::new(self.refusal(url, status, body))))
     }
 
     /// Returns the problem of an answer, with the remedy of the problem's own page.
     fn refusal(&self, url: &BaseUrl, status: u16, document: String) -> Refusal {
+        // A proxy may answer with another document; its status still counts.
         let problem: Value = serde_json::from_str(&document).unwrap_or_default();
         let text = |field: &str| problem[field].as_str().unwrap_or_default().to_owned();
         let slug = text("type").strip_prefix("/problems/").unwrap_or_default().to_owned();
@@ -168,6 +175,8 @@ impl Services {
     }
 }
 
-fn no_registry(error: &dyn Display) -> Failure {
-    Failure::failed(format!("{error}; start the services (`tally`), or name a registry with --registry URL"))
+fn no_registry(error: &dyn Display) -> CommandFailure {
+    CommandFailure::failed(format!(
+        "{error}; start the services (`tally`), or name a registry with --registry URL"
+    ))
 }

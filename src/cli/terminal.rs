@@ -8,7 +8,7 @@
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
-use super::failure::Failure;
+use super::failure::CommandFailure;
 
 /// The longest cell of a table, in characters. An owner has up to 200, a description up to 500.
 const MAX_CELL: usize = 60;
@@ -29,16 +29,17 @@ impl Terminal {
     }
 
     /// Prints text as it is, at once.
-    pub(super) fn print(self, text: &str) -> Result<(), Failure> {
+    pub(super) fn print(self, text: &str) -> Result<(), CommandFailure> {
+        // Flushed at once: a follower that waits must not keep an event back.
         let mut stdout = io::stdout().lock();
         stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|error| match error.kind() {
-            ErrorKind::BrokenPipe => Failure::ClosedPipe,
-            _ => Failure::failed(format!("cannot write to stdout: {error}")),
+            ErrorKind::BrokenPipe => CommandFailure::ClosedPipe,
+            _ => CommandFailure::failed(format!("cannot write to stdout: {error}")),
         })
     }
 
     /// Prints a JSON document as one line.
-    pub(super) fn print_json(self, json: &str) -> Result<(), Failure> {
+    pub(super) fn print_json(self, json: &str) -> Result<(), CommandFailure> {
         self.print(&(harmless_json(json.trim()) + "\n"))
     }
 
@@ -105,6 +106,7 @@ pub(super) fn fitted(text: &str, width: usize) -> String {
     if shown.chars().count() <= width {
         return shown;
     }
+    // One character less, for the ellipsis.
     let kept: String = shown.chars().take(width.saturating_sub(1)).collect();
     kept + "…"
 }

@@ -8,71 +8,73 @@
 use serde_json::Value;
 
 use super::arguments::wrong;
-use super::call::Call;
 use super::events::shown_event;
-use super::failure::Failure;
+use super::failure::CommandFailure;
 use super::feed::{FeedReader, placed};
 use super::queries::cell;
 use super::services::{READ, WRITE};
+use super::session::Session;
 use super::terminal::harmless;
 
 /// The longest trace, in events: more fit on no screen.
 const MAX_EVENTS: usize = 1_000;
 
 /// Prints the events of one correlation.
-pub(super) fn trace(call: &Call) -> Result<(), Failure> {
-    let text = call.given.operand_text(0, "CORRELATION|POSITION")?;
+pub(super) fn trace(session: &Session) -> Result<(), CommandFailure> {
+    let text = session.given.operand_text(0, "CORRELATION|POSITION")?;
+    // A correlation of digits alone is read as a position; programs send UUIDs.
     let correlation = match text.parse::<u64>() {
+        // Positions count from 1.
         Ok(0) => return Err(wrong("POSITION", "a position from 1 on", text)),
-        Ok(position) => correlation_of(call, position)?,
+        Ok(position) => correlation_of(session, position)?,
         Err(_) => text.to_owned(),
     };
-    let (events, is_whole) = find(call, &correlation)?;
+    let (events, is_whole) = find(session, &correlation)?;
     if events.is_empty() {
-        return Err(Failure::failed(format!(
+        return Err(CommandFailure::failed(format!(
             "no event has the correlation {correlation:?}: check the id, or give the position of an event"
         )));
     }
     // A read side that is away does not hide the events.
     let projections =
-        call.services.get(READ, "/projections").and_then(|answer| answer.json()).unwrap_or_default();
-    if call.terminal.is_json {
+        session.services.get(READ, "/projections").and_then(|answer| answer.json()).unwrap_or_default();
+    if session.terminal.is_json {
         let projections = &projections["projections"];
         let document = serde_json::json!({
             "correlation_id": correlation, "events": events, "whole": is_whole, "projections": projections,
         });
-        return call.terminal.print_json(&document.to_string());
+        return session.terminal.print_json(&document.to_string());
     }
-    let mut text = call.terminal.heading(&format!("correlation {}", harmless(&correlation))) + "\n";
+    let mut text = session.terminal.heading(&format!("correlation {}", harmless(&correlation))) + "\n";
     text += &tree(&events);
     if !is_whole {
         text += &format!("the first {MAX_EVENTS} events; there are more\n");
     }
-    call.terminal.print(&(text + &reached(&events, &projections)))
+    session.terminal.print(&(text + &reached(&events, &projections)))
 }
 
 /// Returns the correlation of the event at a position.
-fn correlation_of(call: &Call, position: u64) -> Result<String, Failure> {
-    let answer = call.services.get(WRITE, &format!("/events?after={}&limit=1", position - 1))?;
+fn correlation_of(session: &Session, position: u64) -> Result<String, CommandFailure> {
+    let answer = session.services.get(WRITE, &format!("/events?after={}&limit=1", position - 1))?;
     let page = answer.json()?;
     let event = &page["events"][0];
     if event["position"].as_u64() != Some(position) {
-        return Err(Failure::failed(format!(
+        return Err(CommandFailure::failed(format!(
             "there is no event {position}: the log ends at {}",
             page["head"]
         )));
     }
     let correlation = event["metadata"]["correlation_id"].as_str().map(str::to_owned);
     correlation.ok_or_else(|| {
-        Failure::failed(format!(
+        CommandFailure::failed(format!(
             "event {position} has no correlation: its command came without X-Correlation-Id and traceparent"
         ))
     })
 }
 
 /// Returns the events of a correlation, and whether these are all.
-fn find(call: &Call, correlation: &str) -> Result<(Vec<Value>, bool), Failure> {
-    let mut feed = FeedReader::after(&call.services, 0).with_filter("correlation_id", Some(correlation));
+fn find(session: &Session, correlation: &str) -> Result<(Vec<Value>, bool), CommandFailure> {
+    let mut feed = FeedReader::after(&session.services, 0).with_filter("correlation_id", Some(correlation));
     let mut events = Vec::new();
     let mut end = None;
     loop {
@@ -80,6 +82,7 @@ fn find(call: &Call, correlation: &str) -> Result<(Vec<Value>, bool), Failure> {
         let page = feed.page(&answer)?;
         let end = *end.get_or_insert(page.head);
         for raw in &page.events {
+            // A correlation that a client repeats for ever would fill the memory.
             if events.len() == MAX_EVENTS {
                 return Ok((events, false));
             }
@@ -100,6 +103,7 @@ fn tree(events: &[Value]) -> String {
     let cause = |event: &Value| cell(&event["metadata"]["causation_id"]);
     let mut text = String::new();
     for (index, event) in events.iter().enumerate() {
+        // Events of one command are neighbours, because a command is one append.
         let is_first = index == 0 || cause(&events[index - 1]) != cause(event);
         let is_last = events.get(index + 1).is_none_or(|next| cause(next) != cause(event));
         if is_first && !cause(event).is_empty() {
@@ -113,6 +117,7 @@ fn tree(events: &[Value]) -> String {
 
 /// Returns a line for each projection: whether its rows have the last of the events.
 fn reached(events: &[Value], projections: &Value) -> String {
+    // A projection that has the last event has the others too.
     let last = events.last().and_then(|event| event["position"].as_u64()).unwrap_or(0);
     let mut text = String::new();
     for projection in projections["projections"].as_array().into_iter().flatten() {

@@ -6,7 +6,7 @@ mod transcripts;
 
 use serde_json::Value;
 
-use crate::support::{Binary, Directory, Ended, Launch, Process};
+use crate::support::{Binary, Directory, Ended, Launch, Process, wait_until};
 
 /// All three services in one process, and a place to run commands in.
 struct Served {
@@ -17,7 +17,11 @@ struct Served {
 impl Served {
     fn start() -> Self {
         let directory = Directory::fresh();
-        Self { process: Launch::on_free_port(Binary::Tally, &directory).start(), directory }
+        let process = Launch::on_free_port(Binary::Tally, &directory).start();
+        // A read side that has not met its write side yet answers 503.
+        let read = process.client_of(Binary::Read);
+        wait_until("the read side is ready", || read.get("/ready").status == 200);
+        Self { process, directory }
     }
 
     fn registry(&self) -> String {

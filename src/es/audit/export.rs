@@ -59,9 +59,11 @@ pub fn export(from: &Path, out: &mut dyn Write) -> Result<Exported, Error> {
     let log = SqliteInspection::open(&file)?;
     let (log_id, head) = identity(&log)?;
     let mut lines = Lines { out, digest: Sha256::new(), line: Vec::new() };
+    // In the header too, so that a reader knows the goal before the first event.
     let last_hash = last_hash(&log, head)?;
     lines.json(&ExportHeader { tally_export: EXPORT_FORMAT, log_id, head, last_hash })?;
     write_events(&log, head, &mut lines)?;
+    // After the events: a receipt names an event that a reader has seen.
     let receipts = write_receipts(&ReceiptRows::open(&file, head)?, &mut lines)?;
     let sha256 = Hash(lines.digest.clone().finalize().into());
     lines.json(&EndLine { end: ExportEnd { events: head, receipts, sha256 } })?;

@@ -35,7 +35,7 @@ const LEFTOVERS: [&str; 2] = ["-wal", "-journal"];
 /// [`Error::Unusable`] when `to` exists, or when `lines` are not a whole export: the text names the line, and the
 /// position of the event, at which the lines differ from the exported log. [`Error::Corrupt`] when the log of
 /// the lines is not sound by the rules of `kinds`. [`Error::Storage`] when a line cannot be read or the file cannot
-/// be written. After an error there is no file at `to`.
+/// be written. After an error `to` does not exist.
 pub fn import(lines: &mut dyn BufRead, to: &Path, kinds: &KnownKinds) -> Result<Report, Error> {
     refuse_existing(to)?;
     let to = &DatabasePath::resolve(to)?;
@@ -45,11 +45,13 @@ pub fn import(lines: &mut dyn BufRead, to: &Path, kinds: &KnownKinds) -> Result<
     let scratch = Scratch::beside(to).map_err(|error| Error::unusable(to, &error.to_string()))?;
     let partial = scratch.file("import.sqlite3");
     let mut import = Import { lines: Numbered::of(lines), events: 0, receipts: 0, last_hash: Hash::ZERO };
+    // Before the file: an export that is none costs nothing.
     let header = import.header()?;
     let mut log = NewLog::create(&partial, header.log_id)?;
     import.all(&header, &mut log)?;
     log.close()?;
     let report = verify(&partial, kinds)?;
+    // The chain may be whole and the history still unlawful: the domain has the last word.
     if let Some(finding) = report.findings.first() {
         return Err(Error::Corrupt(format!("the log of the export is not sound: {finding}")));
     }
@@ -105,6 +107,7 @@ impl Import<'_> {
             )));
         }
         loop {
+            // The digest of the last line covers the lines before it, not itself.
             let before = self.lines.digest();
             self.next("a receipt, or the last line")?;
             if self.lines.line.starts_with(b"{\"end\"") {

@@ -15,7 +15,7 @@ use crate::support::{Directory, wait_until};
 fn history() -> (Directory, PathBuf) {
     let served = Served::start();
     let (ada, bob) = (served.open(), served.open());
-    served.run(&["deposit", &ada, "500", "--idempotency-key", "it's \"quoted\" \\ ok"]);
+    served.run(&["deposit", &ada, "500", "--idempotency-key", "it's-\"quoted\"-\\-ok"]);
     served.run(&["transfer", &ada, &bob, "250"]);
     let Served { process, directory } = served;
     assert_eq!(process.stop().status.code(), Some(0));

@@ -37,6 +37,7 @@ impl ReceiptRows {
         let sql = "SELECT idempotency_key, command, stream_id, version, position FROM receipts
                    WHERE idempotency_key > ?1 AND position <= ?2 ORDER BY idempotency_key LIMIT ?3";
         let mut statement = self.connection.prepare_cached(sql)?;
+        // Commands that were recorded after the head have their events in no export.
         let rows = statement.query_map(params![after, self.until, limit], |row| {
             let stream_id = super::row::uuid_at(row, 2)?;
             let receipt = Receipt { stream_id, version: row.get(3)?, position: row.get(4)? };
@@ -58,6 +59,7 @@ impl NewLog {
         connection.pragma_update(None, "synchronous", "OFF")?;
         connection.execute_batch(SCHEMA)?;
         connection.execute("INSERT INTO log (only, log_id) VALUES (1, ?1)", [log_id.to_string()])?;
+        // One transaction for many rows: a commit for each would take hours.
         connection.execute_batch("BEGIN")?;
         Ok(Self(connection))
     }

@@ -1,30 +1,30 @@
-//! One call of a command: its arguments, the services, and where its output goes.
+//! One run of a command: its arguments, the services, and where its output goes.
 //!
 //! Read next: `services.rs`, `terminal.rs`.
 
 use uuid::Uuid;
 
-use super::arguments::Given;
-use super::failure::Failure;
+use super::arguments::Arguments;
+use super::failure::CommandFailure;
 use super::services::Services;
 use super::terminal::Terminal;
 
 /// What a command works with.
 #[derive(Debug)]
-pub(super) struct Call {
-    pub(super) given: Given,
+pub(super) struct Session {
+    pub(super) given: Arguments,
     pub(super) services: Services,
     pub(super) terminal: Terminal,
 }
 
-impl Call {
-    pub(super) fn of(given: Given) -> Result<Self, Failure> {
+impl Session {
+    pub(super) fn of(given: Arguments) -> Result<Self, CommandFailure> {
         let (services, terminal) = (Services::of(&given)?, Terminal::of_process(given.has("json")));
         Ok(Self { given, services, terminal })
     }
 
     /// Returns the operand of that number as the id of an account.
-    pub(super) fn id(&self, index: usize, name: &str) -> Result<Uuid, Failure> {
+    pub(super) fn id(&self, index: usize, name: &str) -> Result<Uuid, CommandFailure> {
         self.given.operand_parsed(index, name, "a UUID")
     }
 }
