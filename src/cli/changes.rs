@@ -110,14 +110,14 @@ fn execute(session: &Session, path: &str, body: Map<String, Value>) -> Result<()
     let body = Value::Object(body).to_string();
     // The newest instance alone: a command that failed half way must not go to another log.
     let url = &session.services.instances(WRITE)?[0];
-    let answer =
-        session.services.send("POST", url, path, &headers, Some(&body)).map_err(|failure| match failure {
-            // The command may have been recorded before the connection broke.
-            CommandFailure::Failed(what) => CommandFailure::failed(format!(
-                "{what}; the outcome is not known: the same command with --idempotency-key {key} finds out"
-            )),
-            refused => refused,
-        })?;
+    let sent = session.services.send("POST", url, path, &headers, Some(&body));
+    let answer = sent.map_err(|failure| {
+        let CommandFailure::Failed(what) = &failure else { return failure };
+        // The command may have been recorded before the connection broke.
+        CommandFailure::failed(format!(
+            "{what}; the outcome is not known: the same command with --idempotency-key {key} finds out"
+        ))
+    })?;
     let receipt = answer.json()?;
     let account = if session.given.has("no-wait") { None } else { shown(session, &receipt) };
     // Both parts are JSON already, and stay as the services wrote them.

@@ -32,9 +32,11 @@ impl Terminal {
     pub(super) fn print(self, text: &str) -> Result<(), CommandFailure> {
         // Flushed at once: a follower that waits must not keep an event back.
         let mut stdout = io::stdout().lock();
-        stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|error| match error.kind() {
-            ErrorKind::BrokenPipe => CommandFailure::ClosedPipe,
-            _ => CommandFailure::failed(format!("cannot write to stdout: {error}")),
+        stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|error| {
+            if error.kind() == ErrorKind::BrokenPipe {
+                return CommandFailure::ClosedPipe;
+            }
+            CommandFailure::failed(format!("cannot write to stdout: {error}"))
         })
     }
 
