@@ -55,6 +55,7 @@ fn without_follow_the_log_ends_where_it_ended_at_the_start() {
 }
 
 #[test]
+#[ignore = "needs the filters of the event feed, type= and correlation_id="]
 fn the_write_side_sends_the_events_of_one_type() {
     let served = Served::start();
     let id = served.open();
@@ -66,6 +67,7 @@ fn the_write_side_sends_the_events_of_one_type() {
 }
 
 #[test]
+#[ignore = "needs the filters of the event feed, type= and correlation_id="]
 fn a_trace_shows_what_one_request_caused() {
     let served = Served::start();
     let (ada, bob) = (served.open(), served.open());
