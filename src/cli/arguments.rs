@@ -85,6 +85,7 @@ impl CommandPage {
     }
 
     /// Returns the help page.
+    #[inline(never)]
     pub(super) fn help(&self) -> String {
         // The operands stand first, as the examples have them.
         let mut usage = format!("Usage: tally {}", self.name);
@@ -194,17 +195,20 @@ impl Arguments {
     }
 
     /// Returns the value of a flag as text.
+    #[inline(never)]
     pub(super) fn text(&self, flag: &str) -> Result<Option<&str>, CommandFailure> {
         self.value(flag).map(|text| utf8(flag, text)).transpose()
     }
 
     /// Returns the value of a flag as `T`; `expected` describes `T`.
+    #[inline(never)]
     pub(super) fn parsed<T: FromStr>(&self, flag: &str, expected: &str) -> Result<Option<T>, CommandFailure> {
         let parse = |text: &str| text.parse().map_err(|_| wrong(&format!("--{flag}"), expected, text));
         self.text(flag)?.map(parse).transpose()
     }
 
     /// Returns the value of a flag as a whole number of a range.
+    #[inline(never)]
     pub(super) fn number(
         &self,
         flag: &str,
@@ -214,11 +218,13 @@ impl Arguments {
     }
 
     /// Returns the operand of that number as text; the page says that the operand is there.
+    #[inline(never)]
     pub(super) fn operand_text(&self, index: usize, name: &str) -> Result<&str, CommandFailure> {
         utf8(name, self.operand(index).unwrap_or_default())
     }
 
     /// Returns the operand of that number as `T`; `expected` describes `T`.
+    #[inline(never)]
     pub(super) fn operand_parsed<T: FromStr>(
         &self,
         index: usize,
@@ -235,6 +241,7 @@ fn utf8<'t>(name: &str, text: &'t OsStr) -> Result<&'t str, CommandFailure> {
 }
 
 /// Reads a whole number of a range.
+#[inline(never)]
 pub(super) fn number(name: &str, text: &str, range: &RangeInclusive<u64>) -> Result<u64, CommandFailure> {
     // `parse` would accept a plus sign.
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
@@ -243,17 +250,20 @@ pub(super) fn number(name: &str, text: &str, range: &RangeInclusive<u64>) -> Res
 }
 
 /// Returns the error for a value that does not have the expected form.
+#[inline(never)]
 pub(super) fn wrong(name: &str, expected: &str, text: &str) -> CommandFailure {
     // Quoted with escapes, so that the error stays one line.
     CommandFailure::usage(format!("{name}: expected {expected}, got {text:?}"))
 }
 
 /// Returns `; did you mean NAME?`, or nothing.
+#[inline(never)]
 pub(super) fn hinted(name: Option<String>) -> String {
     name.map_or_else(String::new, |name| format!("; did you mean {name}?"))
 }
 
 /// Returns the name that a mistyped text most likely means.
+#[inline(never)]
 pub(super) fn did_you_mean<'n>(text: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     // The nearest name, and of two equally near the first in the alphabet.
     let near = names.map(|name| (distance(text, name), name)).filter(|(edits, _)| *edits <= MAX_EDITS);

@@ -35,10 +35,12 @@ pub(super) struct Refusal {
 }
 
 impl CommandFailure {
+    #[inline(never)]
     pub(super) fn usage(message: impl Into<String>) -> Self {
         Self::Usage(message.into())
     }
 
+    #[inline(never)]
     pub(super) fn failed(message: impl Into<String>) -> Self {
         Self::Failed(message.into())
     }

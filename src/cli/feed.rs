@@ -36,6 +36,7 @@ pub(super) struct Placed {
     pub(super) version: u64,
 }
 
+#[inline(never)]
 pub(super) fn placed(event: &RawValue) -> Result<Placed, CommandFailure> {
     serde_json::from_str(event.get()).map_err(|error| not_a_feed(&error))
 }
@@ -74,6 +75,7 @@ impl<'s> FeedReader<'s> {
     }
 
     /// Returns the answer for the next page; the write side waits up to `wait` seconds for an event.
+    #[inline(never)]
     pub(super) fn fetch(&self, wait: u64) -> Result<String, CommandFailure> {
         let Self { after, filter, .. } = self;
         let path = format!("/events?after={after}&limit={PAGE_EVENTS}&wait={wait}{filter}");
@@ -81,6 +83,7 @@ impl<'s> FeedReader<'s> {
     }
 
     /// Reads a fetched page, without moving on.
+    #[inline(never)]
     pub(super) fn page<'a>(&mut self, answer: &'a str) -> Result<FeedPage<'a>, CommandFailure> {
         let page: FeedPage<'_> = serde_json::from_str(answer).map_err(|error| not_a_feed(&error))?;
         // The first page decides which log is followed.
@@ -103,6 +106,7 @@ impl<'s> FeedReader<'s> {
     }
 
     /// Moves on behind a page whose events have been used.
+    #[inline(never)]
     pub(super) fn pass(&mut self, page: &FeedPage<'_>) -> Result<(), CommandFailure> {
         let last = page.events.last().map(|event| placed(event)).transpose()?.map(|event| event.position);
         // A filtered page may have looked further than its last event.

@@ -14,6 +14,9 @@
 //! **Invariant:** every wait has a limit, and Ctrl-C ends every command at once. The exit status is 0, 1 after a
 //! refusal or a failure, 2 after a wrong command line.
 //!
+//! Functions that many commands call are `#[inline(never)]`: the binary has a limit of size, and a client waits for
+//! the network and not for a call.
+//!
 //! Threads: the caller's; `signals` for `tally events --follow`, workers for `tally load`.
 //!
 //! Read next: `commands.rs`, `changes.rs`, `events.rs`.

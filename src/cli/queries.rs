@@ -15,6 +15,7 @@ use crate::limits::MAX_EXACT_INTEGER;
 use crate::time::Timestamp;
 
 /// Returns a field for people: texts without quotes, numbers as they are, nothing for null.
+#[inline(never)]
 pub(super) fn cell(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -50,6 +51,7 @@ pub(super) fn account(session: &Session) -> Result<(), CommandFailure> {
 }
 
 /// Returns the fields of an account, one a line.
+#[inline(never)]
 pub(super) fn account_lines(terminal: Terminal, account: &Value) -> String {
     const FIELDS: [&str; 8] =
         ["account_id", "owner", "currency", "balance", "status", "version", "opened_at", "updated_at"];

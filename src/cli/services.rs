@@ -45,6 +45,7 @@ pub(super) struct Success {
 }
 
 impl Success {
+    #[inline(never)]
     pub(super) fn json(&self) -> Result<Value, CommandFailure> {
         serde_json::from_str(&self.body).map_err(|error| {
             CommandFailure::failed(format!("expected JSON from the service, got something else: {error}"))
@@ -57,6 +58,7 @@ pub(super) type SentHeader<'h> = (&'static str, &'h str);
 
 impl Services {
     /// Returns the services that `--registry` names, or the variable, or the default.
+    #[inline(never)]
     pub(super) fn of(given: &Arguments) -> Result<Self, CommandFailure> {
         let flags = given.all("registry").map(|text| text.to_string_lossy().into_owned());
         let mut texts: Vec<(&str, String)> = flags.map(|text| ("--registry", text)).collect();
@@ -93,11 +95,13 @@ impl Services {
     }
 
     /// Sends a query to a service: to the first of its instances that answers.
+    #[inline(never)]
     pub(super) fn get(&self, name: &str, path: &str) -> Result<Success, CommandFailure> {
         self.get_from(&self.instances(name)?, path)
     }
 
     /// Sends a query to the first registry that answers.
+    #[inline(never)]
     pub(super) fn get_from_registry(&self, path: &str) -> Result<Success, CommandFailure> {
         self.get_from(&self.registries, path).map_err(|failure| {
             if let CommandFailure::Failed(what) = &failure { no_registry(what) } else { failure }
@@ -117,6 +121,7 @@ impl Services {
     }
 
     /// Sends one request to one instance.
+    #[inline(never)]
     pub(super) fn send(
         &self,
         method: &str,

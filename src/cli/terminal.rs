@@ -29,6 +29,7 @@ impl Terminal {
     }
 
     /// Prints text as it is, at once.
+    #[inline(never)]
     pub(super) fn print(self, text: &str) -> Result<(), CommandFailure> {
         // Flushed at once: a follower that waits must not keep an event back.
         let mut stdout = io::stdout().lock();
@@ -41,16 +42,19 @@ impl Terminal {
     }
 
     /// Prints a JSON document as one line.
+    #[inline(never)]
     pub(super) fn print_json(self, json: &str) -> Result<(), CommandFailure> {
         self.print(&(harmless_json(json.trim()) + "\n"))
     }
 
     /// Returns a heading, bold on a terminal.
+    #[inline(never)]
     pub(super) fn heading(self, text: &str) -> String {
         self.coloured("1", text)
     }
 
     /// Returns a side note, dim on a terminal.
+    #[inline(never)]
     pub(super) fn note(self, text: &str) -> String {
         self.coloured("2", text)
     }
@@ -61,6 +65,7 @@ impl Terminal {
 }
 
 /// Prints one line on stderr: a remark that is not part of the output.
+#[inline(never)]
 pub(super) fn remark(text: &str) {
     // A closed stderr has no reader left.
     let _ = writeln!(io::stderr(), "tally: {}", harmless(text));
@@ -73,6 +78,7 @@ fn is_harmful(character: char) -> bool {
 }
 
 /// Returns the text with each harmful character as an escape such as `\u{1b}`.
+#[inline(never)]
 pub(super) fn harmless(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
@@ -87,6 +93,7 @@ pub(super) fn harmless(text: &str) -> String {
 
 /// Returns JSON with each harmful character as `\u009b`. JSON has such characters inside of strings alone,
 /// apart from line breaks and tabs between its parts.
+#[inline(never)]
 pub(super) fn harmless_json(json: &str) -> String {
     let mut shown = String::with_capacity(json.len());
     for character in json.chars() {
@@ -103,6 +110,7 @@ pub(super) fn harmless_json(json: &str) -> String {
 }
 
 /// Returns the text in at most `width` characters, without harmful ones.
+#[inline(never)]
 pub(super) fn fitted(text: &str, width: usize) -> String {
     let shown = harmless(text);
     if shown.chars().count() <= width {
@@ -126,11 +134,13 @@ impl Table {
         Self { headings, rows: Vec::new() }
     }
 
+    #[inline(never)]
     pub(super) fn add(&mut self, cells: &[String]) {
         self.rows.push(cells.iter().map(|cell| fitted(cell, MAX_CELL)).collect());
     }
 
     /// Returns the lines of the table.
+    #[inline(never)]
     pub(super) fn lines(&self, terminal: Terminal) -> String {
         let title = |column: usize| self.headings[column].trim_start_matches('#');
         let width = |column: usize| {

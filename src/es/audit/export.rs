@@ -13,15 +13,14 @@ use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use serde::Serialize;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::transcript::{EXPORT_FORMAT, EndLine, ExportEnd, ExportHeader, ReceiptLine};
+use super::transcript::{ExportEnd, ExportHeader, receipt_line};
 use crate::es::database_file::DatabaseFile;
 use crate::es::log::inspection::Inspection;
 use crate::es::log::sqlite::inspect::SqliteInspection;
-use crate::es::log::sqlite::transcript::{KeptReceipt, ReceiptRows};
+use crate::es::log::sqlite::transcript::ReceiptRows;
 use crate::es::{Error, Hash, RecordedEvent, chain};
 
 /// Rows read in one transaction: a few milliseconds of work.
@@ -61,12 +60,12 @@ pub fn export(from: &Path, out: &mut dyn Write) -> Result<Exported, Error> {
     let mut lines = Lines { out, digest: Sha256::new(), line: Vec::new() };
     // In the header too, so that a reader knows the goal before the first event.
     let last_hash = last_hash(&log, head)?;
-    lines.json(&ExportHeader { tally_export: EXPORT_FORMAT, log_id, head, last_hash })?;
+    lines.json(ExportHeader { log_id, head, last_hash }.line())?;
     write_events(&log, head, &mut lines)?;
     // After the events: a receipt names an event that a reader has seen.
     let receipts = write_receipts(&ReceiptRows::open(&file, head)?, &mut lines)?;
     let sha256 = Hash(lines.digest.clone().finalize().into());
-    lines.json(&EndLine { end: ExportEnd { events: head, receipts, sha256 } })?;
+    lines.json(ExportEnd { events: head, receipts, sha256 }.line())?;
     lines.out.flush().map_err(|error| unwritten(&error))?;
     Ok(Exported { log_id, head, last_hash, receipts })
 }
@@ -129,14 +128,8 @@ fn write_receipts(rows: &ReceiptRows, lines: &mut Lines<'_>) -> Result<u64, Erro
     loop {
         let page = rows.page(&after, PAGE_ROWS)?;
         count += page.len() as u64;
-        for KeptReceipt { key, command, receipt } in &page {
-            lines.json(&ReceiptLine {
-                idempotency_key: key.clone(),
-                command: Hash(*command),
-                stream_id: receipt.stream_id,
-                version: receipt.version,
-                position: receipt.position,
-            })?;
+        for receipt in &page {
+            lines.json(receipt_line(receipt))?;
         }
         let Some(last) = page.into_iter().last() else { return Ok(count) };
         after = last.key;
@@ -167,9 +160,8 @@ impl Lines<'_> {
         self.write()
     }
 
-    fn json(&mut self, line: &impl Serialize) -> Result<(), Error> {
-        self.line.clear();
-        serde_json::to_writer(&mut self.line, line).map_err(|error| Error::Storage(error.to_string()))?;
+    fn json(&mut self, line: String) -> Result<(), Error> {
+        self.line = line.into_bytes();
         self.write()
     }
 

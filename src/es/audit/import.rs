@@ -9,16 +9,15 @@
 use std::io::{BufRead, Read};
 use std::path::Path;
 
-use serde::Deserialize;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::backup::{name_file, refuse_existing};
 use super::log::verify;
 use super::report::Report;
-use super::transcript::{EXPORT_FORMAT, EndLine, ExportEnd, ExportHeader, ReceiptLine};
+use super::transcript::{EXPORT_FORMAT, ExportEnd, ExportHeader, read_receipt};
 use crate::es::database_file::{DatabasePath, Scratch};
-use crate::es::log::sqlite::transcript::{KeptReceipt, NewLog};
-use crate::es::log::store::Receipt;
+use crate::es::log::sqlite::transcript::NewLog;
 use crate::es::{Error, Hash, KnownKinds, RecordedEvent, chain};
 
 /// The longest line, in bytes: an event of the services has 64 KiB, an event of an embedder may have more.
@@ -74,25 +73,21 @@ struct Import<'l> {
 
 impl Import<'_> {
     fn header(&mut self) -> Result<ExportHeader, Error> {
-        /// The field that every version has.
-        #[derive(Deserialize)]
-        struct Format {
-            tally_export: u64,
-        }
         if !self.lines.next()? {
             return Err(Error::Unusable(
                 "the export is empty: give the file that `tally export` wrote".into(),
             ));
         }
         // The version first: another version may have other fields.
-        let Format { tally_export } = self.lines.parsed("the header of an export")?;
+        let line = self.lines.value("the header of an export")?;
+        let tally_export = self.lines.checked(ExportHeader::format(&line))?;
         if tally_export != EXPORT_FORMAT {
             return Err(self.lines.wrong(&format!(
                 "expected an export of format {EXPORT_FORMAT}, found format {tally_export}: import it with the \
                  version of Tally that knows the format"
             )));
         }
-        self.lines.parsed("the header of an export")
+        self.lines.checked(ExportHeader::read(&line))
     }
 
     fn all(&mut self, header: &ExportHeader, log: &mut NewLog) -> Result<(), Error> {
@@ -127,7 +122,8 @@ impl Import<'_> {
 
     fn event(&mut self, log: &mut NewLog) -> Result<(), Error> {
         let expected = self.events + 1;
-        let event: RecordedEvent<'_> = self.lines.parsed(&format!("event {expected}"))?;
+        let event: RecordedEvent<'_> = serde_json::from_slice(&self.lines.line)
+            .map_err(|error| self.lines.wrong(&format!("expected event {expected}, found: {error}")))?;
         if event.position != expected {
             let found = event.position;
             return Err(self.lines.wrong(&format!("expected event {expected}, found event {found}")));
@@ -144,9 +140,7 @@ impl Import<'_> {
     }
 
     fn receipt(&mut self, log: &mut NewLog) -> Result<(), Error> {
-        let line: ReceiptLine = self.lines.parsed("a receipt")?;
-        let ReceiptLine { idempotency_key: key, command, stream_id, version, position } = line;
-        let kept = KeptReceipt { key, command: command.0, receipt: Receipt { stream_id, version, position } };
+        let kept = self.lines.checked(read_receipt(&self.lines.value("a receipt")?))?;
         log.keep(&kept).map_err(|error| self.lines.wrong(&format!("receipt {:?}: {error}", kept.key)))?;
         self.receipts += 1;
         self.save(log)
@@ -158,7 +152,7 @@ impl Import<'_> {
 
     /// Checks the last line; `sha256` is the digest of the lines before.
     fn end(&mut self, sha256: Hash) -> Result<(), Error> {
-        let EndLine { end } = self.lines.parsed("the last line")?;
+        let end = self.lines.checked(ExportEnd::read(&self.lines.value("the last line")?))?;
         let found = ExportEnd { events: self.events, receipts: self.receipts, sha256 };
         if (end.events, end.receipts) != (found.events, found.receipts) {
             return Err(self.lines.wrong(&format!(
@@ -213,12 +207,19 @@ impl<'l> Numbered<'l> {
     }
 
     /// Reads the current line as JSON.
-    fn parsed<'a, T: Deserialize<'a>>(&'a self, expected: &str) -> Result<T, Error> {
+    fn value(&self, expected: &str) -> Result<Value, Error> {
         serde_json::from_slice(&self.line)
             .map_err(|error| self.wrong(&format!("expected {expected}, found: {error}")))
     }
 
+    /// Returns what was read from the current line, or the error of the line.
+    fn checked<T>(&self, read: Result<T, String>) -> Result<T, Error> {
+        read.map_err(|why| self.wrong(&why))
+    }
+
     /// Returns the error for the current line.
+    #[cold]
+    #[inline(never)]
     fn wrong(&self, what: &str) -> Error {
         Error::Unusable(format!("line {} of the export: {what}", self.number))
     }
