@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::arguments::number;
 use super::failure::CommandFailure;
 use super::queries::account_lines;
-use super::services::{READ, WRITE};
+use super::services::{READ, WRITE, field};
 use super::session::Session;
 use super::terminal::{harmless_json, remark};
 use crate::limits::MAX_EXACT_INTEGER;
@@ -126,14 +126,18 @@ fn execute(session: &Session, path: &str, body: Map<String, Value>) -> Result<()
         let text = format!("{{\"receipt\":{},\"account\":{}}}", answer.body.trim(), account.trim());
         return session.terminal.print_json(&text);
     }
-    let place = format!("recorded as version {} at position {}", receipt["version"], receipt["position"]);
+    let place = format!(
+        "recorded as version {} at position {}",
+        field(&receipt, "version"),
+        field(&receipt, "position")
+    );
     let account = account.and_then(|account| serde_json::from_str(&harmless_json(&account)).ok());
     let account = account.map(|account: Value| account_lines(session.terminal, &account));
     session.terminal.print(&format!(
         "{}\n{}",
         session.terminal.note(&place),
         account.unwrap_or_else(|| {
-            format!("account_id  {}\n", receipt["stream_id"].as_str().unwrap_or_default())
+            format!("account_id  {}\n", field(&receipt, "stream_id").as_str().unwrap_or_default())
         })
     ))
 }
@@ -141,9 +145,9 @@ fn execute(session: &Session, path: &str, body: Map<String, Value>) -> Result<()
 /// Waits until the read side has reached the receipt, and returns the account as JSON. The command is recorded
 /// in any case, so a read side that is away is a remark and not a failure.
 fn shown(session: &Session, receipt: &Value) -> Option<String> {
-    let id = receipt["stream_id"].as_str()?;
+    let id = field(receipt, "stream_id").as_str()?;
     // A transfer shows the account that paid: its receipt names that stream.
-    let path = format!("/accounts/{id}?min_position={}&wait={WAIT_SECONDS}", receipt["position"]);
+    let path = format!("/accounts/{id}?min_position={}&wait={WAIT_SECONDS}", field(receipt, "position"));
     let why = match session.services.get(READ, &path) {
         Ok(answer) => return Some(answer.body),
         Err(CommandFailure::Refused(refusal)) => refusal.detail,

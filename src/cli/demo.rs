@@ -9,11 +9,11 @@
 use std::thread;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::failure::CommandFailure;
-use super::services::{READ, SentHeader, WRITE};
+use super::services::{READ, SentHeader, WRITE, field};
 use super::session::Session;
 use super::terminal::harmless;
 use crate::discovery::BaseUrl;
@@ -33,7 +33,7 @@ struct Step<'s> {
     url: &'s BaseUrl,
     path: String,
     headers: &'s [SentHeader<'s>],
-    body: Option<Value>,
+    body: Option<String>,
 }
 
 /// Walks through the services.
@@ -68,18 +68,18 @@ impl Guide<'_> {
              where the fact was recorded, after it is on disk.",
             "/accounts",
             &[],
-            &json!({ "account_id": ada, "owner": "Ada" }),
+            &format!(r#"{{"account_id":"{ada}","owner":"Ada"}}"#),
         )?;
         self.post(
             "Open another one",
             "The client may choose the id, so it can name the account before it exists.",
             "/accounts",
             &[],
-            &json!({ "account_id": bob, "owner": "Bob" }),
+            &format!(r#"{{"account_id":"{bob}","owner":"Bob"}}"#),
         )?;
         // A new id is as good a key as any, and a second walk has another one.
         let key = self.ada.to_string();
-        let deposit = json!({ "amount": 5000 });
+        let deposit = r#"{"amount":5000}"#;
         let path = format!("/accounts/{ada}/deposit");
         let key = [("Idempotency-Key", key.as_str())];
         self.post(
@@ -87,7 +87,7 @@ impl Guide<'_> {
             "Money is a whole number of cents. The key makes the request safe to repeat.",
             &path,
             &key,
-            &deposit,
+            deposit,
         )?;
         self.post(
             "Pay in again, with the same key",
@@ -95,14 +95,14 @@ impl Guide<'_> {
              receipt is the first one: nothing is recorded twice.",
             &path,
             &key,
-            &deposit,
+            deposit,
         )?;
         self.post(
             "Move money",
             "A transfer is two events, both or neither, in one transaction.",
             "/transfers",
             &[],
-            &json!({ "from": ada, "to": bob, "amount": 1250 }),
+            &format!(r#"{{"from":"{ada}","to":"{bob}","amount":1250}}"#),
         )
         .map(drop)
     }
@@ -115,7 +115,7 @@ impl Guide<'_> {
              says why.",
             &path,
             &[],
-            &json!({ "amount": 99_999 }),
+            r#"{"amount":99999}"#,
         )
         .map(drop)
     }
@@ -126,9 +126,10 @@ impl Guide<'_> {
             "The receipt has the position of the event in the whole log.",
             &format!("/accounts/{}/withdraw", self.ada),
             &[],
-            &json!({ "amount": 750 }),
+            r#"{"amount":750}"#,
         )?;
-        let position = serde_json::from_str::<Value>(&receipt).unwrap_or_default()["position"].clone();
+        let position =
+            field(&serde_json::from_str::<Value>(&receipt).unwrap_or_default(), "position").clone();
         self.get(
             "Read your own write",
             "Queries go to the read side, which follows the log a moment later. With \
@@ -176,9 +177,9 @@ impl Guide<'_> {
         why: &str,
         path: &str,
         headers: &[SentHeader<'_>],
-        body: &Value,
+        body: &str,
     ) -> Result<String, CommandFailure> {
-        let (path, body) = (path.to_owned(), Some(body.clone()));
+        let (path, body) = (path.to_owned(), Some(body.to_owned()));
         self.walk(&Step { title, why, method: "POST", url: &self.write, path, headers, body })
     }
 
@@ -191,9 +192,8 @@ impl Guide<'_> {
         let terminal = self.session.terminal;
         let (heading, curl) = (terminal.heading(step.title), step.curl());
         terminal.print(&format!("{heading}\n{}\n\n  {curl}\n\n", step.why))?;
-        let body = step.body.as_ref().map(Value::to_string);
         let sent =
-            self.session.services.send(step.method, step.url, &step.path, step.headers, body.as_deref());
+            self.session.services.send(step.method, step.url, &step.path, step.headers, step.body.as_deref());
         let (status, answer) = match sent {
             Ok(answer) => (answer.status, answer.body),
             // The walk has a refusal on purpose.

@@ -5,18 +5,20 @@
 //!
 //! Read next: `feed.rs`.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use serde_json::Value;
 use serde_json::value::RawValue;
 use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
+use signal_hook::flag;
 use uuid::Uuid;
 
 use super::failure::CommandFailure;
 use super::feed::{FeedPage, FeedReader, placed};
 use super::queries::cell;
-use super::services::WRITE;
+use super::services::{WRITE, field};
 use super::session::Session;
 use super::terminal::{Terminal, fitted, harmless_json, remark};
 use crate::limits::MAX_EXACT_INTEGER;
@@ -88,17 +90,13 @@ fn is_passing(failure: &CommandFailure) -> bool {
 
 /// Ends the process with status 0 on Ctrl-C: the user has seen enough.
 fn end_on_signal() -> Result<(), CommandFailure> {
-    let failed = |error| CommandFailure::failed(format!("the system refused a signal handler: {error}"));
-    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
-    // A thread, because the command itself waits for the write side most of the time.
-    let thread = std::thread::Builder::new().name("signals".to_owned());
-    thread
-        .spawn(move || {
-            if signals.forever().next().is_some() {
-                std::process::exit(0)
-            }
-        })
-        .map_err(failed)?;
+    for signal in [SIGINT, SIGTERM] {
+        // In the handler itself, because the command waits for the write side most of the time.
+        let ended = flag::register_conditional_shutdown(signal, 0, Arc::new(AtomicBool::new(true)));
+        ended.map_err(|error| {
+            CommandFailure::failed(format!("the system refused a signal handler: {error}"))
+        })?;
+    }
     Ok(())
 }
 
@@ -123,7 +121,8 @@ fn print_stream(
         // A stream is short beside the log, so its events are chosen here.
         page.events.retain(|event| {
             let event: Value = serde_json::from_str(event.get()).unwrap_or_default();
-            event["position"].as_u64() > Some(after) && wanted.is_none_or(|wanted| event["type"] == wanted)
+            field(&event, "position").as_u64() > Some(after)
+                && wanted.is_none_or(|wanted| field(&event, "type") == wanted)
         });
         printer.print(&page, u64::MAX)?;
     }
@@ -162,7 +161,7 @@ impl Printer {
         let event: Value = serde_json::from_str(raw.get())
             .map_err(|error| CommandFailure::failed(format!("expected an event of the feed: {error}")))?;
         // A followed stream is chosen here: the feed has no such filter.
-        if self.stream.is_some_and(|stream| event["stream_id"] != stream.to_string()) {
+        if self.stream.is_some_and(|stream| *field(&event, "stream_id") != stream.to_string()) {
             return Ok(String::new());
         }
         Ok(if self.terminal.is_json { harmless_json(raw.get()) } else { shown_event(&event) } + "\n")
@@ -173,7 +172,8 @@ impl Printer {
 pub(super) fn shown_event(event: &Value) -> String {
     // The feed's own order of the fields, as text that stays on the line.
     event_line(
-        ["position", "recorded_at", "type", "stream_id", "version", "data"].map(|field| cell(&event[field])),
+        ["position", "recorded_at", "type", "stream_id", "version", "data"]
+            .map(|name| cell(field(event, name))),
     )
 }
 

@@ -15,7 +15,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
 use uuid::Uuid;
 
 use super::failure::CommandFailure;
@@ -40,13 +39,42 @@ const MAX_ACCOUNTS: usize = 1_000;
 /// Minor units of the first deposit. Small, so that some withdrawals are refused.
 const FIRST_DEPOSIT: u64 = 1_000;
 
+/// The steps of latencies: 20 µs each, up to a second. Sums of steps need no list of all answers.
+const STEP_MICROS: usize = 20;
+const STEPS: usize = 50_000;
+
 /// What happened in one second, or in all.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Counted {
-    /// Latency of each answer, in microseconds.
-    micros: Vec<u32>,
+    /// Answers by their latency, in steps of [`STEP_MICROS`]; the last step counts all longer ones.
+    answers: Vec<u64>,
     refused: u64,
     failed: u64,
+}
+
+impl Counted {
+    fn none() -> Self {
+        Self { answers: vec![0; STEPS], refused: 0, failed: 0 }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.answers.iter_mut().zip(&other.answers).for_each(|(sum, count)| *sum += count);
+        (self.refused, self.failed) = (self.refused + other.refused, self.failed + other.failed);
+    }
+
+    fn answered(&self) -> u64 {
+        self.answers.iter().sum()
+    }
+
+    /// Returns the latency within which `percent` of the answers came, in milliseconds; 0 without an answer.
+    fn percentile(&self, percent: u64) -> f64 {
+        let mut left = (self.answered() * percent).div_ceil(100);
+        let step = self.answers.iter().position(|count| {
+            left = left.saturating_sub(*count);
+            left == 0
+        });
+        step.map_or(0.0, |step| (step * STEP_MICROS) as f64 / 1_000.0)
+    }
 }
 
 /// The state that the workers share.
@@ -82,7 +110,7 @@ pub(super) fn load(session: &Session) -> Result<(), CommandFailure> {
         interval: Duration::from_secs(1) / u32::try_from(rate).unwrap_or(1),
         start: Instant::now(),
         accounts: Mutex::new(accounts),
-        counted: Mutex::default(),
+        counted: Mutex::new(Counted::none()),
         last_failure: Mutex::default(),
     };
     thread::scope(|scope| {
@@ -99,9 +127,9 @@ fn open(session: &Session, url: &BaseUrl, number: usize) -> Result<Uuid, Command
     // Pioneers, to tell the accounts apart.
     const OWNERS: [&str; 5] = ["Ada", "Grace", "Edsger", "Barbara", "Donald"];
     let id = Uuid::now_v7();
-    let body = json!({ "owner": OWNERS[number % OWNERS.len()], "account_id": id }).to_string();
+    let body = format!(r#"{{"owner":"{}","account_id":"{id}"}}"#, OWNERS[number % OWNERS.len()]);
     session.services.send("POST", url, "/accounts", &[], Some(&body))?;
-    let body = json!({ "amount": FIRST_DEPOSIT }).to_string();
+    let body = format!(r#"{{"amount":{FIRST_DEPOSIT}}}"#);
     session.services.send("POST", url, &format!("/accounts/{id}/deposit"), &[], Some(&body))?;
     Ok(id)
 }
@@ -117,13 +145,14 @@ impl Load<'_> {
             let due = self.interval * u32::try_from(number).unwrap_or(u32::MAX);
             thread::sleep(due.saturating_sub(self.start.elapsed()));
             let (begin, sent) = (Instant::now(), self.send(number));
-            let micros = u32::try_from(begin.elapsed().as_micros()).unwrap_or(u32::MAX);
+            let micros = usize::try_from(begin.elapsed().as_micros()).unwrap_or(usize::MAX);
+            let step = (micros / STEP_MICROS).min(STEPS - 1);
             // After the answer: no worker waits for the lock while a request is on its way.
             let mut counted = lock(&self.counted);
             match sent {
-                Ok(()) => counted.micros.push(micros),
+                Ok(()) => counted.answers[step] += 1,
                 Err(CommandFailure::Refused(refusal)) if refusal.status < 500 => {
-                    counted.micros.push(micros);
+                    counted.answers[step] += 1;
                     counted.refused += 1;
                 }
                 Err(failure) => {
@@ -157,17 +186,17 @@ impl Load<'_> {
                 return Ok(());
             }
             // Less is paid in than out, so the balances fall and some withdrawals are refused.
-            1..=3 => (format!("/accounts/{from}/deposit"), json!({ "amount": amount })),
-            4..=6 => (format!("/accounts/{from}/withdraw"), json!({ "amount": amount * 8 })),
-            _ => ("/transfers".to_owned(), json!({ "from": from, "to": to, "amount": amount })),
+            1..=3 => (format!("/accounts/{from}/deposit"), format!(r#"{{"amount":{amount}}}"#)),
+            4..=6 => (format!("/accounts/{from}/withdraw"), format!(r#"{{"amount":{}}}"#, amount * 8)),
+            _ => ("/transfers".to_owned(), format!(r#"{{"from":"{from}","to":"{to}","amount":{amount}}}"#)),
         };
-        self.session.services.send("POST", &self.url, &path, &[], Some(&body.to_string()))?;
+        self.session.services.send("POST", &self.url, &path, &[], Some(&body))?;
         Ok(())
     }
 
     /// Prints a line a second until `is_done`, and the summary.
     fn report(&self, is_done: impl Fn() -> bool) -> Result<(), CommandFailure> {
-        let mut all = Counted::default();
+        let mut all = Counted::none();
         let mut second = 0;
         loop {
             second += 1;
@@ -177,21 +206,20 @@ impl Load<'_> {
             }
             let is_last = is_done();
             // Taken out, so that the workers count the next second meanwhile.
-            let mut counted = std::mem::take(&mut *lock(&self.counted));
-            self.print(&format!("second {second}"), 1.0, &mut counted)?;
-            all.micros.append(&mut counted.micros);
-            (all.refused, all.failed) = (all.refused + counted.refused, all.failed + counted.failed);
+            let counted = std::mem::replace(&mut *lock(&self.counted), Counted::none());
+            self.print(&format!("second {second}"), 1.0, &counted)?;
+            all.add(&counted);
             if is_last {
                 break;
             }
         }
         let seconds = self.start.elapsed().as_secs_f64();
-        self.print("all", seconds, &mut all)?;
+        self.print("all", seconds, &all)?;
         match (all.failed, lock(&self.last_failure).take()) {
             (0, _) | (_, None) => Ok(()),
             (failed, Some(last)) => {
                 remark(&format!("{failed} requests failed; the last one: {last}"));
-                if all.micros.is_empty() {
+                if all.answered() == 0 {
                     Err(CommandFailure::failed("no request was answered"))
                 } else {
                     Ok(())
@@ -200,20 +228,16 @@ impl Load<'_> {
         }
     }
 
-    fn print(&self, what: &str, seconds: f64, counted: &mut Counted) -> Result<(), CommandFailure> {
-        counted.micros.sort_unstable();
-        let Counted { micros, refused, failed } = counted;
-        // The nearest rank; 0 without an answer.
-        let percentile = |share: usize| micros.get(micros.len() * share / 100).copied().unwrap_or(0);
-        let [p50, p99] = [50, 99].map(|share| f64::from(percentile(share)) / 1_000.0);
-        let answered = micros.len();
+    fn print(&self, what: &str, seconds: f64, counted: &Counted) -> Result<(), CommandFailure> {
+        let Counted { refused, failed, .. } = counted;
+        let [p50, p99] = [50, 99].map(|percent| counted.percentile(percent));
+        let answered = counted.answered();
         let rate = answered as f64 / seconds.max(0.001);
         self.session.terminal.print(&if self.session.terminal.is_json {
-            let line = json!({
-                "what": what, "answered": answered, "per_second": rate.round(), "p50_ms": p50, "p99_ms": p99,
-                "refused": refused, "failed": failed,
-            });
-            format!("{line}\n")
+            format!(
+                "{{\"what\":\"{what}\",\"answered\":{answered},\"per_second\":{rate:.0},\"p50_ms\":{p50},\
+                 \"p99_ms\":{p99},\"refused\":{refused},\"failed\":{failed}}}\n"
+            )
         } else {
             format!(
                 "{what:<10}  {answered:>6} answered  {rate:>5.0}/s  p50 {p50:>7.2} ms  p99 {p99:>7.2} ms  \

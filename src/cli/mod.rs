@@ -17,7 +17,7 @@
 //! Functions that many commands call are `#[inline(never)]`: the binary has a limit of size, and a client waits for
 //! the network and not for a call.
 //!
-//! Threads: the caller's; `signals` for `tally events --follow`, workers for `tally load`.
+//! Threads: the caller's, and the workers of `tally load`.
 //!
 //! Read next: `commands.rs`, `changes.rs`, `events.rs`.
 

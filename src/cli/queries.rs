@@ -8,7 +8,7 @@
 use serde_json::Value;
 
 use super::failure::CommandFailure;
-use super::services::READ;
+use super::services::{READ, field};
 use super::session::Session;
 use super::terminal::{Table, Terminal, harmless, harmless_json};
 use crate::limits::MAX_EXACT_INTEGER;
@@ -25,7 +25,7 @@ pub(super) fn cell(value: &Value) -> String {
 }
 
 fn cells(value: &Value, fields: &[&str]) -> Vec<String> {
-    fields.iter().map(|field| cell(&value[*field])).collect()
+    fields.iter().map(|name| cell(field(value, name))).collect()
 }
 
 /// Prints an account, now or as it was.
@@ -55,8 +55,8 @@ pub(super) fn account(session: &Session) -> Result<(), CommandFailure> {
 pub(super) fn account_lines(terminal: Terminal, account: &Value) -> String {
     const FIELDS: [&str; 8] =
         ["account_id", "owner", "currency", "balance", "status", "version", "opened_at", "updated_at"];
-    let line = |field: &&str| {
-        format!("{}{}\n", terminal.heading(&format!("{field:<12}")), harmless(&cell(&account[*field])))
+    let line = |name: &&str| {
+        format!("{}{}\n", terminal.heading(&format!("{name:<12}")), harmless(&cell(field(account, name))))
     };
     FIELDS.iter().map(line).collect()
 }
@@ -68,7 +68,7 @@ pub(super) fn accounts(session: &Session) -> Result<(), CommandFailure> {
     loop {
         let answer = session.services.get(READ, &format!("/accounts?limit=100{cursor}"))?;
         let page = answer.json()?;
-        let accounts = page["accounts"].as_array().map_or(&[][..], Vec::as_slice);
+        let accounts = field(&page, "accounts").as_array().map_or(&[][..], Vec::as_slice);
         if session.terminal.is_json {
             let lines = accounts.iter().map(|account| harmless_json(&account.to_string()) + "\n");
             session.terminal.print(&lines.collect::<String>())?;
@@ -79,7 +79,7 @@ pub(super) fn accounts(session: &Session) -> Result<(), CommandFailure> {
             session.terminal.print(&table.lines(session.terminal))?;
         }
         // The cursor is the service's own text, made for URLs.
-        match page["next_cursor"].as_str() {
+        match field(&page, "next_cursor").as_str() {
             Some(next) => cursor = format!("&cursor={next}"),
             None => return Ok(()),
         }
@@ -93,23 +93,23 @@ pub(super) fn services(session: &Session) -> Result<(), CommandFailure> {
         return session.terminal.print_json(&answer.body);
     }
     let mut table = Table::with(&["service", "address", "instance_id", "last_heartbeat_at", "metadata"]);
-    for instance in answer.json()?["services"]
+    for instance in field(&answer.json()?, "services")
         .as_object()
         .into_iter()
         .flatten()
         .flat_map(|(_, list)| list.as_array().into_iter().flatten())
     {
-        let host = cell(&instance["host"]);
+        let host = cell(field(instance, "host"));
         // An IPv6 address needs brackets before a port.
         let host = if host.contains(':') { format!("[{host}]") } else { host };
         // Metadata is text from whom the registry let in; the table makes it harmless.
-        let pairs = instance["metadata"].as_object().into_iter().flatten();
+        let pairs = field(instance, "metadata").as_object().into_iter().flatten();
         let metadata: Vec<_> = pairs.map(|(key, value)| format!("{key}={}", cell(value))).collect();
         table.add(&[
-            cell(&instance["name"]),
-            format!("http://{host}:{}", instance["port"]),
-            cell(&instance["instance_id"]),
-            cell(&instance["last_heartbeat_at"]),
+            cell(field(instance, "name")),
+            format!("http://{host}:{}", field(instance, "port")),
+            cell(field(instance, "instance_id")),
+            cell(field(instance, "last_heartbeat_at")),
             metadata.join(" "),
         ]);
     }
@@ -125,7 +125,7 @@ pub(super) fn projections(session: &Session) -> Result<(), CommandFailure> {
     }
     let mut table =
         Table::with(&["name", "#position", "#head", "#lag_events", "#lag_seconds", "state", "error"]);
-    for projection in answer.json()?["projections"].as_array().into_iter().flatten() {
+    for projection in field(&answer.json()?, "projections").as_array().into_iter().flatten() {
         table.add(&cells(projection, &FIELDS));
     }
     session.terminal.print(&table.lines(session.terminal))

@@ -53,6 +53,13 @@ impl Success {
     }
 }
 
+/// Returns a field of a JSON object; null when the field is absent.
+#[inline(never)]
+pub(super) fn field<'v>(value: &'v Value, name: &str) -> &'v Value {
+    // Not `value[name]`, which puts a search of the object's tree into each caller.
+    value.get(name).unwrap_or(&Value::Null)
+}
+
 /// A header of a request.
 pub(super) type SentHeader<'h> = (&'static str, &'h str);
 
@@ -157,7 +164,7 @@ impl Services {
     fn refusal(&self, url: &BaseUrl, status: u16, document: String) -> Refusal {
         // A proxy may answer with another document; its status still counts.
         let problem: Value = serde_json::from_str(&document).unwrap_or_default();
-        let text = |field: &str| problem[field].as_str().unwrap_or_default().to_owned();
+        let text = |name: &str| field(&problem, name).as_str().unwrap_or_default().to_owned();
         let slug = text("type").strip_prefix("/problems/").unwrap_or_default().to_owned();
         let remedy = if slug.is_empty() { None } else { self.remedy(url, &slug) };
         let title = match text("title") {
@@ -176,7 +183,7 @@ impl Services {
             .call()
             .ok()?;
         let page: Value = serde_json::from_slice(&page.body_mut().read_to_vec().ok()?).ok()?;
-        page["meaning"].as_str().map(str::to_owned)
+        field(&page, "meaning").as_str().map(str::to_owned)
     }
 }
 

@@ -12,7 +12,7 @@ use super::events::shown_event;
 use super::failure::CommandFailure;
 use super::feed::{FeedReader, placed};
 use super::queries::cell;
-use super::services::{READ, WRITE};
+use super::services::{READ, WRITE, field};
 use super::session::Session;
 use super::terminal::harmless;
 
@@ -39,11 +39,12 @@ pub(super) fn trace(session: &Session) -> Result<(), CommandFailure> {
     let projections =
         session.services.get(READ, "/projections").and_then(|answer| answer.json()).unwrap_or_default();
     if session.terminal.is_json {
-        let projections = &projections["projections"];
-        let document = serde_json::json!({
-            "correlation_id": correlation, "events": events, "whole": is_whole, "projections": projections,
-        });
-        return session.terminal.print_json(&document.to_string());
+        let projections = field(&projections, "projections");
+        let (correlation, events) = (Value::from(correlation), Value::from(events));
+        let document = format!(
+            "{{\"correlation_id\":{correlation},\"events\":{events},\"whole\":{is_whole},\"projections\":{projections}}}"
+        );
+        return session.terminal.print_json(&document);
     }
     let mut text = session.terminal.heading(&format!("correlation {}", harmless(&correlation))) + "\n";
     text += &tree(&events);
@@ -57,14 +58,14 @@ pub(super) fn trace(session: &Session) -> Result<(), CommandFailure> {
 fn correlation_of(session: &Session, position: u64) -> Result<String, CommandFailure> {
     let answer = session.services.get(WRITE, &format!("/events?after={}&limit=1", position - 1))?;
     let page = answer.json()?;
-    let event = &page["events"][0];
-    if event["position"].as_u64() != Some(position) {
+    let event = field(&page, "events").get(0).unwrap_or(&Value::Null);
+    if field(event, "position").as_u64() != Some(position) {
         return Err(CommandFailure::failed(format!(
             "there is no event {position}: the log ends at {}",
-            page["head"]
+            field(&page, "head")
         )));
     }
-    let correlation = event["metadata"]["correlation_id"].as_str().map(str::to_owned);
+    let correlation = field(field(event, "metadata"), "correlation_id").as_str().map(str::to_owned);
     correlation.ok_or_else(|| {
         CommandFailure::failed(format!(
             "event {position} has no correlation: its command came without X-Correlation-Id and traceparent"
@@ -100,7 +101,7 @@ fn find(session: &Session, correlation: &str) -> Result<(Vec<Value>, bool), Comm
 
 /// Returns the events under the command that caused them.
 fn tree(events: &[Value]) -> String {
-    let cause = |event: &Value| cell(&event["metadata"]["causation_id"]);
+    let cause = |event: &Value| cell(field(field(event, "metadata"), "causation_id"));
     let mut text = String::new();
     for (index, event) in events.iter().enumerate() {
         // Events of one command are neighbours, because a command is one append.
@@ -118,12 +119,12 @@ fn tree(events: &[Value]) -> String {
 /// Returns a line for each projection: whether its rows have the last of the events.
 fn reached(events: &[Value], projections: &Value) -> String {
     // A projection that has the last event has the others too.
-    let last = events.last().and_then(|event| event["position"].as_u64()).unwrap_or(0);
+    let last = events.last().and_then(|event| field(event, "position").as_u64()).unwrap_or(0);
     let mut text = String::new();
-    for projection in projections["projections"].as_array().into_iter().flatten() {
-        let has_it = projection["position"].as_u64() >= Some(last);
+    for projection in field(&projections, "projections").as_array().into_iter().flatten() {
+        let has_it = field(projection, "position").as_u64() >= Some(last);
         let state = if has_it { "has them" } else { "does not have them yet" };
-        let (name, position) = (harmless(&cell(&projection["name"])), &projection["position"]);
+        let (name, position) = (harmless(&cell(field(projection, "name"))), field(projection, "position"));
         text += &format!("projection {name} {state}: it is at position {position}\n");
     }
     text
