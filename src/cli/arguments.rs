@@ -250,6 +250,7 @@ pub(super) fn number(name: &str, text: &str, range: &RangeInclusive<u64>) -> Res
 }
 
 /// Returns the error for a value that does not have the expected form.
+#[cold]
 #[inline(never)]
 pub(super) fn wrong(name: &str, expected: &str, text: &str) -> CommandFailure {
     // Quoted with escapes, so that the error stays one line.
@@ -257,12 +258,14 @@ pub(super) fn wrong(name: &str, expected: &str, text: &str) -> CommandFailure {
 }
 
 /// Returns `; did you mean NAME?`, or nothing.
+#[cold]
 #[inline(never)]
 pub(super) fn hinted(name: Option<String>) -> String {
     name.map_or_else(String::new, |name| format!("; did you mean {name}?"))
 }
 
 /// Returns the name that a mistyped text most likely means.
+#[cold]
 #[inline(never)]
 pub(super) fn did_you_mean<'n>(text: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     // The nearest name, and of two equally near the first in the alphabet.

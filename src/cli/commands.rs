@@ -317,6 +317,8 @@ fn run(page: &CommandPage, action: Action, arguments: Vec<OsString>) -> Result<(
 }
 
 /// Prints why a command ended without success, and returns the exit status.
+#[cold]
+#[inline(never)]
 fn report(program: &str, is_json: bool, failure: &CommandFailure) -> ExitCode {
     let text = match failure {
         CommandFailure::Usage(what) => format!("{program}: {}; see {program} --help", harmless(what)),

@@ -35,11 +35,13 @@ pub(super) struct Refusal {
 }
 
 impl CommandFailure {
+    #[cold]
     #[inline(never)]
     pub(super) fn usage(message: impl Into<String>) -> Self {
         Self::Usage(message.into())
     }
 
+    #[cold]
     #[inline(never)]
     pub(super) fn failed(message: impl Into<String>) -> Self {
         Self::Failed(message.into())
@@ -56,12 +58,16 @@ impl CommandFailure {
 }
 
 impl From<ExitError> for CommandFailure {
+    #[cold]
+    #[inline(never)]
     fn from(error: ExitError) -> Self {
         Self::Failed(error.to_string())
     }
 }
 
 impl From<crate::es::Error> for CommandFailure {
+    #[cold]
+    #[inline(never)]
     fn from(error: crate::es::Error) -> Self {
         Self::Failed(error.to_string())
     }

@@ -161,6 +161,8 @@ impl Services {
     }
 
     /// Returns the problem of an answer, with the remedy of the problem's own page.
+    #[cold]
+    #[inline(never)]
     fn refusal(&self, url: &BaseUrl, status: u16, document: String) -> Refusal {
         // A proxy may answer with another document; its status still counts.
         let problem: Value = serde_json::from_str(&document).unwrap_or_default();
@@ -187,6 +189,8 @@ impl Services {
     }
 }
 
+#[cold]
+#[inline(never)]
 fn no_registry(error: &dyn Display) -> CommandFailure {
     CommandFailure::failed(format!(
         "{error}; start the services (`tally`), or name a registry with --registry URL"

@@ -121,7 +121,7 @@ fn reached(events: &[Value], projections: &Value) -> String {
     // A projection that has the last event has the others too.
     let last = events.last().and_then(|event| field(event, "position").as_u64()).unwrap_or(0);
     let mut text = String::new();
-    for projection in field(&projections, "projections").as_array().into_iter().flatten() {
+    for projection in field(projections, "projections").as_array().into_iter().flatten() {
         let has_it = field(projection, "position").as_u64() >= Some(last);
         let state = if has_it { "has them" } else { "does not have them yet" };
         let (name, position) = (harmless(&cell(field(projection, "name"))), field(projection, "position"));

@@ -119,6 +119,8 @@ fn each_event(
     Ok(())
 }
 
+#[cold]
+#[inline(never)]
 fn damaged(position: u64, why: &str) -> Error {
     Error::Corrupt(format!("event {position}: {why}: verify the log, and export a backup"))
 }
@@ -172,6 +174,8 @@ impl Lines<'_> {
     }
 }
 
+#[cold]
+#[inline(never)]
 fn unwritten(error: &std::io::Error) -> Error {
     Error::Storage(format!("the export cannot be written: {error}"))
 }
