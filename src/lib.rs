@@ -76,6 +76,7 @@
 //! | [`discovery`] | its client: register, heartbeat, find |
 //! | [`http`] | a service is a function from request to response; the engine under it |
 //! | [`service`] | the wiring: flags, logging, metrics, signals; each service from its start to its stop; then `src/bin/` |
+//! | [`cli`] | the commands of the `tally` binary: a client of the services |
 //! | [`watch`], [`gate`] | a number to wait on; a gate that readers pass |
 //! | [`time`], [`host`], [`limits`] | timestamps; names and addresses; the largest exact integer |
 //! | [`jitter`] | pauses shortened at random |
@@ -111,6 +112,9 @@ pub mod http;
 
 #[cfg(feature = "services")]
 pub mod service;
+
+#[cfg(feature = "services")]
+pub mod cli;
 
 pub mod gate;
 mod lock;

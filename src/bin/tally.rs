@@ -1,6 +1,6 @@
-//! All three services in one process: see `tally --help`.
+//! All three services in one process, or with a command a client of them: see `tally --help`.
 //!
-//! Read next: `service/all.rs`.
+//! Read next: `service/all.rs`; `cli/mod.rs`, the commands.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -13,7 +13,8 @@ use tally::service::shutdown::Shutdown;
 use uuid::Uuid;
 
 fn main() -> ExitCode {
-    run(serve)
+    // Without a command the process serves.
+    tally::cli::run_command().unwrap_or_else(|| run(serve))
 }
 
 fn serve(config: AllConfig, shutdown: Shutdown) -> Result<(), ExitError> {

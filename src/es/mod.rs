@@ -252,7 +252,10 @@ pub mod manual;
 pub mod testing;
 
 pub use aggregate::{Aggregate, DecodeError, Event, Upcaster, decode, schema_version};
-pub use audit::{Difference, MAX_FINDINGS, Report, Verified, VerifyError, backup, verify, verify_projection};
+pub use audit::{
+    Difference, Exported, MAX_FINDINGS, Report, Verified, VerifyError, backup, export, import, verify,
+    verify_projection,
+};
 pub use command::{
     Commit, Context, Execution, Executor, IdempotencyKey, Metadata, QUEUE_CAPACITY, Timing, Work,
 };

@@ -40,6 +40,7 @@ mod http_peer;
 mod bad_input;
 mod common_rules;
 
+mod client;
 mod command_line;
 mod freshness;
 mod log_lines;

@@ -41,14 +41,16 @@ pub fn backup(from: &Path, to: &Path, kinds: &KnownKinds) -> Result<Report, Erro
     let report = verify(&partial, kinds)?;
     crash_point!("backup-copied-before-name");
     if report.is_sound() {
-        complete(&source, &partial, to).map_err(|error| {
-            if error.kind() == ErrorKind::AlreadyExists { exists(to) } else { failed(to, &error) }
-        })?;
+        // The copy gets the permissions of the log.
+        let permitted = source.permissions().and_then(|mode| std::fs::set_permissions(&partial, mode));
+        permitted.map_err(|error| failed(to, &error))?;
+        name_file(&partial, to)?;
     }
     Ok(report)
 }
 
-fn refuse_existing(to: &Path) -> Result<(), Error> {
+/// Refuses a path at which a file exists.
+pub(super) fn refuse_existing(to: &Path) -> Result<(), Error> {
     match std::fs::symlink_metadata(to) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) => Err(Error::unusable(to, &error.to_string())),
@@ -60,10 +62,14 @@ fn exists(to: &Path) -> Error {
     Error::unusable(to, "it exists, and a backup overwrites nothing: choose another path")
 }
 
-/// Gives the copy its name, unless another file has the name meanwhile, and makes both durable. The copy
-/// gets the permissions of the log.
-fn complete(source: &DatabaseFile, copy: &Path, to: &Path) -> io::Result<()> {
-    std::fs::set_permissions(copy, source.permissions()?)?;
+/// Gives a complete file its name, unless another file has the name meanwhile, and makes both durable.
+pub(super) fn name_file(file: &Path, to: &Path) -> Result<(), Error> {
+    complete(file, to).map_err(|error| {
+        if error.kind() == ErrorKind::AlreadyExists { exists(to) } else { failed(to, &error) }
+    })
+}
+
+fn complete(copy: &Path, to: &Path) -> io::Result<()> {
     File::open(copy)?.sync_all()?;
     // A link never replaces an existing file; a rename would.
     match std::fs::hard_link(copy, to) {

@@ -29,6 +29,31 @@ const DATA_DIR: Flag = Flag {
     help: "The directory of write_db.sqlite3 and read_db.sqlite3; it is made when absent.",
 };
 
+/// The commands, which `cli/commands.rs` reads; a test there compares the lines with the pages.
+const COMMAND_LIST: &str = "
+Without a command, tally serves. With a command, tally is a client of services that run:
+  tally COMMAND [FLAG]...
+  tally COMMAND --help
+
+  open        Opens an account.
+  deposit     Pays money into an account.
+  withdraw    Pays money out of an account.
+  transfer    Moves money from one account to another.
+  close       Closes an empty account.
+  account     Shows an account, now or as it was.
+  accounts    Lists all accounts.
+  events      Shows the log, and follows it.
+  trace       Shows what one request caused.
+  services    Lists the live instances of all services.
+  projections Shows how far each projection is.
+  load        Sends commands at a rate: something to watch.
+  demo        Walks through the running services, explaining each step.
+  verify      Checks the event store.
+  backup      Copies the event store to a new file.
+  export      Writes the event store as JSON lines.
+  import      Builds an event store from an export.
+";
+
 /// The configuration of `tally`: one for each service. The registries of both sides are empty, because the
 /// address of the registry in this process is known only after the registry listens.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,7 +70,8 @@ pub struct AllConfig {
 
 impl Config for AllConfig {
     const PROGRAM: &'static str = "tally";
-    const SUMMARY: &'static str = "all three services in one process";
+    const SUMMARY: &'static str = "all three services in one process, and a client of them";
+    const MORE_HELP: &'static str = COMMAND_LIST;
     const FLAGS: &'static [Flag] = &[
         REGISTRY_LISTEN,
         WRITE_LISTEN,

@@ -18,6 +18,8 @@ pub trait Config: Sized {
     const PROGRAM: &'static str;
     /// The purpose of the binary, in half a line.
     const SUMMARY: &'static str;
+    /// The end of the help text.
+    const MORE_HELP: &'static str = "";
     /// Returns what to log, and how.
     fn log(&self) -> LogOptions;
     #[doc(hidden)]
@@ -37,6 +39,8 @@ pub fn parse<C: Config>(
     match flag_parser::read(C::FLAGS, arguments, variables)? {
         Invocation::Run(given) => C::from_given(&given).map(Invocation::Run),
         Invocation::Print("version") => Ok(Invocation::Print(flag_parser::version(C::PROGRAM))),
-        Invocation::Print(_) => Ok(Invocation::Print(flag_parser::help(C::PROGRAM, C::SUMMARY, C::FLAGS))),
+        Invocation::Print(_) => {
+            Ok(Invocation::Print(flag_parser::help(C::PROGRAM, C::SUMMARY, C::FLAGS) + C::MORE_HELP))
+        }
     }
 }

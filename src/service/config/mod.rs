@@ -47,5 +47,6 @@ pub use flag_parser::{Invocation, UsageError};
 pub use read::{ReadConfig, ReadTask};
 pub use registry::RegistryConfig;
 pub use service::ServiceConfig;
+pub use spelling::nearest;
 pub use values::{Advertise, AllowedOrigin, ListenAddress, Reachable};
 pub use write::{WriteConfig, WriteTask};

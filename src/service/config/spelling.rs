@@ -8,7 +8,7 @@
 const MAX_BYTES: usize = 64;
 
 /// Returns the name among `known` that takes the fewest edits to reach from `name`, if there is a near name.
-pub(super) fn nearest<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+pub fn nearest<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     if name.len() > MAX_BYTES {
         return None;
     }

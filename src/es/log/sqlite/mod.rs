@@ -4,7 +4,7 @@
 //! database.rs ──► file.rs ──► schema.rs, lock.rs, wal_witness.rs     opened with suspicion, once
 //!     ├──► writer.rs ──► wal_flusher.rs ──► wal_thresholds.rs             one writer, and a thread beside it
 //!     └──► reader.rs ──► row.rs                                      any number of readers
-//! inspect.rs, copy.rs                                                for audits and backups
+//! inspect.rs, copy.rs, transcript.rs                                 for audits, backups and exports
 //! ```
 //!
 //! The writer and each reader have a connection of their own: in WAL mode readers never wait for the
@@ -30,6 +30,7 @@ mod reader;
 mod refusal;
 mod row;
 mod schema;
+pub(in crate::es) mod transcript;
 mod wal_flusher;
 mod wal_thresholds;
 mod wal_witness;
