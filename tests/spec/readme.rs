@@ -3,7 +3,7 @@
 //!
 //! The commands are read here and not by a shell, so that the tests need neither curl nor free
 //! default ports. What this does not understand, it refuses: a command that is not run is a lie in
-//! waiting. The only one that is not run is `cargo test`, by which this runs.
+//! waiting. Only `cargo test`, by which this runs, and `cargo build --release` are not run.
 
 use std::time::Instant;
 
@@ -84,26 +84,30 @@ struct Stage {
 impl Stage {
     fn perform(&mut self, step: &Step) {
         match step.command.as_str() {
-            "cargo test" => {}
+            "cargo test" | "cargo build --release" => {}
             "cargo run --release" => {
                 self.services = Some(Launch::on_free_port(Binary::Tally, &self.directory).start());
             }
-            "pkill -9 -x tally" => self.services.take().expect("they run").kill(),
-            curl => self.compare(step, &Curl::parse(curl)),
+            "pkill -9 -x 'tally|write-service'" => self.services.take().expect("they run").kill(),
+            command if command.starts_with("tally ") => self.compare(step, &Request::tally(command)),
+            command => self.compare(step, &Request::curl(command)),
         }
     }
 
     /// The read side follows the write side, so a query is asked again until it answers as written. A
     /// command is sent once.
-    fn compare(&self, step: &Step, curl: &Curl) {
+    fn compare(&self, step: &Step, request: &Request) {
         let deadline = Instant::now() + DEADLINE;
         loop {
-            let answer = self.send(curl);
+            let answer = match request {
+                Request::Curl(curl) => self.send(curl),
+                Request::Tally(words) => self.type_in(words),
+            };
             if matches(&step.answer, &answer) {
                 return;
             }
             assert!(
-                curl.method == "GET" && Instant::now() < deadline,
+                request.is_query() && Instant::now() < deadline,
                 "README.md:{}: {}\nanswers\n{}",
                 step.line,
                 step.command,
@@ -122,9 +126,24 @@ impl Stage {
         let reply = client.try_send(&curl.method, &curl.path, &headers, body).unwrap();
         let mut text = if curl.shows_head { head(&reply) } else { String::new() };
         text.push_str(reply.text());
+        self.with_written_ports(text)
+    }
+
+    /// Runs a command of the command line, and returns what a terminal shows of it.
+    fn type_in(&self, arguments: &[String]) -> Vec<String> {
+        let services = self.services.as_ref().expect("they run");
+        let registry = format!("http://{}", services.address_of(Binary::Registry));
+        let launch = arguments.iter().fold(Launch::of(Binary::Tally, &self.directory), Launch::argument);
+        let ended = launch.variable("TALLY_REGISTRY", registry).run();
+        self.with_written_ports(ended.stdout.join("\n") + "\n" + &ended.stderr)
+    }
+
+    fn with_written_ports(&self, mut text: String) -> Vec<String> {
+        let services = self.services.as_ref().expect("they run");
         for (service, port) in PORTS {
             let actual = services.address_of(service).rsplit(':').next().unwrap();
             text = text.replace(&format!("\"port\":{actual},"), &format!("\"port\":{port},"));
+            text = text.replace(&format!("127.0.0.1:{actual}"), &format!("127.0.0.1:{port}"));
         }
         text.lines().map(str::to_owned).collect()
     }
@@ -141,6 +160,33 @@ fn head(reply: &Reply) -> String {
         head.push_str(&format!("{name}: {}\n", value.to_str().unwrap()));
     }
     head + "\n"
+}
+
+/// What a step asks of the services.
+enum Request {
+    Curl(Curl),
+    /// The arguments of the command line `tally`.
+    Tally(Vec<String>),
+}
+
+/// The commands of the command line that change nothing.
+const QUERIES: [&str; 6] = ["account", "accounts", "events", "projections", "services", "trace"];
+
+impl Request {
+    fn curl(command: &str) -> Self {
+        Self::Curl(Curl::parse(command))
+    }
+
+    fn tally(command: &str) -> Self {
+        Self::Tally(words(command).split_off(1))
+    }
+
+    fn is_query(&self) -> bool {
+        match self {
+            Self::Curl(curl) => curl.method == "GET",
+            Self::Tally(words) => QUERIES.contains(&&*words[0]),
+        }
+    }
 }
 
 // ---------------------------------------------------------------------------------- curl
