@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 fresh=$(od -An -N4 -tx4 /dev/urandom | tr -d ' ')
 steps=$(mktemp)
 trap 'rm -f "$steps"' EXIT
-awk '/^```/ { console = ($0 == "```console") } /^### [0-9]/ { walk = 1; print } walk && console && /^\$ /' README.md |
+awk '/^```/ { console = ($0 == "```console") } /^## / { walk = 0 } /^### [0-9]/ { walk = 1; print } walk && console && /^\$ /' README.md |
     sed "s/aaaaaaaa/$fresh/g" >"$steps"
 
 # From another descriptor, so that no command can read the steps to come.
