@@ -41,7 +41,8 @@ function timings(answer) {
 }
 
 async function followReceipt(journey, answer) {
-  const { queue = 0, decide = 0, sync = 0 } = timings(answer);
+  const told = timings(answer);
+  const { queue = 0, decide = 0, sync = 0 } = told;
   const { stream_id, version, position } = answer.json;
   const wire = Math.max(0, answer.ms - queue - decide - sync);
   const step = (name, from, to, what) => { journey.steps[name] = { from, to, ms: to - from, what }; };
@@ -51,10 +52,12 @@ async function followReceipt(journey, answer) {
   const isReplayed = answer.headers.get("Idempotency-Replayed") === "true";
   step("request", 0, there, `POST ${journey.path.replace(/[0-9a-f-]{36}/, shortId)}`);
   journey.steps.request.ms = wire;
-  step("aggregate", there, decided, isReplayed ? "key known: nothing decided" : `queued ${milliseconds(queue)}, decided in ${milliseconds(decide)}`);
+  step("aggregate", there, decided, isReplayed ? "key known: nothing decided" : told.sync === undefined ? "" : `queued ${milliseconds(queue)}, decided in ${milliseconds(decide)}`);
   journey.steps.events = { from: decided, to: decided, what: `version ${count(version)} of ${ownerOf(stream_id)}`,
     word: journey.path === "/transfers" && position > 1 ? `${count(position - 1)} and ${count(position)}` : count(position) };
   step("sync", decided, decided + sync, isReplayed ? "recorded before" : "on disk, then the receipt");
+  // An unknown time is not a time of zero.
+  if (told.sync === undefined) journey.steps.aggregate.word = journey.steps.sync.word = "not told";
   journey.end = answer.ms;
   show(journey);
   const recorded = decided + sync;

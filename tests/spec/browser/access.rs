@@ -30,11 +30,13 @@ fn no_window_from_360_pixels_on_scrolls_sideways() {
     fill(&console);
     for width in [360, 560, 600, 900, 1100, 1280, 1920] {
         console.browser.resize(width);
-        let widths = console.browser.run("return [document.documentElement.scrollWidth, innerWidth]");
+        let widths = console
+            .browser
+            .run("return [document.documentElement.scrollWidth, document.documentElement.clientWidth]");
         assert_eq!(widths[0], widths[1], "{width}");
         let cut = "return [...document.querySelectorAll('button, input, select, label, h2, h3, p')]
             .filter((node) => node.offsetWidth && !node.closest('.scroll, nav, .skip, .tabs'))
-            .filter((node) => { const box = node.getBoundingClientRect(); return box.right > innerWidth + 1 || box.left < -1 })
+            .filter((node) => { const box = node.getBoundingClientRect(); return box.right > document.documentElement.clientWidth + 1 || box.left < -1 })
             .map((node) => node.outerHTML.slice(0, 120))";
         assert_eq!(console.browser.run(cut), json!([]), "{width}");
     }
