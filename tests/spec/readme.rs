@@ -135,7 +135,8 @@ impl Stage {
         let registry = format!("http://{}", services.address_of(Binary::Registry));
         let launch = arguments.iter().fold(Launch::of(Binary::Tally, &self.directory), Launch::argument);
         let ended = launch.variable("TALLY_REGISTRY", registry).run();
-        self.with_written_ports(ended.stdout.join("\n") + "\n" + &ended.stderr)
+        let stdout: String = ended.stdout.iter().map(|line| format!("{line}\n")).collect();
+        self.with_written_ports(stdout + &ended.stderr)
     }
 
     fn with_written_ports(&self, mut text: String) -> Vec<String> {
