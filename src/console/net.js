@@ -47,7 +47,8 @@ async function ask(side, path, { method = "GET", body, headers = {}, wait = 0, s
 // Asks, and throws on any status that is not a success: for loops that only know what to do with data.
 async function get(side, path, options) {
   const answer = await ask(side, path, options);
-  if (!answer.ok) throw new Error(answer.json?.detail || `status ${answer.status}`);
+  // A 503 is a wait, such as for rows that are behind.
+  if (!answer.ok) throw new (answer.status === 503 ? Away : Error)(answer.json?.detail || `status ${answer.status}`);
   return answer;
 }
 
