@@ -260,7 +260,7 @@ fn request(_: &Path, _: u32) -> Result<Once> {
         let _ = &server;
         client.write_all(REQUEST)?;
         let length = client.read(&mut answer)?;
-        let is_whole = answer[..length].starts_with(b"HTTP/1.1 200 ") && answer[..length].ends_with(b"xxx");
+        let is_whole = answer[..length].starts_with(b"HTTP/1.1 200 ") && answer[..length].ends_with(b"xxx\n");
         if is_whole { Ok(()) } else { Err("the engine did not answer in one piece".into()) }
     }))
 }

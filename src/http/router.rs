@@ -202,6 +202,8 @@ pub struct Router<S: 'static> {
     rows: Vec<Row<S>>,
     observer: Option<Box<dyn Observer>>,
     origins: AllowedOrigins,
+    /// See [`Router::with_hint`].
+    hint: &'static str,
 }
 
 impl<S> Router<S> {
@@ -214,7 +216,7 @@ impl<S> Router<S> {
             Row::of(route, Some(index), answer)
         };
         let rows = routes.iter().enumerate().map(row).collect();
-        Self { state, rows, observer: None, origins: AllowedOrigins::default() }
+        Self { state, rows, observer: None, origins: AllowedOrigins::default(), hint: "" }
     }
 
     /// Adds routes with a state of their own, after the service's own routes. The observer does not see
@@ -244,6 +246,13 @@ impl<S> Router<S> {
     #[must_use]
     pub fn allow_origins(mut self, origins: Vec<String>) -> Self {
         self.origins = AllowedOrigins::new(origins);
+        self
+    }
+
+    /// Adds a hint to the refusals of unknown paths and methods: where else a client may ask.
+    #[must_use]
+    pub fn with_hint(mut self, hint: &'static str) -> Self {
+        self.hint = hint;
         self
     }
 
@@ -304,7 +313,7 @@ impl<S> Router<S> {
             return Ok(Response::empty(204).with_header("Allow", SERVER_WIDE));
         }
         if allowed.is_empty() {
-            let detail = format!("there is nothing at {}", request.path());
+            let detail = format!("there is nothing at {}{}", request.path(), self.hint);
             return Err(Problem::new(&problems::NOT_FOUND, detail));
         }
         allowed.push("OPTIONS");
@@ -312,7 +321,7 @@ impl<S> Router<S> {
         if is_options {
             return Ok(Response::empty(204).with_header("Allow", allow));
         }
-        let detail = format!("{} takes {allow}", request.path());
+        let detail = format!("{} takes {allow}{}", request.path(), self.hint);
         Err(Problem::new(&problems::METHOD_NOT_ALLOWED, detail).with_header("Allow", allow))
     }
 }

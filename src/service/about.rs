@@ -21,17 +21,30 @@ use crate::{read_side, registry, write_side};
 pub struct Profile {
     document: &'static str,
     problems: &'static [&'static ProblemType],
+    /// Where a client may ask that finds no route here.
+    pub(super) hint: &'static str,
 }
+
+const QUERIES: &str =
+    "; this service takes commands, and read services answer queries: GET /services/read of the registry";
+const COMMANDS: &str =
+    "; this service answers queries, and a write service takes commands: GET /services/write of the registry";
 
 /// The service registry.
 pub const REGISTRY: Profile =
-    Profile { document: include_str!("../../openapi/registry.json"), problems: registry::PROBLEMS };
+    Profile { document: include_str!("../../openapi/registry.json"), problems: registry::PROBLEMS, hint: "" };
 /// The write side.
-pub const WRITE: Profile =
-    Profile { document: include_str!("../../openapi/write.json"), problems: write_side::problems::ALL };
+pub const WRITE: Profile = Profile {
+    document: include_str!("../../openapi/write.json"),
+    problems: write_side::problems::ALL,
+    hint: QUERIES,
+};
 /// The read side.
-pub const READ: Profile =
-    Profile { document: include_str!("../../openapi/read.json"), problems: read_side::problems::ALL };
+pub const READ: Profile = Profile {
+    document: include_str!("../../openapi/read.json"),
+    problems: read_side::problems::ALL,
+    hint: COMMANDS,
+};
 
 impl Profile {
     /// Returns the problems that the service can answer.

@@ -49,7 +49,8 @@ pub(super) fn serve<S: Send + Sync + 'static>(
     let observer = HttpMetrics::of(&metrics, routes);
     let in_flight = observer.in_flight();
     let common = About::new(profile, metrics, console.map(ToString::to_string));
-    let router = Router::new(state, routes).with(common, about::ROUTES).observed_by(observer);
+    let router =
+        Router::new(state, routes).with(common, about::ROUTES).with_hint(profile.hint).observed_by(observer);
     let router = Arc::new(router.allow_origins(origins));
     let routed = Arc::clone(&router);
     let admission = admission(service);

@@ -126,3 +126,17 @@ fn commands_find_their_accounts_again_after_a_restart_and_after_a_crash() {
     assert_refused(&bank.withdraw(&id, 41), 422, "insufficient-funds");
     assert_receipt(&bank.withdraw(&id, 40).expect(200), &id, 4, 4);
 }
+
+#[test]
+fn a_query_is_told_which_service_answers_queries() {
+    let bank = Bank::start();
+    let id = bank.open();
+    for (path, status, slug) in
+        [("/accounts".to_owned(), 405, "method-not-allowed"), (format!("/accounts/{id}"), 404, "not-found")]
+    {
+        let reply = bank.client.get(&path);
+        assert_refused(&reply, status, slug);
+        let detail = reply.json()["detail"].as_str().unwrap().to_owned();
+        assert!(detail.contains("GET /services/read of the registry"), "{detail}");
+    }
+}
