@@ -20,20 +20,19 @@ fn main() -> ExitCode {
 fn serve(config: AllConfig, shutdown: Shutdown) -> Result<(), ExitError> {
     let services = AllServices::start(config)?;
     services.announce();
-    let (write, read) = services.addresses();
     // A closed stdout has no reader left.
-    let _ = std::io::stdout().write_all(examples(write, read).as_bytes());
+    let _ = std::io::stdout().write_all(examples(services.addresses()).as_bytes());
     let _stop = shutdown.wait();
     services.stop();
     Ok(())
 }
 
-/// Three commands to try: open an account, pay in, read it.
-fn examples(write: SocketAddr, read: SocketAddr) -> String {
+/// Returns the address of the console, and three commands to try: open an account, pay in, read it.
+fn examples([registry, write, read]: [SocketAddr; 3]) -> String {
     let id = Uuid::now_v7();
     let json = "-H 'Content-Type: application/json'";
     format!(
-        "\nTry, in another terminal:\n  \
+        "\nOpen http://{registry}/ in a browser, or try in another terminal:\n  \
          curl http://{write}/accounts {json} -d '{{\"account_id\":\"{id}\",\"owner\":\"Ada\"}}'\n  \
          curl http://{write}/accounts/{id}/deposit {json} -d '{{\"amount\":1250}}'\n  \
          curl http://{read}/accounts/{id}\n\

@@ -46,9 +46,9 @@ impl AllServices {
         announce(ReadConfig::PROGRAM, self.read.address());
     }
 
-    /// Returns the listening addresses of the write side and of the read side.
-    pub fn addresses(&self) -> (SocketAddr, SocketAddr) {
-        (self.write.address(), self.read.address())
+    /// Returns the listening addresses of the registry, the write side and the read side.
+    pub fn addresses(&self) -> [SocketAddr; 3] {
+        [self.registry.address(), self.write.address(), self.read.address()]
     }
 
     /// Stops the services.
