@@ -80,11 +80,13 @@ fn await_match(
     wait: Duration,
 ) -> Result<Page, Problem> {
     let deadline = Instant::now() + wait;
-    let mut from = after;
+    let (mut from, mut scanned) = (after, 0);
     loop {
         await_event(service, from, deadline.saturating_duration_since(Instant::now()))?;
         let found = search(service, SearchFrom::After(from), filter, limit)?;
-        let is_done = found.events > 0 || found.scanned_to - after >= u64::from(MAX_SCANNED_EVENTS);
+        // Counted in events that were read: a time skips the events before it without reading them.
+        scanned += found.scanned;
+        let is_done = found.events > 0 || scanned >= MAX_SCANNED_EVENTS;
         // Without progress the time is over, or the service stops and has ended the wait.
         if is_done || found.scanned_to == from {
             return Ok(found.page);

@@ -51,6 +51,8 @@ pub struct SearchPage {
     pub page: Page,
     /// The number of events on the page.
     pub events: u32,
+    /// The number of events that the search has read, [`MAX_SCANNED_EVENTS`] at most.
+    pub scanned: u32,
     /// The last position at which the search has looked. Forwards, the search continues after this position;
     /// backwards, before this position, unless the position is 0 or 1: then the search has ended.
     pub scanned_to: u64,
@@ -78,8 +80,10 @@ impl EventLog {
     pub fn search(&self, from: SearchFrom, filter: &EventFilter, limit: u32) -> Result<SearchPage, Error> {
         let limit = limit.clamp(1, MAX_PAGE_EVENTS);
         let matcher = Matcher::of(filter);
-        let earlier = filter.since.map_or(Ok(0), |since| self.last_before(since))?;
-        let (mut events, mut scanned_to) = (0, None);
+        // Forwards, the positions up to `after` need no look: a follower at the head pays for no search in time.
+        let begin = if let SearchFrom::After(after) = from { after } else { 0 };
+        let earlier = filter.since.map_or(Ok(0), |since| self.last_before(since, begin))?;
+        let (mut events, mut scanned, mut scanned_to) = (0, 0, None);
         let mut page = self.build_page(|reader, add| {
             let mut visit = |event: &RecordedEvent<'_>| {
                 // Backwards, all further events are even older.
@@ -87,6 +91,7 @@ impl EventLog {
                     return Ok(ControlFlow::Break(()));
                 }
                 scanned_to = Some(event.position);
+                scanned += 1;
                 if !matcher.accepts(event) {
                     return Ok(ControlFlow::Continue(()));
                 }
@@ -108,7 +113,7 @@ impl EventLog {
             (SearchFrom::Before(_), _) => 1.min(self.head().value()),
         };
         page.extend("scanned_to", scanned_to);
-        Ok(SearchPage { page, events, scanned_to })
+        Ok(SearchPage { page, events, scanned, scanned_to })
     }
 
     /// Returns the event at a position; `None` for a position that the log does not have.
@@ -129,11 +134,12 @@ impl EventLog {
         Ok(found)
     }
 
-    /// Returns the position of the last event that was recorded before `time`, 0 without such an event.
-    fn last_before(&self, time: Timestamp) -> Result<u64, Error> {
+    /// Returns the position of the last event after `begin` that was recorded before `time`, `begin` without
+    /// such an event.
+    fn last_before(&self, time: Timestamp, begin: u64) -> Result<u64, Error> {
         // Times never fall along the log, so the position is found in twenty steps in a million events.
         let time = time.to_string();
-        let (mut low, mut high) = (0, self.head().value());
+        let (mut low, mut high) = (begin, self.head().value());
         while low < high {
             let middle = low + (high - low).div_ceil(2);
             let event = self.event(middle)?;

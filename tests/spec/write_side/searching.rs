@@ -91,6 +91,23 @@ fn a_filtered_reader_that_waits_gets_the_event_that_matches_and_no_other() {
 }
 
 #[test]
+fn a_reader_that_waits_for_events_since_now_gets_the_next_one_of_a_long_log() {
+    let directory = Directory::fresh();
+    let id = fill(&directory, 12_000).to_string();
+    let bank = Bank::on(directory);
+    // Later than the whole log, and no later than the next event.
+    let since = tally::time::Timestamp::now();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| bank.search(&format!("since={since}&after=0&wait=30")));
+        wait_until("the search waits", || {
+            bank.client.get("/metrics").text().contains("tally_http_waiting_requests 1\n")
+        });
+        bank.deposit(&id, 1).expect(200);
+        assert_eq!(waiting.join().unwrap(), (vec![12_001], 12_001));
+    });
+}
+
+#[test]
 fn a_search_that_waits_ends_with_the_service() {
     let bank = Bank::start();
     std::thread::scope(|scope| {
