@@ -117,7 +117,7 @@ fn problem_of(refused: RebuildRefused, name: &str) -> Problem {
         }
         RebuildRefused::Running => Problem::new(&REBUILD_RUNNING, refused.to_string()),
         RebuildRefused::NotRunning => Problem::new(&REBUILD_NOT_FOUND, refused.to_string()),
-        RebuildRefused::Stopped => unhealthy(&refused.to_string()),
+        RebuildRefused::Busy | RebuildRefused::Stopped => unhealthy(&refused.to_string()),
     }
 }
 

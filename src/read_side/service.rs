@@ -116,6 +116,7 @@ impl ReadSide {
                 Err(
                     refused @ (RebuildRefused::UnknownProjection
                     | RebuildRefused::NotRunning
+                    | RebuildRefused::Busy
                     | RebuildRefused::Stopped),
                 ) => log::error!("projection {} cannot be rebuilt: {refused}", status.name),
             }

@@ -14,7 +14,7 @@ use super::service::WriteSide;
 #[cfg(doc)]
 use crate::es::EventLog;
 use crate::es::{Error, EventFilter, MAX_PAGE_EVENTS, MAX_SCANNED_EVENTS, Page, SearchFrom, SearchPage};
-use crate::http::{self, Params, Problem, Query, Request, Response};
+use crate::http::{self, Params, Permit, Problem, Query, Request, Response};
 use crate::limits::MAX_EXACT_INTEGER;
 use crate::time::Timestamp;
 
@@ -50,23 +50,32 @@ pub(super) fn events(
     if filter != EventFilter::default() {
         return page_response(request, await_match(service, after, &filter, limit, wait)?);
     }
-    await_event(service, after, wait)?;
+    let mut permit = None;
+    await_event(service, after, wait, &mut permit)?;
+    // Before the turn of the page: a request with its event no longer waits for one.
+    drop(permit);
     let _turn = service.turn()?;
     // The wait of zero: this thread has waited above, where the permit counts the wait.
     let page = service.log.page(after, limit, Duration::ZERO).map_err(|error| problems::of_error(&error))?;
     page_response(request, page)
 }
 
-/// Waits up to `wait` for the event after a position.
-fn await_event(service: &WriteSide, after: u64, wait: Duration) -> Result<(), Problem> {
+/// Waits up to `wait` for the event after a position. The request takes its permit for long polls with the
+/// first wait, and keeps the permit in `permit`.
+fn await_event<'s>(
+    service: &'s WriteSide,
+    after: u64,
+    wait: Duration,
+    permit: &mut Option<Permit<'s>>,
+) -> Result<(), Problem> {
     // A request for events that exist already takes no permit, so long polls cannot hold up other readers.
-    let must_wait = !wait.is_zero() && service.log.head().value() <= after;
-    let permit = must_wait.then(|| service.long_polls.enter()).transpose()?;
-    if must_wait {
-        service.log.head().wait_for(after.saturating_add(1), wait);
+    if wait.is_zero() || service.log.head().value() > after {
+        return Ok(());
     }
-    // Before the turn of the page: a request with its event no longer waits for one.
-    drop(permit);
+    if permit.is_none() {
+        *permit = Some(service.long_polls.enter()?);
+    }
+    service.log.head().wait_for(after.saturating_add(1), wait);
     Ok(())
 }
 
@@ -81,8 +90,10 @@ fn await_match(
 ) -> Result<Page, Problem> {
     let deadline = Instant::now() + wait;
     let (mut from, mut scanned) = (after, 0);
+    // Kept over all waits: an event that does not match must not cost the request its place.
+    let mut permit = None;
     loop {
-        await_event(service, from, deadline.saturating_duration_since(Instant::now()))?;
+        await_event(service, from, deadline.saturating_duration_since(Instant::now()), &mut permit)?;
         let found = search(service, SearchFrom::After(from), filter, limit)?;
         // Counted in events that were read: a time skips the events before it without reading them.
         scanned += found.scanned;

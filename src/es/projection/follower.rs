@@ -149,13 +149,20 @@ impl Follower {
                     cancelled.unwrap_or_else(|error| self.back_off(&error));
                 }
                 Ok(Message::Pause(paused)) => {
+                    let was_paused = self.projector.board.is_paused();
                     self.projector.pause().unwrap_or_else(|error| self.back_off(&error));
-                    answer(&paused);
+                    // The caller was told that the order failed, so the order must have no effect.
+                    if !answer(&paused) && !was_paused {
+                        self.projector.resume();
+                    }
                 }
                 Ok(Message::Resume(resumed)) => {
+                    let was_paused = self.projector.board.is_paused();
                     self.projector.resume();
                     self.fetch_at = None;
-                    answer(&resumed);
+                    if !answer(&resumed) && was_paused {
+                        self.projector.pause().unwrap_or_else(|error| self.back_off(&error));
+                    }
                 }
                 // The next page is late: rows applied already do not wait for a slow feed.
                 Err(RecvTimeoutError::Timeout) => self.commit(),
@@ -230,12 +237,9 @@ impl Follower {
     }
 }
 
-/// Tells the caller that the order was followed.
-fn answer(caller: &SyncSender<()>) {
-    match caller.send(()) {
-        // An error means: the caller waits no longer.
-        Ok(()) | Err(_) => {}
-    }
+/// Tells the caller that the order was followed. Returns whether the caller still waits.
+fn answer(caller: &SyncSender<()>) -> bool {
+    caller.send(()).is_ok()
 }
 
 /// The fetching thread of a lane.

@@ -15,6 +15,8 @@ pub enum RebuildRefused {
     Running,
     /// No rebuild is running.
     NotRunning,
+    /// The projector has been busy with a transaction for ten seconds; try again.
+    Busy,
     /// The projector has stopped.
     Stopped,
 }
@@ -25,6 +27,7 @@ impl fmt::Display for RebuildRefused {
             Self::UnknownProjection => "there is no projection of that name",
             Self::Running => "a rebuild of this projection is running",
             Self::NotRunning => "no rebuild of this projection is running",
+            Self::Busy => "the projector is busy with a transaction; try again",
             Self::Stopped => "the projector has stopped",
         })
     }
@@ -68,8 +71,8 @@ impl std::error::Error for RebuildError {}
 pub enum PauseError {
     /// The projector has stopped.
     Stopped,
-    /// The projector is busy with a transaction, and follows the order late or not at all. Give the order
-    /// again; a second one changes nothing.
+    /// The projector has been busy with a transaction for ten seconds. The order has no effect; give the order
+    /// again.
     TimedOut,
 }
 

@@ -10,7 +10,7 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::checked_page::{CheckedPage, PageRequest};
 use super::feed::MAX_LOG_WAIT;
@@ -23,6 +23,9 @@ use crate::watch::Watch;
 /// How long a caller waits for the applying thread to follow an order: far longer than a commit takes.
 const ORDER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The pause between two attempts to put an order into a full inbox, in milliseconds: a page takes as long.
+const FULL_INBOX_PAUSE: Duration = Duration::from_millis(2);
+
 /// How long a drop waits for the fetching threads: three times as long as an event log in this process waits.
 /// The thread of a feed over the network ends when the feed has answered.
 const DROP_PATIENCE: Duration = MAX_LOG_WAIT.saturating_mul(3);
@@ -32,11 +35,27 @@ pub(super) enum Message {
     Page(Lane, PageRequest, Result<CheckedPage, CatchUpError>),
     Rebuild(usize),
     Cancel(usize),
-    /// Answered when no event is applied any more.
+    /// Answered when no event is applied any more. An order whose caller waits no longer has no effect.
     Pause(SyncSender<()>),
     /// Answered when events are applied again.
     Resume(SyncSender<()>),
     Stop,
+}
+
+/// Why a message did not reach the applying thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Undelivered {
+    Busy,
+    Stopped,
+}
+
+impl From<Undelivered> for RebuildRefused {
+    fn from(undelivered: Undelivered) -> Self {
+        match undelivered {
+            Undelivered::Busy => Self::Busy,
+            Undelivered::Stopped => Self::Stopped,
+        }
+    }
 }
 
 /// The place in the log at which a fetching thread reads.
@@ -88,7 +107,8 @@ impl RunningProjector {
 
     fn claim_rebuild(&self, projection: &str) -> Result<(usize, u64), RebuildRefused> {
         let claim = self.board.claim_rebuild(projection)?;
-        self.inbox.send(Message::Rebuild(claim.0)).map_err(|_| RebuildRefused::Stopped)?;
+        // Without the message no rebuild runs, so the next request must find none.
+        self.deliver(Message::Rebuild(claim.0)).inspect_err(|_| self.board.release_claim(claim.0))?;
         Ok(claim)
     }
 
@@ -112,7 +132,7 @@ impl RunningProjector {
     /// [`RebuildRefused::NotRunning`] when no rebuild is running; else see [`RebuildError`].
     pub fn cancel_rebuild(&self, projection: &str) -> Result<(), RebuildError> {
         let running = self.board.rebuilding(projection)?;
-        self.inbox.send(Message::Cancel(running.0)).map_err(|_| RebuildRefused::Stopped)?;
+        self.deliver(Message::Cancel(running.0)).map_err(RebuildRefused::from)?;
         self.board.wait_for_rebuild(running, ORDER_TIMEOUT).map(drop)
     }
 
@@ -141,15 +161,29 @@ impl RunningProjector {
 
     fn order(&self, message: impl FnOnce(SyncSender<()>) -> Message) -> Result<(), PauseError> {
         let (followed, answer) = sync_channel(1);
-        // Not `send`, which waits without a limit while the inbox is full.
-        self.inbox.try_send(message(followed)).map_err(|error| match error {
-            TrySendError::Full(_) => PauseError::TimedOut,
-            TrySendError::Disconnected(_) => PauseError::Stopped,
+        self.deliver(message(followed)).map_err(|error| match error {
+            Undelivered::Busy => PauseError::TimedOut,
+            Undelivered::Stopped => PauseError::Stopped,
         })?;
         answer.recv_timeout(ORDER_TIMEOUT).map_err(|error| match error {
             RecvTimeoutError::Timeout => PauseError::TimedOut,
             RecvTimeoutError::Disconnected => PauseError::Stopped,
         })
+    }
+
+    /// Puts a message into the inbox, which pages may fill for a moment.
+    fn deliver(&self, mut message: Message) -> Result<(), Undelivered> {
+        let deadline = Instant::now() + ORDER_TIMEOUT;
+        loop {
+            // Not `send`, which waits without a limit while the applying thread hangs in a write.
+            message = match self.inbox.try_send(message) {
+                Ok(()) => return Ok(()),
+                Err(TrySendError::Disconnected(_)) => return Err(Undelivered::Stopped),
+                Err(TrySendError::Full(_)) if Instant::now() >= deadline => return Err(Undelivered::Busy),
+                Err(TrySendError::Full(undelivered)) => undelivered,
+            };
+            std::thread::sleep(FULL_INBOX_PAUSE);
+        }
     }
 
     /// Returns whether the projection is filled for the first time, and does not answer yet.

@@ -306,6 +306,11 @@ impl StatusBoard {
         Ok((index, self.rebuilds[index].value()))
     }
 
+    /// Withdraws the claim of a rebuild that could not be ordered.
+    pub(super) fn release_claim(&self, index: usize) {
+        self.lock().entries[index].replay = None;
+    }
+
     /// Returns the same as [`StatusBoard::claim_rebuild`] for a projection being rebuilt.
     pub(super) fn rebuilding(&self, name: &str) -> Result<(usize, u64), RebuildRefused> {
         let index = self.index(name)?;

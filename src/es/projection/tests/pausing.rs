@@ -1,5 +1,8 @@
 //! Pause and resume: rows stand still, and the lag shows.
 
+use std::sync::mpsc::{SyncSender, sync_channel};
+
+use super::super::running_projector::Message;
 use super::running::{PATIENCE, until};
 use super::*;
 
@@ -150,4 +153,24 @@ fn a_projector_that_is_poisoned_stays_stalled_during_a_pause() {
     until("it stalls", || states(&running)[0] == ProjectionState::Stalled);
     running.pause().unwrap();
     assert_eq!(states(&running), [ProjectionState::Stalled, ProjectionState::Paused]);
+}
+
+/// An order of a caller that waits no longer.
+fn given_up(order: impl FnOnce(SyncSender<()>) -> Message) -> Message {
+    order(sync_channel(1).0)
+}
+
+#[test]
+fn an_order_whose_caller_waits_no_longer_has_no_effect() {
+    let (path, feed) = (TempPath::new(), LogFeed::new(log_of(&["1"])));
+    let running = open(&path).start(feed.clone(), PATIENCE).unwrap();
+    running.inbox.send(given_up(Message::Pause)).unwrap();
+    feed.append(7, "Added", "1");
+    assert_eq!(running.watch("sums").unwrap().wait_for(2, PATIENCE), 2, "the pause has no effect");
+    running.pause().unwrap();
+    running.inbox.send(given_up(Message::Resume)).unwrap();
+    feed.append(7, "Added", "1");
+    until("the head is learnt", || running.status().iter().all(|status| status.head == Some(3)));
+    assert!(running.is_paused(), "the resume has no effect");
+    assert_eq!(count(&path), 2);
 }
