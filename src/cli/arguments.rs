@@ -108,7 +108,8 @@ impl CommandPage {
                 Some("-h" | "--help") => return Ok(None),
                 // After two hyphens, everything is an operand.
                 Some("--") => given.operands.extend(arguments.by_ref()),
-                Some(text) if text.len() > 1 && text.starts_with('-') => {
+                // A negative number is a wrong value, which its command explains, and no flag.
+                Some(text) if is_flag(text) => {
                     given.flags.push(self.read_flag(text, &mut arguments)?);
                 }
                 Some(_) | None => given.operands.push(argument),
@@ -254,6 +255,11 @@ pub(super) fn wrong(name: &str, expected: &str, text: &str) -> CommandFailure {
     CommandFailure::usage(format!("{name}: expected {expected}, got {text:?}"))
 }
 
+fn is_flag(text: &str) -> bool {
+    text.strip_prefix('-')
+        .is_some_and(|rest| !rest.is_empty() && !rest.starts_with(|c: char| c.is_ascii_digit()))
+}
+
 /// Returns `; did you mean NAME?`, or nothing.
 #[cold]
 #[inline(never)]
@@ -292,6 +298,8 @@ mod tests {
             ("1", "--x")
         );
         assert!(read(&["1", "--help", "--bogus"]).unwrap().is_none(), "help wins");
+        let negative = read(&["-5"]).unwrap().unwrap();
+        assert_eq!(negative.operand_text(0, "ID").unwrap(), "-5", "the command explains what it expects");
     }
 
     #[test]

@@ -33,7 +33,8 @@ const KEY: CommandFlag = flag(
     "KEY",
     "The same command with the same key is recorded once. Default: a new key.",
 );
-const IF_MATCH: CommandFlag = flag("if-match", "VERSION", "Only when the account is at this version.");
+const IF_MATCH: CommandFlag =
+    flag("if-match", "VERSION", "Only when the account (of a transfer: FROM) is at this version.");
 const NO_WAIT: CommandFlag = flag("no-wait", "", "Do not wait for the read side to show the account.");
 
 const AFTER_IT: &str = "Prints where the command was recorded, then the account once the read side shows it.";
@@ -66,7 +67,6 @@ const COMMANDS: &[(CommandPage, Action)] = &[
                 flag("currency", "CODE", "Three capital letters. Default: EUR."),
                 ID,
                 KEY,
-                IF_MATCH,
                 NO_WAIT,
             ],
             AFTER_IT,

@@ -126,7 +126,12 @@ pub(super) fn projections(session: &Session) -> Result<(), CommandFailure> {
     let mut table =
         Table::with(&["name", "#position", "#head", "#lag_events", "#lag_seconds", "state", "error"]);
     for projection in field(&answer.json()?, "projections").as_array().into_iter().flatten() {
-        table.add(&cells(projection, &FIELDS));
+        let mut row = cells(projection, &FIELDS);
+        // People compare lags, and nanoseconds only hide the difference.
+        if let Some(seconds) = field(projection, "lag_seconds").as_f64() {
+            row[4] = format!("{seconds:.1}");
+        }
+        table.add(&row);
     }
     session.terminal.print(&table.lines(session.terminal))
 }

@@ -247,6 +247,10 @@ impl Keeper {
         };
         self.link = Link::Away(interval);
         self.contact.record_absence();
+        // A service that stops waits for no registry.
+        if self.stopping.is_closed() {
+            return;
+        }
         match self.outage.record(&error.to_string(), Instant::now()) {
             Some(Level::Info) => log::info!("waiting for a registry: {error}"),
             Some(level) => log::log!(level, "{error}; retrying until the registry answers"),
@@ -259,8 +263,10 @@ impl Keeper {
         if matches!(self.link, Link::Untried | Link::Withheld) {
             return;
         }
-        if let Err(error) = self.registry.deregister(&self.name, self.instance_id) {
-            log::debug!("{error}; the lease expires by itself");
+        match self.registry.deregister(&self.name, self.instance_id) {
+            Ok(()) => log::info!("deregistered from the registry at {}", self.registry.url()),
+            // Not a warning: the registry may stop together with the service.
+            Err(error) => log::info!("not deregistered: {error}; the lease expires by itself"),
         }
     }
 }

@@ -74,7 +74,9 @@ fn account(service: &ReadSide, request: &Request, params: &Params<'_>) -> Result
     }?;
     found.answer(|account| match account {
         None if moment.is_some() => {
-            let detail = format!("there is no account {account_id}, or it was not open yet then");
+            let detail = format!(
+                "account {account_id} had no such version or was not open at that time, or does not exist"
+            );
             Err(Problem::new(&ACCOUNT_NOT_FOUND, detail))
         }
         None => Err(no_account(account_id)),

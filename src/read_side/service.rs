@@ -201,8 +201,10 @@ impl ReadSide {
         self.long_polls.waiting()
     }
 
-    /// Ends all waits. Queries go on being answered, and the write side being followed.
+    /// Ends all waits, and the look-ups of the write side, which may stop at the same time. Queries go on being
+    /// answered, and the write side being followed at its last address.
     pub fn end_waits(&self) {
+        self.upstream.close();
         self.projector.end_waits();
     }
 

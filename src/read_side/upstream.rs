@@ -120,7 +120,7 @@ impl Upstream {
         }
     }
 
-    /// Ends the look-ups.
+    /// Ends the look-ups. From now on an absence of the write side is expected, and not logged.
     pub(super) fn close(&self) {
         self.look_ups.close();
         self.looked_up.close();
@@ -186,7 +186,8 @@ impl Upstream {
     /// Records that the write side is away, and logs each reason once until the next answer.
     fn note_absence(&self, reason: String) {
         let mut line = self.lock();
-        if line.reasons.len() < MAX_REASONS && !line.reasons.contains(&reason) {
+        let is_news = !self.look_ups.is_closed();
+        if is_news && line.reasons.len() < MAX_REASONS && !line.reasons.contains(&reason) {
             // A read side may be started before its write side, and then all is well.
             match line.last_contact {
                 None => log::info!("waiting for a write side: {reason}"),

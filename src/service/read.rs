@@ -93,7 +93,7 @@ impl ReadService {
         let side = self.served.router.state();
         let progress = progress(side);
         side.close();
-        log::info!("{} stopped: {in_flight} requests drained, {progress}", ReadConfig::PROGRAM);
+        log::info!("{} stopped: requests drained: {in_flight}, {progress}", ReadConfig::PROGRAM);
     }
 }
 

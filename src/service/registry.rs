@@ -76,7 +76,7 @@ impl RegistryService {
         registry::log_rest(&self.registry);
         let live: usize = self.registry.gauges().live.values().sum();
         log::info!(
-            "{} stopped: {in_flight} requests drained, {live} instances live",
+            "{} stopped: requests drained: {in_flight}, {live} instances live",
             RegistryConfig::PROGRAM
         );
     }

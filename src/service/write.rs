@@ -100,7 +100,7 @@ impl WriteService {
         // The writer last: requests in flight queue commands until the server has stopped.
         self.served.router.state().close();
         let head = self.log.head().value();
-        log::info!("{} stopped: {in_flight} requests drained, head {head}", WriteConfig::PROGRAM);
+        log::info!("{} stopped: requests drained: {in_flight}, head {head}", WriteConfig::PROGRAM);
     }
 }
 

@@ -181,12 +181,12 @@ impl Writer {
 }
 
 impl Candidate for Writer {
-    /// Returns the address with metadata. The head is a snapshot; clients ask the service for the present head.
+    /// Returns the address with metadata. Clients ask the service itself for the present head.
     fn advertised(&self) -> Advertised {
         let Standing { log, database, .. } = &*self.standing;
         let metadata = [
             (LOG_ID, log.log_id().to_string()),
-            ("head", log.head().value().to_string()),
+            ("head_at_registration", log.head().value().to_string()),
             (DATABASE, database.clone()),
         ];
         let metadata: BTreeMap<_, _> = metadata.map(|(key, value)| (key.to_owned(), value)).into();

@@ -50,7 +50,7 @@ fn what_a_write_service_registers_names_its_log_and_its_head() {
     wait_until_registered(&registry, &write);
     let metadata = instances(&registry, "write")[0]["metadata"].clone();
     let feed = write.client().get("/events").expect(200).json();
-    assert_eq!((&metadata["log_id"], &metadata["head"]), (&feed["log_id"], &json!("1")));
+    assert_eq!((&metadata["log_id"], &metadata["head_at_registration"]), (&feed["log_id"], &json!("1")));
 }
 
 #[test]

@@ -52,6 +52,7 @@ fn the_first_lines_name_what_is_served_and_the_last_line_why_it_ended() {
         process.wait_for_log("registered as ");
         let ended = process.stop();
         let names = |text: &str| ended.stderr.contains(text);
+        assert!(names("deregistered from the registry at "), "{ended:?}");
         assert!(names(env!("CARGO_PKG_VERSION")) && names(&registry), "{ended:?}");
         assert!(names(&folder.join(file).display().to_string()), "{ended:?}");
         assert!(ended.stderr.lines().last().unwrap().contains("stopped on SIGTERM within "), "{ended:?}");
@@ -60,7 +61,7 @@ fn the_first_lines_name_what_is_served_and_the_last_line_why_it_ended() {
                 names(&format!("serves http://{address}, registering http://{address} with")),
                 "{ended:?}"
             );
-            assert!(names(", head 0\n") && names("requests drained, head 1\n"), "{ended:?}");
+            assert!(names(", head 0\n") && names("requests drained: ") && names(", head 1\n"), "{ended:?}");
         }
     }
 }

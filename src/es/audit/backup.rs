@@ -59,7 +59,7 @@ pub(super) fn refuse_existing(to: &Path) -> Result<(), Error> {
 }
 
 fn exists(to: &Path) -> Error {
-    Error::unusable(to, "it exists, and a backup overwrites nothing: choose another path")
+    Error::unusable(to, "it exists, and this program overwrites nothing: choose another path")
 }
 
 /// Gives a complete file its name, unless another file has the name meanwhile, and makes both durable.

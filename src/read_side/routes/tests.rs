@@ -148,7 +148,7 @@ fn an_account_that_is_not_there_is_404_and_says_how_fresh_that_is() {
     assert_eq!(bank.problem(&format!("/accounts/{}/transactions", id(77))).1, "account-not-found");
     for (query, is_of_the_past) in [("", false), ("?at_version=9", true)] {
         let body = String::from_utf8(bank.get(&format!("/accounts/{}{query}", id(77))).body).unwrap();
-        assert_eq!(body.contains("not open yet then"), is_of_the_past, "{body}");
+        assert_eq!(body.contains("not open at that time"), is_of_the_past, "{body}");
     }
     assert_eq!(bank.problem("/accounts/77").1, "invalid-id");
 }

@@ -109,4 +109,8 @@ fn each_reason_of_an_absence_is_logged_once_until_the_next_answer_and_not_withou
     assert!(feed.upstream.last_contact().is_some());
     away("refused");
     assert_eq!((told(), feed.upstream.contact()), (1, Contact::Lost("refused".into())));
+    // Services that stop together miss each other, and no operator needs to know.
+    feed.upstream.close();
+    away("it stops, too");
+    assert_eq!((told(), feed.upstream.contact()), (1, Contact::Lost("it stops, too".into())));
 }

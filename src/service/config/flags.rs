@@ -91,7 +91,7 @@ pub(super) const ALLOW_ORIGIN: Flag = Flag {
 pub(super) const ALLOW_HOST: Flag = Flag {
     name: "allow-host",
     kind: Kind::Several("NAME"),
-    default: "addresses, localhost, and the names of --listen and --advertise",
+    default: "addresses, localhost, and the names to listen on and to advertise",
     help: "Answer requests to this host name (or * for all) as well; other names get 421.",
 };
 pub(super) const LOG: Flag = Flag {

@@ -264,7 +264,7 @@ fn a_rebuild_is_waited_for_until_its_rows_are_live_or_it_is_given_up() {
     running.stop();
     let stopped = running.rebuild_and_wait("sums", PATIENCE);
     assert_eq!(stopped, Err(RebuildError::Refused(RebuildRefused::Stopped)));
-    // The request that nobody received left no claim behind.
+    // The undelivered request gave its claim back.
     assert_eq!(running.rebuild("sums"), Err(RebuildRefused::Stopped));
 }
 
