@@ -92,14 +92,13 @@ impl<W: Write> Write for Outlet<W> {
 fn export_to(db: &Path, to: &Path) -> Result<es::Exported, CommandFailure> {
     let failed = |error: io::Error| CommandFailure::failed(format!("{}: {error}", to.display()));
     // `create_new` refuses an existing file; the name is claimed before the work.
-    let file =
-        OpenOptions::new().write(true).create_new(true).open(to).map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => CommandFailure::failed(format!(
-                "{} exists, and an export overwrites nothing: choose another path",
-                to.display()
-            )),
-            _ => failed(error),
-        })?;
+    let file = OpenOptions::new().write(true).create_new(true).open(to).map_err(|error| {
+        if error.kind() != io::ErrorKind::AlreadyExists {
+            return failed(error);
+        }
+        let what = "exists, and an export overwrites nothing: choose another path";
+        CommandFailure::failed(format!("{} {what}", to.display()))
+    })?;
     let mut out = BufWriter::new(file);
     let exported = es::export(db, &mut out).map_err(CommandFailure::from);
     let exported = exported.and_then(|exported| {

@@ -56,6 +56,7 @@ macro_rules! __events {
 
         impl $name {
             /// The stored names of all events, in the order of the list.
+            // A program need not use the list.
             #[allow(dead_code)]
             $visibility const EVENT_TYPES: &'static [&'static str] = &[$($stored),+];
         }

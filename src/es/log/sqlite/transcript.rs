@@ -7,6 +7,7 @@ use std::path::Path;
 use rusqlite::{Connection, params};
 use uuid::Uuid;
 
+use super::row::{insert_event, insert_receipt, uuid_at};
 use super::schema::SCHEMA;
 use crate::es::database_file::{Access, DatabaseFile, DatabasePath};
 use crate::es::log::store::{Fingerprint, Receipt};
@@ -39,7 +40,7 @@ impl ReceiptRows {
         let mut statement = self.connection.prepare_cached(sql)?;
         // Commands that were recorded after the head have their events in no export.
         let rows = statement.query_map(params![after, self.until, limit], |row| {
-            let stream_id = super::row::uuid_at(row, 2)?;
+            let stream_id = uuid_at(row, 2)?;
             let receipt = Receipt { stream_id, version: row.get(3)?, position: row.get(4)? };
             Ok(KeptReceipt { key: row.get(0)?, command: row.get(1)?, receipt })
         })?;
@@ -66,23 +67,7 @@ impl NewLog {
 
     /// Adds an event; the triggers of the schema refuse an event out of order.
     pub(in crate::es) fn append(&mut self, event: &RecordedEvent<'_>) -> Result<(), Error> {
-        let sql = "INSERT INTO events (position, event_id, stream_id, stream_type, version, type,
-                                       schema_version, data, metadata, recorded_at, hash)
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
-        self.0.prepare_cached(sql)?.execute(params![
-            event.position,
-            event.event_id.to_string(),
-            event.stream_id.to_string(),
-            event.stream_type,
-            event.version,
-            event.event_type,
-            event.schema_version,
-            event.data,
-            event.metadata,
-            event.recorded_at,
-            event.hash.0,
-        ])?;
-        Ok(())
+        Ok(insert_event(&self.0, event)?)
     }
 
     /// Adds a receipt; the triggers of the schema refuse a key that is taken.
@@ -90,17 +75,7 @@ impl NewLog {
         &mut self,
         KeptReceipt { key, command, receipt }: &KeptReceipt,
     ) -> Result<(), Error> {
-        let sql = "INSERT INTO receipts (idempotency_key, command, stream_id, version, position)
-                   VALUES (?1, ?2, ?3, ?4, ?5)";
-        let stream_id = receipt.stream_id.to_string();
-        self.0.prepare_cached(sql)?.execute(params![
-            key,
-            command,
-            stream_id,
-            receipt.version,
-            receipt.position
-        ])?;
-        Ok(())
+        Ok(insert_receipt(&self.0, key, command, receipt)?)
     }
 
     /// Ends a part of the work, which bounds the memory that SQLite needs for changed pages.

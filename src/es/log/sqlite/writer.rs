@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::connection::writing;
 use super::lock::WriterLock;
 use super::reader::read_stream;
-use super::row::uuid_at;
+use super::row::{insert_event, insert_receipt, uuid_at};
 use super::wal_flusher::WalFlusher;
 use super::wal_thresholds::WalLimit;
 use crate::es::database_file::{BUSY_TIMEOUT, DatabaseFile};
@@ -138,25 +138,7 @@ impl EventStore for SqliteStore {
     }
 
     fn append(&mut self, event: &RecordedEvent<'_>) -> Result<(), Error> {
-        // OR ROLLBACK, like the schema's triggers: a caller that overlooks the error cannot commit the rest.
-        let sql = "INSERT OR ROLLBACK INTO events (position, event_id, stream_id, stream_type, version, type,
-                                       schema_version, data, metadata, recorded_at, hash)
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
-        let mut buffers = [Uuid::encode_buffer(); 2];
-        let [event_id, stream_id] = &mut buffers;
-        self.prepare(sql)?.execute(params![
-            event.position,
-            &*event.event_id.as_hyphenated().encode_lower(event_id),
-            &*event.stream_id.as_hyphenated().encode_lower(stream_id),
-            event.stream_type,
-            event.version,
-            event.event_type,
-            event.schema_version,
-            event.data,
-            event.metadata,
-            event.recorded_at,
-            event.hash.0,
-        ])?;
+        insert_event(&self.connection, event)?;
         self.appended += 1;
         Ok(())
     }
@@ -172,11 +154,7 @@ impl EventStore for SqliteStore {
     }
 
     fn keep_receipt(&mut self, key: &str, command: &Fingerprint, receipt: &Receipt) -> Result<(), Error> {
-        let sql = "INSERT OR ROLLBACK INTO receipts (idempotency_key, command, stream_id, version, position)
-                   VALUES (?1, ?2, ?3, ?4, ?5)";
-        let stream_id = receipt.stream_id.to_string();
-        self.prepare(sql)?.execute(params![key, command, stream_id, receipt.version, receipt.position])?;
-        Ok(())
+        Ok(insert_receipt(&self.connection, key, command, receipt)?)
     }
 
     fn snapshot(&mut self, stream_id: Uuid) -> Result<Option<Snapshot>, Error> {
