@@ -1,6 +1,6 @@
 //! A whole program around `tally::es`: the stock of a warehouse, from the first event to the last file.
 //!
-//! `cargo run --example embedder` runs the program; `tests/embedder.rs` runs it with every `cargo test`.
+//! `cargo run --example embedder` runs the program; `tests/examples/` runs it with every `cargo test`.
 //!
 //! Read next: `src/es/manual.rs`, a section for each step.
 

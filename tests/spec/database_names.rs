@@ -218,6 +218,7 @@ fn a_look_by_another_process_does_not_keep_the_service_from_starting() {
     for _ in 0..5 {
         let verifying = Launch::of(Binary::Write, &directory).argument("--verify").spawn();
         directory = Bank::on(directory).stopped();
-        assert_eq!(verifying.ended().status.code(), Some(0));
+        let verified = verifying.ended();
+        assert_eq!(verified.status.code(), Some(0), "{verified:?}");
     }
 }

@@ -6,11 +6,11 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags, ffi};
 
-use super::held::{Creation, FileLock, Handle, Identity, LockRefused};
+use super::held::{Creation, FileLock, Handle, Identity, LOCK_PAUSE, LockRefused};
 use super::path::{DatabasePath, PathError};
 use crate::lock::lock;
 
@@ -20,6 +20,11 @@ pub(in crate::es) const OLDEST_SQLITE: i32 = 3_051_003;
 /// Seconds that a statement waits for a lock of another connection. Only a backup or a shell holds a lock
 /// for longer than a commit, and neither for long.
 pub(in crate::es) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a locked file without a write-ahead log beside it may be a writer that starts or stops: a writer
+/// locks the file before it opens the write-ahead log, and removes the log before it unlocks the file. Both
+/// take milliseconds, on a slow card some hundred.
+const ANOTHER_NAME_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Suffixes of the files that SQLite keeps beside a database in WAL mode while a connection is open.
 const BESIDE: [&str; 2] = ["-wal", "-shm"];
@@ -80,15 +85,25 @@ impl DatabaseFile {
         let file = Self { path, beside: Mutex::default(), handle };
         // Between the resolution of the path and the opening, another file may have taken the name.
         file.check().map_err(|displaced| PathError::Unusable(displaced.to_string()))?;
-        // The write-ahead log lies beside the name under which the file was opened first. Under another
-        // name SQLite would miss the commits of that log, and begin a second log.
-        if file.handle.is_locked_elsewhere() && !file.path.beside(BESIDE[0]).exists() {
-            return Err(PathError::unusable(
-                &file.path,
-                "another process has it open under another name: use that name, or stop that process first",
-            ));
-        }
+        file.refuse_another_name()?;
         Ok(file)
+    }
+
+    /// Refuses a file that another process writes to under another name. The write-ahead log lies beside the
+    /// name under which that process opened the file. Here SQLite would miss the commits of that log, and
+    /// begin a second log.
+    fn refuse_another_name(&self) -> Result<(), PathError> {
+        let deadline = Instant::now() + ANOTHER_NAME_PATIENCE;
+        while self.handle.is_locked_elsewhere() && !self.path.beside(BESIDE[0]).exists() {
+            if Instant::now() >= deadline {
+                return Err(PathError::unusable(
+                    &self.path,
+                    "another process has it open under another name: use that name, or stop that process first",
+                ));
+            }
+            std::thread::sleep(LOCK_PAUSE);
+        }
+        Ok(())
     }
 
     /// Returns the absolute path, without symbolic links.

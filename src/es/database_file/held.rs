@@ -28,7 +28,7 @@ use crate::lock::lock;
 const LOCKS_FILES: bool = cfg!(target_os = "linux");
 
 /// Milliseconds between two attempts to lock. The system can wait for a lock, but not with a timeout.
-const LOCK_PAUSE: Duration = Duration::from_millis(20);
+pub(super) const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Which file a path or a descriptor means, under any name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

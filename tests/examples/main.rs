@@ -1,0 +1,3 @@
+//! Runs the programs of `examples/`, each built as another crate would be.
+
+mod embedder;
