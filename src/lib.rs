@@ -1,70 +1,116 @@
 //! Tally: CQRS, event sourcing and service discovery in Rust, without async.
 //!
-//! A small bank in three services, and [`es`], the event-sourcing core that other programs can embed
-//! (`default-features = false` leaves the services out). README.md walks through the services with curl;
-//! this page begins at the other end, with one account and no service at all.
+//! This page is for the program that embeds the event-sourcing core, [`es`]. It grows a purse in three steps; each
+//! block is compiled and run by `cargo test --doc`. README.md walks through the other half, a small bank in three
+//! services, with curl. A program that embeds `es` alone leaves the services out:
+//!
+//! ```toml
+//! [dependencies]
+//! tally = { path = "../tally", default-features = false }
+//! serde = { version = "1", features = ["derive"] }
+//! uuid = { version = "1", features = ["v7"] }
+//! ```
 //!
 //! # The balance is not stored
 //!
-//! What is stored is what happened. The state is computed from it, by a fold:
+//! What is stored is what happened. The state is computed from it, by a fold. First comes the whole purse: the
+//! events with the names that are stored, the state, and the two functions of an [`Aggregate`](es::Aggregate)
+//! (`examples/es/purse.rs`).
+//!
+#![doc = concat!("```\n", include_str!("../examples/es/purse.rs"), "```\n")]
+//! And the fold:
 //!
 //! ```
-//! # #[cfg(feature = "services")] {
-//! use tally::account::{Account, AccountCreated, AccountEvent, Currency, MoneyMoved};
-//! use tally::es::Aggregate;
-//!
-//! let euro = Currency::default();
-//! let money = |amount| MoneyMoved { amount, currency: euro, description: None, transfer_id: None };
+//! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/es/purse.rs"));
+//! # fn main() {
 //! let history = [
-//!     AccountEvent::AccountCreated(AccountCreated { owner: "Ada".into(), currency: euro }),
-//!     AccountEvent::MoneyDeposited(money(5000)),
-//!     AccountEvent::MoneyWithdrawn(money(1250)),
+//!     PurseEvent::PaidIn(Cents { cents: 5000 }),
+//!     PurseEvent::PaidOut(Cents { cents: 1250 }),
+//!     PurseEvent::PaidOut(Cents { cents: 300 }),
 //! ];
 //!
-//! let now = history.iter().fold(Account::default(), Account::evolve);
-//! let before = history[..2].iter().fold(Account::default(), Account::evolve);
-//! assert_ne!(now, before);
+//! let now = history.iter().fold(Purse::default(), Purse::evolve);
+//! assert_eq!(now.balance, 3450);
+//! let before = history[..2].iter().fold(Purse::default(), Purse::evolve);
+//! assert_eq!(before.balance, 3750);
 //! # }
 //! ```
 //!
-//! That one line, `history.iter().fold(Account::default(), Account::evolve)`, is all of event sourcing. A
-//! shorter history is the account as it was then. Another fold over the same history answers another
-//! question; a statement or a sum over all accounts needs no change here.
+//! That one line, `history.iter().fold(Purse::default(), Purse::evolve)`, is all of event sourcing. A
+//! shorter history is the purse as it was then. Another fold over the same history answers another
+//! question, and needs no change here.
 //!
 //! # A command is a question, an event is a fact
 //!
-//! [`decide`](es::Aggregate::decide) answers a command with new events, or with a
-//! [`Rejection`](account::Rejection). It is the only place where the bank says no.
+//! [`decide`](es::Aggregate::decide) answers a command with new events, or rejects it. It is the only place
+//! that may say no. [`evolve`](es::Aggregate::evolve) never refuses: what has happened has happened, and a rule
+//! there would make old history impossible to load. Rules are tested without a database and without a clock
+//! ([`es::testing`]):
 //!
 //! ```
-//! # #[cfg(not(feature = "services"))] fn main() {}
-//! # #[cfg(feature = "services")] fn main() -> Result<(), tally::account::Rejection> {
-//! use tally::account::{Account, AccountCommand, Currency, Movement, Rejection};
-//! use tally::es::Aggregate;
+//! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/es/purse.rs"));
+//! # fn main() {
+//! use tally::es::testing::Given;
 //!
-//! let movement = |amount| Movement { amount, description: None, transfer_id: None };
-//! let mut account = Account::default();
-//! for command in [
-//!     AccountCommand::Open { owner: "Ada".into(), currency: Currency::default() },
-//!     AccountCommand::Deposit(movement(5000)),
-//!     AccountCommand::Withdraw(movement(1250)),
-//! ] {
-//!     let events = account.decide(&command)?;
-//!     account = events.iter().fold(account, Account::evolve);
-//! }
-//! let refused = account.decide(&AccountCommand::Withdraw(movement(3751)));
-//! assert_eq!(refused, Err(Rejection::InsufficientFunds));
+//! let filled = || vec![PurseEvent::PaidIn(Cents { cents: 5000 })];
+//! Given::<Purse>(filled())
+//!     .when(PurseCommand::PayOut(1250))
+//!     .then(vec![PurseEvent::PaidOut(Cents { cents: 1250 })]);
+//! Given::<Purse>(filled())
+//!     .when(PurseCommand::PayOut(5001))
+//!     .then_rejected(Refusal::TooLittle);
+//! # }
+//! ```
+//!
+//! # Recorded durably, and shown in another shape
+//!
+//! An [`Executor`](es::Executor) loads the history, has the aggregate decide, and answers with a receipt when the
+//! events are on disk. A [`Projection`](es::Projection) keeps the answer to another question in a table of its own
+//! (`examples/es/turnover.rs`):
+//!
+// The block compiles with the purse, which is not shown again.
+#![doc = concat!(
+    "```\n# include!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/examples/es/purse.rs\"));\n# fn main() {}\n",
+    include_str!("../examples/es/turnover.rs"),
+    "```\n"
+)]
+//! Together they are a program that survives any kill:
+//!
+//! ```
+//! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/es/purse.rs"));
+//! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/es/turnover.rs"));
+//! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/es/scene.rs"));
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = Directory::fresh();
+//! use tally::es::{Context, Definition, EventLog, ExecuteError, Executor, Projector, SqliteDatabase};
+//! use uuid::Uuid;
+//!
+//! let log = EventLog::open(SqliteDatabase::open(directory.join("purses.sqlite3"))?)?;
+//! let purses = Executor::start(log.clone(), |_commit| ())?;
+//! let mine = Uuid::now_v7();
+//! purses.execute::<Purse>(mine, PurseCommand::PayIn(5000), Context::default())?;
+//! purses.execute::<Purse>(mine, PurseCommand::PayOut(1250), Context::default())?;
+//! let refused = purses.execute::<Purse>(mine, PurseCommand::PayOut(5000), Context::default());
+//! assert_eq!(refused, Err(ExecuteError::Rejected(Refusal::TooLittle)));
+//!
+//! // The table may be deleted at any time: it is filled again from the first event.
+//! let table = directory.join("turnover.sqlite3");
+//! let mut projector = Projector::open(&table, &[Definition::of::<Turnover>()])?;
+//! projector.catch_up(&mut log.clone(), log.head().value())?;
+//! let turnover: u64 =
+//!     Connection::open(&table)?.query_row("SELECT cents FROM turnover", [], |row| row.get(0))?;
+//! assert_eq!(turnover, 6250);
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! [`evolve`](es::Aggregate::evolve) never refuses: what has happened has happened, and a rule there would
-//! make old history impossible to load.
+//! The page of [`es`] goes on from here: several kinds of aggregates in one log, transactions over them, a
+//! projector that follows the log, rebuilds. [`es::manual`] answers the questions of an embedder one by one.
 //!
 //! # From here
 //!
-//! [`es`] records such events durably, and keeps tables up to date with them; its page grows a program of
-//! your own step by step. The services put HTTP around it. In reading order:
+//! `docs/course/` teaches the ideas in ten chapters with exercises, and `docs/how-to/` answers single questions. The
+//! services put HTTP around `es`. In reading order:
 //!
 //! | module | what it is |
 //! | --- | --- |
