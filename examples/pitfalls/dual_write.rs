@@ -1,8 +1,8 @@
-//! Two writes without a common transaction: the event is recorded, the read model never hears of it.
+//! Two writes without a common transaction: the event is recorded, and the read model never shows it.
 //!
 //! After the event, the command updates the read model. The second write fails (here its volume is away for a
-//! moment), and cannot take the first one back. The next command adds to a balance that is wrong already, and
-//! nothing ever compares the two.
+//! moment), and cannot take the first one back. The next command adds to a balance that is wrong already. No
+//! later step compares the balance with the log.
 //!
 //! Seen in EventFlow (issues 439 and 734: an exception in the read model leaves the event committed and the
 //! update dropped) and in the example of a book (dddshelf/ddd-in-php-book-issues 81).

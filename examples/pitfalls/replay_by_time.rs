@@ -8,7 +8,7 @@
 //! the replay by `created_at`).
 //!
 //! Here: positions and versions order events. Times never fall along the log either: after a clock was set
-//! back, an event gets the time of the one before (`src/es/command/batch_writer.rs`).
+//! back, an event gets the time of its predecessor (`src/es/command/batch_writer.rs`).
 
 use serde::{Deserialize, Serialize};
 use tally::es::rusqlite::Connection;

@@ -1,7 +1,8 @@
 //! A retry without an idempotency key: the answer was lost, the client asks again, and pays twice.
 //!
-//! A client that hears nothing cannot know whether its command was executed. Not to retry loses commands; to
-//! retry repeats them. Only a name for the command, the same at each attempt, tells the two apart.
+//! A client without an answer cannot know whether its command was executed. Without a retry, a command may be
+//! lost; with a retry, it may be executed twice. A key that is the same at each attempt tells a second attempt
+//! from a second order.
 //!
 //! Seen in Akash Console (akash-network/console, pull request 3449: customers were charged two or three times
 //! for one purchase, because a slow charge was retried without a key).

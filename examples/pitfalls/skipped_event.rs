@@ -2,14 +2,14 @@
 //!
 //! A database sequence (`bigserial`, `AUTO_INCREMENT`, `IDENTITY`) gives out its numbers at once, whatever
 //! becomes of the transaction. Ada takes number 1 and works on; Bob takes number 2 and commits. A reader sees
-//! event 2 and asks from then on for events after 2. Ada commits event 1 behind the reader's back.
+//! event 2 and asks from then on for events after 2. Then Ada commits event 1, which the reader never asks for.
 //!
 //! Seen in Marten (issues 1629 and 4964: the asynchronous daemon loses events under concurrent appends),
 //! Eventuous (issue 222), Protean (issue 1088) and SQLStreamStore (issue 121).
 //!
 //! Here: one counter row, raised in the transaction that appends (`schema.sql`); the one writer thread of
-//! `src/es/command/batch_writer.rs` runs one command after another. So positions have no gaps, and become
-//! visible in their order.
+//! `src/es/command/batch_writer.rs` runs one command after another. Positions have no gaps, and become visible
+//! in their order.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
@@ -107,7 +107,7 @@ pub(crate) fn right_way() -> Result<Outcome> {
             })
         });
         taken.recv()?;
-        // Bob's command waits for Ada's: he cannot come first.
+        // Bob's command waits for Ada's, and cannot come first.
         let bob = scope
             .spawn(|| executor.execute::<Purse>(Uuid::now_v7(), PurseCommand::Fill(1), Context::default()));
         follow(&scene.log, &mut read)?;

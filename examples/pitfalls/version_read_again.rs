@@ -9,8 +9,7 @@
 //! between went unnoticed).
 //!
 //! Here: a command is decided on the writer thread, on the state to which its events are appended
-//! (`src/es/command/work.rs`). A client that insists on the version that it saw says so, and is refused at any
-//! other.
+//! (`src/es/command/work.rs`). A client may name the version that it saw, and is refused at any other.
 
 use std::sync::{Barrier, Mutex, PoisonError};
 use std::thread;

@@ -14,11 +14,11 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use tally::es::rusqlite::{self, Connection};
-use tally::es::{Aggregate, Context};
+use tally::es::{Aggregate, Context, EventLog, Executor, MemoryDatabase};
 use uuid::Uuid;
 
 use super::purse::{Moved, PurseEvent};
-use super::{Failure, Pitfall, Result, Scene, Story};
+use super::{Failure, Pitfall, Result, Story};
 
 pub(crate) const PITFALL: Pitfall = Pitfall {
     name: "whole-replay",
@@ -87,16 +87,14 @@ pub(crate) fn mistake() -> Result<Outcome> {
 
 pub(crate) fn right_way() -> Result<Outcome> {
     let _alone = COUNTING.lock().unwrap_or_else(PoisonError::into_inner);
-    let count_from = FOLDED.load(Ordering::Relaxed);
-    let Scene { executor, log, directory } = Scene::open()?;
-    let purse = Uuid::now_v7();
-    for _ in 0..100 {
-        executor.execute::<Counted>(purse, 1, Context::default())?;
-    }
-    let commands = FOLDED.load(Ordering::Relaxed) - count_from;
-    drop((executor, log));
-
-    let scene = Scene::open_in(directory)?;
-    scene.executor.execute::<Counted>(purse, 1, Context::default())?;
-    Ok(Outcome { commands, first_after_restart: FOLDED.load(Ordering::Relaxed) - count_from - commands })
+    let (database, purse) = (MemoryDatabase::default(), Uuid::now_v7());
+    let run = |commands| {
+        let before = FOLDED.load(Ordering::Relaxed);
+        let executor = Executor::start(EventLog::open(database.clone())?, |_commit| ())?;
+        for _ in 0..commands {
+            executor.execute::<Counted>(purse, 1, Context::default())?;
+        }
+        Ok::<_, Failure>(FOLDED.load(Ordering::Relaxed) - before)
+    };
+    Ok(Outcome { commands: run(100)?, first_after_restart: run(1)? })
 }

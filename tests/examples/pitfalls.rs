@@ -5,6 +5,8 @@
 #[expect(dead_code, reason = "the tests call what `main` calls")]
 mod program;
 
+use std::path::{Path, PathBuf};
+
 use program::*;
 
 #[test]
@@ -112,10 +114,31 @@ fn a_replay_of_the_whole_stream_makes_each_command_dearer_than_the_last() {
 #[test]
 fn clients_that_retry_in_step_arrive_together() {
     use thundering_herd::{Outcome, mistake, right_way};
-    assert_eq!(mistake(), Outcome { requests: 5500, peak: 1000 });
+    assert_eq!(mistake(), Outcome { requests: 5500, peak: 1000, seconds: 181 });
     // Random pauses: a fifth of the clients in each tenth of a second, give or take a few dozen.
-    let Outcome { requests, peak } = right_way();
-    assert!(requests < 2500 && peak < 300, "{requests} requests, up to {peak} at once");
+    let right = right_way();
+    assert!(right.requests < 2500 && right.peak < 300 && right.seconds < 15, "{right:?}");
+}
+
+/// Where the programs are.
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/pitfalls")
+}
+
+#[test]
+fn every_file_of_tally_that_a_pitfall_names_exists() {
+    let mut named = 0;
+    for entry in std::fs::read_dir(folder()).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let quoted = text.split('`').skip(1).step_by(2);
+        for file in quoted.filter(|quoted| quoted.starts_with("src/") || *quoted == "schema.sql") {
+            named += 1;
+            let exists = Path::new(env!("CARGO_MANIFEST_DIR")).join(file).exists();
+            assert!(exists, "{} names {file}", path.display());
+        }
+    }
+    assert!(named >= PITFALLS.len(), "only {named} files are named");
 }
 
 #[test]
@@ -126,10 +149,11 @@ fn the_program_lists_its_pitfalls_and_runs_them_by_name() {
         run(&asked, &mut out).map(|()| String::from_utf8(out).unwrap()).map_err(|error| error.to_string())
     };
     let (list, all) = (told(&[]).unwrap(), told(&["all"]).unwrap());
-    let overview = include_str!("../../examples/pitfalls/README.md");
+    let overview = std::fs::read_to_string(folder().join("README.md")).unwrap();
     for Pitfall { name, .. } in PITFALLS {
         assert!(list.contains(name) && all.contains(&format!("{name}: ")), "{name}");
         let file = format!("{}.rs", name.replace('-', "_"));
+        assert!(folder().join(&file).exists(), "{file}");
         assert!(overview.contains(&format!("[{name}]({file})")), "README.md lists {name} and its file");
     }
     let one = told(&["retry-without-key"]).unwrap();
