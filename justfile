@@ -12,6 +12,10 @@ run:
 test:
     cargo test
 
+# Run a classic mistake of event sourcing and the right way beside it; without a name, list them
+pitfalls *NAMES:
+    cargo run --quiet --example pitfalls -- {{NAMES}}
+
 # Run all checks that a change must pass
 check:
     .ci/run
