@@ -1,4 +1,13 @@
 //! Runs the programs of `examples/`, each built as another crate would be.
 
+// Every failure here is to stop the test with its reason.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../spec/support/directory.rs"]
+mod directory;
+mod quotes;
+
 mod embedder;
 mod pitfalls;
+mod transfer_process;
+mod unique_email;
