@@ -1,0 +1,7 @@
+//! The exercises of the course: `lesson_NN.rs` belongs to chapter N of `docs/course`.
+//!
+//! Each file compiles, and makes the mistake of its chapter. `just lesson N` runs the tests of the lesson, which fail
+//! until you have mended the file; `just lesson N --solution` shows one way.
+
+#[cfg_attr(feature = "solutions", path = "../solutions/lesson_01.rs")]
+pub mod lesson_01;
