@@ -19,6 +19,9 @@ macro_rules! chapters {
 
 chapters! {
     every_command_of_chapter_01_answers_as_written: "01-events-before-state.md",
+    every_command_of_chapter_08_answers_as_written: "08-discovery-and-leases.md",
+    every_command_of_chapter_09_answers_as_written: "09-crash-and-sync.md",
+    every_command_of_chapter_10_answers_as_written: "10-changing-events.md",
 }
 
 #[test]

@@ -5,3 +5,14 @@
 
 #[cfg_attr(feature = "solutions", path = "../solutions/lesson_01.rs")]
 pub mod lesson_01;
+#[cfg_attr(feature = "solutions", path = "../solutions/lesson_08.rs")]
+pub mod lesson_08;
+#[cfg_attr(feature = "solutions", path = "../solutions/lesson_09.rs")]
+pub mod lesson_09;
+#[cfg_attr(feature = "solutions", path = "../solutions/lesson_10.rs")]
+pub mod lesson_10;
+
+/// The Rust of chapter 10 runs as a doctest.
+#[cfg(doctest)]
+#[doc = include_str!("../../10-changing-events.md")]
+pub struct ChapterTen;
