@@ -19,6 +19,7 @@ macro_rules! chapters {
 
 chapters! {
     every_command_of_chapter_01_answers_as_written: "01-events-before-state.md",
+    every_command_of_chapter_02_answers_as_written: "02-commands-and-decisions.md",
 }
 
 #[test]

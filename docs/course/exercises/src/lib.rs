@@ -5,3 +5,10 @@
 
 #[cfg_attr(feature = "solutions", path = "../solutions/lesson_01.rs")]
 pub mod lesson_01;
+#[cfg_attr(feature = "solutions", path = "../solutions/lesson_02.rs")]
+pub mod lesson_02;
+
+/// The Rust of chapter 2 runs as a doctest.
+#[cfg(doctest)]
+#[doc = include_str!("../../02-commands-and-decisions.md")]
+pub struct ChapterTwo;
