@@ -5,6 +5,7 @@
 
 mod bank;
 mod counter;
+mod documents;
 mod every_service;
 mod history;
 mod support;
@@ -60,6 +61,7 @@ mod fuzz;
 mod overload;
 
 mod browser;
+mod course;
 mod readme;
 
 mod tidy;

@@ -1,0 +1,14 @@
+//! The exercises of the course: `lesson_NN.rs` belongs to chapter N of `docs/course`.
+//!
+//! Each file compiles, and makes the mistake of its chapter. `just lesson N` runs the tests of the lesson, which fail
+//! until you have mended the file; `just lesson N --solution` shows one way.
+
+#[cfg_attr(feature = "solutions", path = "../solutions/lesson_01.rs")]
+pub mod lesson_01;
+#[cfg_attr(feature = "solutions", path = "../solutions/lesson_02.rs")]
+pub mod lesson_02;
+
+/// The Rust of chapter 2 runs as a doctest.
+#[cfg(doctest)]
+#[doc = include_str!("../../02-commands-and-decisions.md")]
+pub struct ChapterTwo;

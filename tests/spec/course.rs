@@ -1,0 +1,33 @@
+//! The course: the commands of each chapter run and answer as written, and all chapters are built alike.
+//!
+//! `docs/course/lesson.sh --check` runs the exercises.
+
+use crate::documents::{Document, Stage};
+
+/// One test for each chapter, so that the chapters run at the same time.
+macro_rules! chapters {
+    ($($name:ident: $file:literal,)*) => {
+        const CHAPTERS: &[&str] = &[$($file),*];
+        $(
+            #[test]
+            fn $name() {
+                Stage::run(&Document::read(concat!("docs/course/", $file)));
+            }
+        )*
+    };
+}
+
+chapters! {
+    every_command_of_chapter_01_answers_as_written: "01-events-before-state.md",
+    every_command_of_chapter_02_answers_as_written: "02-commands-and-decisions.md",
+}
+
+#[test]
+fn every_chapter_is_listed_here() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/course");
+    let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut chapters: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+    chapters.retain(|name| name.starts_with(|first: char| first.is_ascii_digit()));
+    chapters.sort();
+    assert_eq!(chapters, CHAPTERS);
+}
