@@ -53,5 +53,8 @@ fn a_question_that_comes_later_is_answered_from_the_beginning() {
 fn two_histories_with_the_same_balance_stay_apart() {
     let (ada, bob) = (ledger(&[5000, -1250]), ledger(&[3750]));
     assert_eq!(ada.balance(), bob.balance());
-    assert_ne!(ada, bob, "Ada has bought books and Bob has not. Two equal numbers cannot show the difference.");
+    assert_ne!(
+        ada, bob,
+        "Ada has bought books and Bob has not. Two equal numbers cannot show the difference."
+    );
 }
