@@ -20,6 +20,10 @@ macro_rules! chapters {
 chapters! {
     every_command_of_chapter_01_answers_as_written: "01-events-before-state.md",
     every_command_of_chapter_02_answers_as_written: "02-commands-and-decisions.md",
+    every_command_of_chapter_04_answers_as_written: "04-the-log-and-its-feed.md",
+    every_command_of_chapter_05_answers_as_written: "05-projections-and-checkpoints.md",
+    every_command_of_chapter_06_answers_as_written: "06-eventual-consistency.md",
+    every_command_of_chapter_07_answers_as_written: "07-rebuild-and-time-travel.md",
 }
 
 #[test]

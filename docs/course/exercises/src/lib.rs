@@ -7,6 +7,14 @@
 pub mod lesson_01;
 #[cfg_attr(feature = "solutions", path = "../solutions/lesson_02.rs")]
 pub mod lesson_02;
+#[cfg_attr(feature = "solutions", path = "../solutions/lesson_04.rs")]
+pub mod lesson_04;
+#[cfg_attr(feature = "solutions", path = "../solutions/lesson_05.rs")]
+pub mod lesson_05;
+#[cfg_attr(feature = "solutions", path = "../solutions/lesson_06.rs")]
+pub mod lesson_06;
+#[cfg_attr(feature = "solutions", path = "../solutions/lesson_07.rs")]
+pub mod lesson_07;
 
 /// The Rust of chapter 2 runs as a doctest.
 #[cfg(doctest)]
