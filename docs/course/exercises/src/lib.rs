@@ -7,6 +7,8 @@
 pub mod lesson_01;
 #[cfg_attr(feature = "solutions", path = "../solutions/lesson_02.rs")]
 pub mod lesson_02;
+#[cfg_attr(feature = "solutions", path = "../solutions/lesson_03.rs")]
+pub mod lesson_03;
 
 /// The Rust of chapter 2 runs as a doctest.
 #[cfg(doctest)]
