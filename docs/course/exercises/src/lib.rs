@@ -3,12 +3,17 @@
 //! Each file compiles, and makes the mistake of its chapter. `just lesson N` runs the tests of the lesson, which fail
 //! until you have mended the file; `just lesson N --solution` shows one way.
 
+// Write
 #[cfg_attr(feature = "solutions", path = "../solutions/lesson_01.rs")]
 pub mod lesson_01;
 #[cfg_attr(feature = "solutions", path = "../solutions/lesson_02.rs")]
 pub mod lesson_02;
 #[cfg_attr(feature = "solutions", path = "../solutions/lesson_03.rs")]
 pub mod lesson_03;
+
+// Read
+
+// Run and change
 
 /// The Rust of chapter 2 runs as a doctest.
 #[cfg(doctest)]
