@@ -102,3 +102,11 @@ console-test:
 # Check ops/ with promtool, systemd-analyze and a real Prometheus; needs Debian's prometheus and systemd
 ops-test:
     cargo test --release --test spec ops:: -- --include-ignored && cargo test --release --test spec prometheus:: -- --include-ignored
+
+# Learn: run the tests of lesson N of docs/course against your file; --solution shows one way
+lesson N *FLAGS:
+    docs/course/lesson.sh {{N}} {{FLAGS}}
+
+# Check that the tests of all lessons pass with the solutions, and fail without
+lesson-check:
+    docs/course/lesson.sh --check

@@ -3,10 +3,15 @@
 //! Each file compiles, and makes the mistake of its chapter. `just lesson N` runs the tests of the lesson, which fail
 //! until you have mended the file; `just lesson N --solution` shows one way.
 
+// Write
 #[cfg_attr(feature = "solutions", path = "../solutions/lesson_01.rs")]
 pub mod lesson_01;
 #[cfg_attr(feature = "solutions", path = "../solutions/lesson_02.rs")]
 pub mod lesson_02;
+#[cfg_attr(feature = "solutions", path = "../solutions/lesson_03.rs")]
+pub mod lesson_03;
+
+// Read
 #[cfg_attr(feature = "solutions", path = "../solutions/lesson_04.rs")]
 pub mod lesson_04;
 #[cfg_attr(feature = "solutions", path = "../solutions/lesson_05.rs")]
@@ -15,6 +20,8 @@ pub mod lesson_05;
 pub mod lesson_06;
 #[cfg_attr(feature = "solutions", path = "../solutions/lesson_07.rs")]
 pub mod lesson_07;
+
+// Run and change
 #[cfg_attr(feature = "solutions", path = "../solutions/lesson_08.rs")]
 pub mod lesson_08;
 #[cfg_attr(feature = "solutions", path = "../solutions/lesson_09.rs")]

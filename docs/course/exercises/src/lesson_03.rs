@@ -1,0 +1,66 @@
+//! Lesson 3: a client of the bank, over a line that loses answers, beside other clients.
+//!
+//! Each of the two functions makes a classic mistake: the first pays twice, the second decides on a balance that is
+//! old. `Withdrawal` has the two fields that help.
+//!
+//! Read next: `docs/course/03-versions-and-conflicts.md`.
+
+/// The bank as its client sees it. A request may be sent again.
+pub trait Bank {
+    /// Returns the account: `GET /accounts/{id}`.
+    fn account(&self) -> Seen;
+
+    /// Withdraws: `POST /accounts/{id}/withdraw`.
+    ///
+    /// # Errors
+    /// [`Failure`] says why it is not known to have happened.
+    fn withdraw(&self, withdrawal: &Withdrawal) -> Result<(), Failure>;
+}
+
+/// An account at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
+    /// The balance, in cents.
+    pub balance: u64,
+    /// The version of the account.
+    pub version: u64,
+}
+
+/// The command, and its two headers.
+#[derive(Clone, Debug)]
+pub struct Withdrawal {
+    /// How much, in cents.
+    pub amount: u64,
+    /// `If-Match`: withdraw only if the account is at this version.
+    pub if_match: Option<u64>,
+    /// `Idempotency-Key`: under the same key, withdraw once.
+    pub key: Option<String>,
+}
+
+/// Why a withdrawal is not known to have happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// 412: the account is at another version, and nothing was withdrawn.
+    VersionMismatch,
+    /// No answer: the money may be withdrawn, or not.
+    NoAnswer,
+}
+
+/// Pays an invoice out of the account, once.
+pub fn pay_invoice(bank: &impl Bank, invoice: &str, amount: u64) {
+    println!("paying invoice {invoice}");
+    // No answer means that it did not work, so try again.
+    while bank.withdraw(&Withdrawal { amount, if_match: None, key: None }).is_err() {}
+}
+
+/// Withdraws what the account holds above `rest` cents, also if other clients withdraw meanwhile.
+pub fn withdraw_down_to(bank: &impl Bank, rest: u64) {
+    loop {
+        let amount = bank.account().balance - rest;
+        // The account may have changed by now: ask for its latest version.
+        let if_match = Some(bank.account().version);
+        if bank.withdraw(&Withdrawal { amount, if_match, key: None }).is_ok() {
+            return;
+        }
+    }
+}
