@@ -4,9 +4,24 @@ use std::path::{Path, PathBuf};
 
 use super::source::{Source, root};
 
-/// The texts for people.
-pub(super) const DOCUMENTS: [&str; 5] =
-    ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/operations.md", "docs/tour.md"];
+/// Returns the paths of the texts for people: every Markdown file of the tree.
+pub(super) fn documents() -> Vec<String> {
+    let mut found: Vec<_> = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"].map(str::to_owned).into();
+    let mut folders = vec![root().join("docs"), root().join("examples")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                found.push(path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned());
+            }
+        }
+    }
+    assert!(found.len() > 15, "the guides and the course are not found");
+    found
+}
+
 /// A view from above: a longer one is not kept true.
 const MAX_ARCHITECTURE_LINES: usize = 150;
 
@@ -26,8 +41,8 @@ fn quoted(prose: &str) -> impl Iterator<Item = &str> {
 #[test]
 fn every_file_function_and_test_that_a_document_names_exists() {
     let mut wrong = Vec::new();
-    for document in DOCUMENTS {
-        let prose = prose_of(document);
+    for document in documents() {
+        let prose = prose_of(&document);
         for name in quoted(&prose).filter(|quoted| is_a_place(quoted)) {
             let (file, function) =
                 name.split_once("::").map_or((name, None), |(file, name)| (file, Some(name)));
@@ -59,13 +74,13 @@ fn is_a_place(quoted: &str) -> bool {
 
 #[test]
 fn every_link_of_a_document_leads_to_a_file_or_a_heading() {
-    for document in DOCUMENTS {
-        let prose = prose_of(document);
+    for document in documents() {
+        let prose = prose_of(&document);
         let targets =
             prose.split("](").skip(1).filter_map(|rest| rest.split_once(')').map(|(target, _)| target));
         for target in targets.filter(|target| !target.contains("://")) {
             let (file, heading) = target.split_once('#').unwrap_or((target, ""));
-            let here = Path::new(document);
+            let here = Path::new(&document);
             let path = if file.is_empty() { here.to_owned() } else { here.parent().unwrap().join(file) };
             assert!(
                 root().join(&path).exists(),
