@@ -48,9 +48,13 @@ pub enum Failure {
 
 /// Pays an invoice out of the account, once.
 pub fn pay_invoice(bank: &impl Bank, invoice: &str, amount: u64) {
-    println!("paying invoice {invoice}");
-    // No answer means that it did not work, so try again.
-    while bank.withdraw(&Withdrawal { amount, if_match: None, key: None }).is_err() {}
+    // No answer means that it did not work: a new attempt, under a new key.
+    for attempt in 1.. {
+        let key = Some(format!("invoice-{invoice}-attempt-{attempt}"));
+        if bank.withdraw(&Withdrawal { amount, if_match: None, key }).is_ok() {
+            return;
+        }
+    }
 }
 
 /// Withdraws what the account holds above `rest` cents, also if other clients withdraw meanwhile.
