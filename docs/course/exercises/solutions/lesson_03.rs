@@ -57,11 +57,13 @@ pub fn pay_invoice(bank: &impl Bank, invoice: &str, amount: u64) {
 pub fn withdraw_down_to(bank: &impl Bank, rest: u64) {
     loop {
         let seen = bank.account();
-        let amount = seen.balance - rest;
-        // The version that the amount was computed from. If the account has changed, compute again.
-        let if_match = Some(seen.version);
-        if bank.withdraw(&Withdrawal { amount, if_match, key: None }).is_ok() {
+        let amount = seen.balance.saturating_sub(rest);
+        if amount == 0 {
             return;
         }
+        // The version that the amount was computed from. If the account has changed, compute again.
+        let if_match = Some(seen.version);
+        // After a failure of any kind, the next look at the account shows what is left to do.
+        let _outcome = bank.withdraw(&Withdrawal { amount, if_match, key: None });
     }
 }
