@@ -52,9 +52,10 @@ show_solution() {
     run_tests "$1" --features solutions
 }
 
-# Fails for a lesson whose solution fails or whose starter passes.
+# Fails for a lesson whose solution fails or whose starter passes, and for a block of Rust that fails in a chapter.
 check() {
     local file number output wrong=0
+    cargo test --quiet --package course --doc
     for file in exercises/lessons/lesson_*.rs; do
         number=$(basename "${file#*lesson_}" .rs)
         if ! output=$(run_tests "$number" --features solutions 2>&1); then

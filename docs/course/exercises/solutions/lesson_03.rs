@@ -48,7 +48,7 @@ pub enum Failure {
 
 /// Pays an invoice out of the account, once.
 pub fn pay_invoice(bank: &impl Bank, invoice: &str, amount: u64) {
-    // No answer means that the outcome is unknown, so ask again for the same payment: the key names the invoice.
+    // No answer means that the outcome is unknown: ask again for the same payment, under the same key.
     let key = Some(format!("invoice-{invoice}"));
     while bank.withdraw(&Withdrawal { amount, if_match: None, key: key.clone() }).is_err() {}
 }
@@ -57,11 +57,13 @@ pub fn pay_invoice(bank: &impl Bank, invoice: &str, amount: u64) {
 pub fn withdraw_down_to(bank: &impl Bank, rest: u64) {
     loop {
         let seen = bank.account();
-        let amount = seen.balance - rest;
-        // The version that the amount was computed from. If the account has changed, compute again.
-        let if_match = Some(seen.version);
-        if bank.withdraw(&Withdrawal { amount, if_match, key: None }).is_ok() {
+        let amount = seen.balance.saturating_sub(rest);
+        if amount == 0 {
             return;
         }
+        // The version that the amount was computed from. If the account has changed, compute again.
+        let if_match = Some(seen.version);
+        // After a failure of any kind, the next look at the account shows what is left to do.
+        let _outcome = bank.withdraw(&Withdrawal { amount, if_match, key: None });
     }
 }

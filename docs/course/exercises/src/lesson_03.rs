@@ -48,19 +48,25 @@ pub enum Failure {
 
 /// Pays an invoice out of the account, once.
 pub fn pay_invoice(bank: &impl Bank, invoice: &str, amount: u64) {
-    println!("paying invoice {invoice}");
-    // No answer means that it did not work, so try again.
-    while bank.withdraw(&Withdrawal { amount, if_match: None, key: None }).is_err() {}
+    // No answer means that it did not work: a new attempt, under a new key.
+    for attempt in 1.. {
+        let key = Some(format!("invoice-{invoice}-attempt-{attempt}"));
+        if bank.withdraw(&Withdrawal { amount, if_match: None, key }).is_ok() {
+            return;
+        }
+    }
 }
 
 /// Withdraws what the account holds above `rest` cents, also if other clients withdraw meanwhile.
 pub fn withdraw_down_to(bank: &impl Bank, rest: u64) {
     loop {
-        let amount = bank.account().balance - rest;
-        // The account may have changed by now: ask for its latest version.
-        let if_match = Some(bank.account().version);
-        if bank.withdraw(&Withdrawal { amount, if_match, key: None }).is_ok() {
+        let amount = bank.account().balance.saturating_sub(rest);
+        if amount == 0 {
             return;
         }
+        // The account may have changed by now: ask for its latest version.
+        let if_match = Some(bank.account().version);
+        // After a failure of any kind, the next look at the account shows what is left to do.
+        let _outcome = bank.withdraw(&Withdrawal { amount, if_match, key: None });
     }
 }
