@@ -25,8 +25,8 @@ run_tests() {
     shift
     mkdir -p exercises/tests
     cp "exercises/lessons/$lesson.rs" exercises/tests/
-    # In two steps, so that the errors of the compiler are shown, and of the rest only the tests.
-    cargo test --quiet --no-run --package course --test "$lesson" "$@" || return
+    # In two steps: the first shows the progress and the errors of the compiler, the second only the tests.
+    cargo test --no-run --package course --test "$lesson" "$@" || return
     cargo test --package course --test "$lesson" "$@" 2>/dev/null
 }
 
