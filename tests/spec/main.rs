@@ -62,6 +62,7 @@ mod overload;
 
 mod browser;
 mod course;
+mod how_to;
 mod readme;
 
 mod tidy;
