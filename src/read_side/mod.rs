@@ -27,6 +27,7 @@ mod models;
 mod at;
 mod cursor;
 mod freshness;
+mod open;
 mod operations;
 pub mod problems;
 mod routes;
@@ -39,7 +40,7 @@ mod upstream;
 mod verify;
 
 pub use models::projections;
-pub use routes::ROUTES;
+pub use routes::routes;
 pub use service::{ReadOptions, ReadSide, StartError};
 pub use verify::{VerifyFailed, verify};
 

@@ -17,16 +17,26 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 
 use super::account_tail::{impossible, no_account};
+use super::read_model::ReadModel;
 use super::reading::position_of;
 use crate::account::AccountEvent;
 use crate::es::{Names, Projection, ProjectionError, RecordedEvent, decode};
+use crate::http::{Params, Problem, Request, Response, Route};
 use crate::read_side::at::{At, Queried};
+use crate::read_side::freshness::{await_rows, complete};
+use crate::read_side::service::ReadSide;
+
+/// The projection and its route.
+pub(super) fn model() -> ReadModel {
+    let query = &["min_position", "wait"];
+    ReadModel::of::<Summary>(vec![Route::get("/summary", summary).with_query(query).completed_by(complete)])
+}
 
 // ---------------------------------------------------------------------------- tables and changes
 
 /// The projection, see the module.
 #[derive(Debug)]
-pub(super) struct Summary {
+struct Summary {
     select: String,
     upsert: String,
     add_account: String,
@@ -160,7 +170,7 @@ fn load(db: &Connection, select: &str, currency: &str) -> Result<Option<Totals>,
 
 /// A currency of the summary, field by field as the API answers.
 #[derive(Debug, Serialize)]
-pub(in crate::read_side) struct CurrencyView {
+struct CurrencyView {
     currency: String,
     accounts: u64,
     open_accounts: u64,
@@ -170,8 +180,18 @@ pub(in crate::read_side) struct CurrencyView {
     held: String,
 }
 
+fn summary(service: &ReadSide, _: &Request, params: &Params<'_>) -> Result<Response, Problem> {
+    #[derive(Serialize)]
+    struct Answer {
+        currencies: Vec<CurrencyView>,
+    }
+    await_rows(service, params.query(), &[Summary::NAME])?;
+    let totals = service.database.read_snapshot(currencies)?;
+    totals.answer(|currencies| Ok(Response::json(200, &Answer { currencies })))
+}
+
 /// Returns the bank as a whole, by currency.
-pub(in crate::read_side) fn summary(db: &Connection) -> Queried<Vec<CurrencyView>> {
+fn currencies(db: &Connection) -> Queried<Vec<CurrencyView>> {
     let position = position_of(db, Summary::NAME)?;
     let mut query = db.prepare_cached(
         "SELECT currency, accounts, open_accounts, deposited, withdrawn, held FROM summary ORDER BY currency",
