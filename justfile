@@ -91,6 +91,10 @@ readers-test:
 refill-test:
     cargo test --release --test spec refill -- --include-ignored --nocapture
 
+# Apply the diffs of docs/how-to/ to a copy of the tree, build the copy, test it and run it
+how-to-test:
+    cargo test --test spec how_to -- --include-ignored --nocapture --test-threads=1
+
 # Use the console in a headless chromium, with keyboard and axe-core, while services die; installs what is missing
 console-test:
     tests/browser/install.sh && cargo test --release --test spec browser -- --ignored --test-threads=1

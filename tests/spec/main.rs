@@ -60,6 +60,7 @@ mod fuzz;
 mod overload;
 
 mod browser;
+mod how_to;
 mod readme;
 
 mod tidy;

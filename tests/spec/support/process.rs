@@ -49,13 +49,16 @@ pub(crate) struct Launch {
     variables: Vec<(String, OsString)>,
     /// A program and its arguments, which runs the binary as a command of its own.
     wrapper: Vec<OsString>,
+    /// The file of the binary, where it is not the one of this build.
+    file: Option<PathBuf>,
 }
 
 impl Launch {
     /// In that directory, where its data files are; without any flag.
     pub(crate) fn of(binary: Binary, directory: &Directory) -> Self {
         let directory = directory.path().to_owned();
-        Self { binary, directory, arguments: Vec::new(), variables: Vec::new(), wrapper: Vec::new() }
+        let (arguments, variables, wrapper) = Default::default();
+        Self { binary, directory, arguments, variables, wrapper, file: None }
     }
 
     /// On a free port of 127.0.0.1.
@@ -87,6 +90,12 @@ impl Launch {
         self
     }
 
+    /// From another build.
+    pub(crate) fn from(mut self, file: PathBuf) -> Self {
+        self.file = Some(file);
+        self
+    }
+
     /// Starts it and waits until it says that it is ready.
     pub(crate) fn start(&self) -> Process {
         let mut process = self.spawn();
@@ -101,7 +110,8 @@ impl Launch {
 
     /// Starts it; [`Process::wait_until_ready`] must come before its address is asked for.
     pub(crate) fn spawn(&self) -> Process {
-        let words: Vec<_> = self.wrapper.iter().cloned().chain([self.binary.path().into()]).collect();
+        let binary = self.file.clone().unwrap_or_else(|| self.binary.path().into());
+        let words: Vec<_> = self.wrapper.iter().cloned().chain([binary.into()]).collect();
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]);
         // The tester's own settings are none of a test's business.
