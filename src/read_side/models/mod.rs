@@ -24,6 +24,9 @@ use accounts::Accounts;
 use read_model::ReadModel;
 use statements::Transactions;
 
+#[cfg(test)]
+mod plain_accounts;
+
 mod account_tail;
 mod all;
 mod read_model;
@@ -42,8 +45,11 @@ pub(super) use all::{NAMES, position_of_all};
 pub(super) fn read_models() -> Vec<ReadModel> {
     vec![
         // Their routes are in `routes.rs`, since `/accounts/{id}` is answered from both.
-        ReadModel::of::<Accounts>(vec![]),
-        ReadModel::of::<Transactions>(vec![]),
+        ReadModel::of::<Accounts>(),
+        ReadModel::of::<Transactions>(),
         summary::model(),
     ]
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,19 +17,15 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 
 use super::account_tail::{impossible, no_account};
-use super::read_model::ReadModel;
-use super::reading::position_of;
+use super::read_model::{ReadModel, read};
 use crate::account::AccountEvent;
 use crate::es::{Names, Projection, ProjectionError, RecordedEvent, decode};
-use crate::http::{Params, Problem, Request, Response, Route};
-use crate::read_side::at::{At, Queried};
-use crate::read_side::freshness::{await_rows, complete};
+use crate::http::{Params, Problem, Request, Response};
 use crate::read_side::service::ReadSide;
 
-/// The projection and its route.
+/// The projection and its query.
 pub(super) fn model() -> ReadModel {
-    let query = &["min_position", "wait"];
-    ReadModel::of::<Summary>(vec![Route::get("/summary", summary).with_query(query).completed_by(complete)])
+    ReadModel::of::<Summary>().with_query("/summary", &["min_position", "wait"], summary)
 }
 
 // ---------------------------------------------------------------------------- tables and changes
@@ -185,14 +181,12 @@ fn summary(service: &ReadSide, _: &Request, params: &Params<'_>) -> Result<Respo
     struct Answer {
         currencies: Vec<CurrencyView>,
     }
-    await_rows(service, params.query(), &[Summary::NAME])?;
-    let totals = service.database.read_snapshot(currencies)?;
-    totals.answer(|currencies| Ok(Response::json(200, &Answer { currencies })))
+    read::<Summary, _>(service, params.query(), currencies)?
+        .answer(|currencies| Ok(Response::json(200, &Answer { currencies })))
 }
 
 /// Returns the bank as a whole, by currency.
-fn currencies(db: &Connection) -> Queried<Vec<CurrencyView>> {
-    let position = position_of(db, Summary::NAME)?;
+fn currencies(db: &Connection) -> rusqlite::Result<Vec<CurrencyView>> {
     let mut query = db.prepare_cached(
         "SELECT currency, accounts, open_accounts, deposited, withdrawn, held FROM summary ORDER BY currency",
     )?;
@@ -206,5 +200,5 @@ fn currencies(db: &Connection) -> Queried<Vec<CurrencyView>> {
             held: row.get(5)?,
         })
     })?;
-    Ok(At { position, value: rows.collect::<rusqlite::Result<_>>()? })
+    rows.collect()
 }
