@@ -1,4 +1,4 @@
-//! The bank account: events, state, decisions, in that order.
+//! The bank account: events, state, decisions, in that order; then what readers see of an event.
 //!
 //! All rules of the bank stand on this page. The rest of the crate would serve another domain as well.
 //!
@@ -60,6 +60,13 @@ pub struct MoneyMoved {
     pub transfer_id: Option<Uuid>,
 }
 
+impl MoneyMoved {
+    /// Returns a movement without a description, and of no transfer.
+    pub fn of(amount: u64, currency: Currency) -> Self {
+        Self { amount, currency, description: None, transfer_id: None }
+    }
+}
+
 /// The account was closed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -87,7 +94,10 @@ enum Status {
 // ------------------------------------------------------------------------------- decisions
 
 /// The commands of one account.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// The write side stores a fingerprint of a command's JSON with its receipt: the names of a command and of its
+/// fields are kept for ever, as those of events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum AccountCommand {
     /// Open the account.
     Open {
@@ -105,7 +115,7 @@ pub enum AccountCommand {
 }
 
 /// Money to move.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Movement {
     /// How much, in minor units, 1..=[`MAX_AMOUNT`].
     pub amount: u64,
@@ -186,12 +196,8 @@ impl Account {
     }
 
     fn deposit(&self, movement: &Movement) -> Result<AccountEvent, Rejection> {
-        self.require_open()?;
-        // The bound is on the sum, not on the amount alone: two lawful amounts can exceed it.
-        match self.balance.checked_add(movement.amount) {
-            Some(balance) if balance <= MAX_AMOUNT => Ok(AccountEvent::MoneyDeposited(self.moved(movement))),
-            _ => Err(Rejection::BalanceLimit),
-        }
+        self.require_room(movement.amount)?;
+        Ok(AccountEvent::MoneyDeposited(self.moved(movement)))
     }
 
     fn withdraw(&self, movement: &Movement) -> Result<AccountEvent, Rejection> {
@@ -216,6 +222,16 @@ impl Account {
             Status::NotOpened => Err(Rejection::AccountNotFound),
             Status::Open => Ok(()),
             Status::Closed => Err(Rejection::AccountClosed),
+        }
+    }
+
+    /// Checks that the account can take in the amount.
+    fn require_room(&self, amount: u64) -> Result<(), Rejection> {
+        self.require_open()?;
+        // The bound is on the sum, not on the amount alone: two lawful amounts can exceed it.
+        match self.balance.checked_add(amount) {
+            Some(balance) if balance <= MAX_AMOUNT => Ok(()),
+            _ => Err(Rejection::BalanceLimit),
         }
     }
 
@@ -248,4 +264,66 @@ pub fn decide_transfer(
         from.decide(&AccountCommand::Withdraw(movement.clone()))?,
         to.decide(&AccountCommand::Deposit(movement))?,
     ))
+}
+
+// --------------------------------------------------------------------------- what readers see
+
+/// The kinds of the lines on a statement, in the order of the OpenAPI document, which has the list from here.
+pub const STATEMENT_KINDS: &[&str] =
+    &["opened", "deposit", "withdrawal", "transfer-in", "transfer-out", "closed"];
+
+/// An event as readers see it: read models, the audit and the console treat all events of one [`Effect`] alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountEntry {
+    /// The kind of the line on a statement, one of [`STATEMENT_KINDS`].
+    pub kind: &'static str,
+    /// What the event did to the account.
+    pub effect: Effect,
+}
+
+/// What an event did to its account. A new event usually has one of these effects, and the readers need no change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// The account exists from now on.
+    Opened(AccountCreated),
+    /// The balance rose by the amount.
+    In(MoneyMoved),
+    /// The balance fell by the amount.
+    Out(MoneyMoved),
+    /// The account is closed from now on.
+    Closed,
+}
+
+impl AccountEvent {
+    /// Returns the event as readers see it.
+    pub fn into_entry(self) -> AccountEntry {
+        let (kind, effect) = match self {
+            Self::AccountCreated(created) => ("opened", Effect::Opened(created)),
+            // Both halves of a transfer carry the id: the type of the event gives the direction.
+            Self::MoneyDeposited(moved) if moved.transfer_id.is_some() => ("transfer-in", Effect::In(moved)),
+            Self::MoneyDeposited(moved) => ("deposit", Effect::In(moved)),
+            Self::MoneyWithdrawn(moved) if moved.transfer_id.is_some() => {
+                ("transfer-out", Effect::Out(moved))
+            }
+            Self::MoneyWithdrawn(moved) => ("withdrawal", Effect::Out(moved)),
+            Self::AccountClosed(AccountClosed {}) => ("closed", Effect::Closed),
+        };
+        AccountEntry { kind, effect }
+    }
+
+    /// Returns the command that decides on this event, for the audit.
+    pub(super) fn command(&self) -> AccountCommand {
+        let movement = |moved: &MoneyMoved| {
+            let MoneyMoved { amount, description, transfer_id, currency: _ } = moved.clone();
+            Movement { amount, description, transfer_id }
+        };
+        match self {
+            Self::AccountCreated(AccountCreated { owner, currency }) => {
+                AccountCommand::Open { owner: owner.clone(), currency: *currency }
+            }
+            Self::MoneyDeposited(moved) => AccountCommand::Deposit(movement(moved)),
+            Self::MoneyWithdrawn(moved) => AccountCommand::Withdraw(movement(moved)),
+            Self::AccountClosed(AccountClosed {}) => AccountCommand::Close,
+        }
+    }
 }

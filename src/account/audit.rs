@@ -5,9 +5,7 @@
 //!
 //! Read next: `src/es/known_kinds.rs`, the kinds that an audit knows.
 
-use super::aggregate::{
-    Account, AccountClosed, AccountCommand, AccountCreated, AccountEvent, MoneyMoved, Movement,
-};
+use super::aggregate::{Account, AccountEvent, Effect};
 use crate::es::{Aggregate, KnownKinds};
 
 /// Returns the bank's kinds of aggregates, for an audit of its log.
@@ -20,24 +18,13 @@ pub fn known_kinds() -> KnownKinds {
 /// # Errors
 /// The rejection, or the event that the account would have had instead.
 pub(super) fn check_possible(account: &Account, event: &AccountEvent) -> Result<(), String> {
-    let command = match event {
-        AccountEvent::AccountCreated(AccountCreated { owner, currency }) => {
-            AccountCommand::Open { owner: owner.clone(), currency: *currency }
-        }
-        AccountEvent::MoneyDeposited(moved) => AccountCommand::Deposit(movement(moved)?),
-        AccountEvent::MoneyWithdrawn(moved) => AccountCommand::Withdraw(movement(moved)?),
-        AccountEvent::AccountClosed(AccountClosed {}) => AccountCommand::Close,
-    };
-    let decided = account.decide(&command).map_err(|rejection| format!("{rejection:?}"))?;
-    // A rule may hold for the command and still give another event, with another currency for example.
-    if decided == [event.clone()] { Ok(()) } else { Err(format!("the account would have had {decided:?}")) }
-}
-
-fn movement(moved: &MoneyMoved) -> Result<Movement, String> {
-    // The account has no rule against an empty amount: the write side rejects the request earlier.
-    if moved.amount == 0 {
+    if let Effect::In(moved) | Effect::Out(moved) = event.clone().into_entry().effect
+        // The account has no rule against an empty amount: the write side rejects the request earlier.
+        && moved.amount == 0
+    {
         return Err("its amount is 0".into());
     }
-    let MoneyMoved { amount, description, transfer_id, currency: _ } = moved.clone();
-    Ok(Movement { amount, description, transfer_id })
+    let decided = account.decide(&event.command()).map_err(|rejection| format!("{rejection:?}"))?;
+    // A rule may hold for the command and still give another event, with another currency for example.
+    if decided == [event.clone()] { Ok(()) } else { Err(format!("the account would have had {decided:?}")) }
 }

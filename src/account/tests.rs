@@ -2,6 +2,8 @@
 //!
 //! Read next: `tests/spec/write_side/commands.rs`, the same promises over HTTP.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -28,7 +30,7 @@ fn opened(currency: &str) -> AccountEvent {
 }
 
 fn moved(amount: u64) -> MoneyMoved {
-    MoneyMoved { amount, currency: euros(), description: None, transfer_id: None }
+    MoneyMoved::of(amount, euros())
 }
 
 fn deposited(amount: u64) -> AccountEvent {
@@ -131,27 +133,93 @@ fn a_transfer_moves_the_same_amount_out_and_in_or_nothing() {
     assert_eq!(decide_transfer(&from, &Account::default(), money(1)), Err(Rejection::AccountNotFound));
 }
 
-/// The stored form of every event type. These lines are never changed: when a form changes,
-/// an upcaster is added, and a line with the new form.
+/// The file of [`golden`].
+const GOLDEN: &str = "tests/golden/account_events.jsonl";
+
+/// A stored form of an event.
+#[derive(Deserialize)]
+struct Golden {
+    #[serde(rename = "type")]
+    event_type: &'static str,
+    schema_version: u32,
+    #[serde(borrow)]
+    data: &'static serde_json::value::RawValue,
+}
+
+/// The stored form of every event type. These lines are never changed: when a form changes, an upcaster is
+/// added, and a line with the new form.
+fn golden() -> Vec<Golden> {
+    let lines = include_str!("../../tests/golden/account_events.jsonl").lines();
+    lines.map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+impl Golden {
+    fn event(&self) -> AccountEvent {
+        decode(&recorded(self.event_type, self.schema_version, self.data.get())).unwrap()
+    }
+}
+
 #[test]
 fn every_stored_form_of_every_event_is_read_for_ever() {
-    let golden = include_str!("../../tests/golden/account_events.jsonl");
-    for line in golden.lines() {
-        #[derive(Deserialize)]
-        struct Golden<'a> {
-            #[serde(rename = "type")]
-            event_type: &'a str,
-            schema_version: u32,
-            #[serde(borrow)]
-            data: &'a serde_json::value::RawValue,
-        }
-        let stored: Golden<'_> = serde_json::from_str(line).unwrap();
-        let recorded = recorded(stored.event_type, stored.schema_version, stored.data.get());
-        let event: AccountEvent = decode(&recorded).unwrap();
+    for stored in golden() {
+        let event = stored.event();
         assert_eq!(event.event_type(), stored.event_type);
         if stored.schema_version == schema_version::<AccountEvent>(stored.event_type) {
             assert_eq!(event.to_json().unwrap(), stored.data.get(), "what is written today");
         }
+    }
+}
+
+#[test]
+fn every_event_type_has_a_golden_line_for_each_schema_version() {
+    let golden = golden();
+    for event_type in AccountEvent::EVENT_TYPES {
+        for version in 1..=schema_version::<AccountEvent>(event_type) {
+            let has_line =
+                golden.iter().any(|line| line.event_type == *event_type && line.schema_version == version);
+            assert!(has_line, "{GOLDEN} has no line of {event_type} in schema version {version}");
+        }
+    }
+}
+
+#[test]
+fn the_kinds_of_a_statement_are_those_of_the_events() {
+    let of_events: BTreeSet<_> = golden().iter().map(|line| line.event().into_entry().kind).collect();
+    assert_eq!(
+        STATEMENT_KINDS.iter().copied().collect::<BTreeSet<_>>(),
+        of_events,
+        "STATEMENT_KINDS, and the kinds of {GOLDEN}"
+    );
+}
+
+#[test]
+fn readers_see_what_an_event_does_to_the_account() {
+    for event in golden().iter().map(Golden::event) {
+        let before = holding(1000);
+        let after = before.clone().evolve(&event);
+        let effect = event.clone().into_entry().effect;
+        let balance = match &effect {
+            Effect::Opened(_) | Effect::Closed => before.balance,
+            Effect::In(moved) => before.balance + moved.amount,
+            Effect::Out(moved) => before.balance - moved.amount,
+        };
+        assert_eq!(after.balance, balance, "{event:?}");
+        let is_closed = after.decide(&AccountCommand::Deposit(money(1))) == Err(Rejection::AccountClosed);
+        assert_eq!(is_closed, effect == Effect::Closed, "{event:?}");
+    }
+}
+
+#[test]
+fn every_event_is_possible_after_a_history_that_allows_it() {
+    for event in golden().iter().map(Golden::event) {
+        let open = |moved: &MoneyMoved| account(&[opened(moved.currency.as_str())]);
+        let before = match event.clone().into_entry().effect {
+            Effect::Opened(_) => Account::default(),
+            Effect::In(moved) => open(&moved),
+            Effect::Out(moved) => open(&moved).evolve(&deposited(moved.amount)),
+            Effect::Closed => account(&[opened("EUR")]),
+        };
+        assert_eq!(check_possible(&before, &event), Ok(()), "{event:?}");
     }
 }
 

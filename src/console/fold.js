@@ -4,12 +4,17 @@
 // Versions of a stream that are loaded at once, around the chosen one: a long stream stays cheap.
 const WINDOW = 200;
 
-function evolve(state, { type, data }) {
-  switch (type) {
-    case "AccountCreated": return { owner: data.owner, currency: data.currency, balance: 0, status: "open" };
-    case "MoneyDeposited": return { ...state, balance: state.balance + data.amount };
-    case "MoneyWithdrawn": return { ...state, balance: state.balance - data.amount };
-    case "AccountClosed": return { ...state, status: "closed" };
+// What events do to the account, and their colours; others bring their amount in. Tested against src/account/aggregate.rs.
+const EFFECTS = { AccountCreated: "new", MoneyWithdrawn: "out", AccountClosed: "end" };
+const effectOf = ({ type, data }) => EFFECTS[type] || (data.amount === undefined ? "" : "in");
+
+function evolve(state, event) {
+  const data = event.data;
+  switch (effectOf(event)) {
+    case "new": return { owner: data.owner, currency: data.currency, balance: 0, status: "open" };
+    case "in": return { ...state, balance: state.balance + data.amount };
+    case "out": return { ...state, balance: state.balance - data.amount };
+    case "end": return { ...state, status: "closed" };
     // A kind that this page does not know: the facts side by side.
     default: return { ...state, ...data };
   }
@@ -48,7 +53,7 @@ function showFold(box, fold, version, currency) {
     slider.setAttribute("aria-valuetext", `version ${chosen}: ${event.type}`);
     view.replaceChildren(
       el("div", {}, el("h4", {}, "before"), stateOf(before, null)),
-      el("div", { class: "by" }, el("h4", {}, `version ${count(chosen)}`), typeTag(event.type), el("p", { class: "delta" }, deltaOf(event))),
+      el("div", { class: "by" }, el("h4", {}, `version ${count(chosen)}`), typeTag(event), el("p", { class: "delta" }, deltaOf(event))),
       el("div", {}, el("h4", {}, "after"), stateOf(after, before)));
   };
   box.replaceChildren(

@@ -2,21 +2,20 @@
 // Invariant: at most KEPT rows. A page of older events replaces the rows; live events wait, and are counted.
 
 const logView = { filter: "", older: null, rows: [], waiting: 0, chosen: null, live: true };
-// The kinds of events, by name: for the menu and for the colours.
-const TONES = { AccountCreated: "new", MoneyDeposited: "in", MoneyWithdrawn: "out", AccountClosed: "end" };
 
-const typeTag = (type) => el("span", { class: `tag ${TONES[type] || ""}` }, type);
+const typeTag = (event) => el("span", { class: `tag ${effectOf(event)}` }, event.type);
 
-function deltaOf({ type, data }) {
-  if (data.amount === undefined) return type === "AccountCreated" ? data.owner : "";
-  return (type === "MoneyWithdrawn" ? "−" : "+") + money(data.amount, data.currency);
+function deltaOf(event) {
+  const data = event.data;
+  if (data.amount === undefined) return effectOf(event) === "new" ? data.owner : "";
+  return (effectOf(event) === "out" ? "−" : "+") + money(data.amount, data.currency);
 }
 
 function rowOf(event) {
   const { position, type, stream_id, recorded_at } = event;
   const open = el("button", { class: "link mono", "aria-label": `Unfold event ${position}, ${type}`, onclick: () => unfold(position) }, count(position));
   return el("tr", { data: { position }, class: position === logView.chosen ? "chosen" : "", onclick: (click) => { if (click.target !== open) unfold(position); } },
-    cell(open, "num"), cell(typeTag(type)), cell(ownerOf(stream_id), "clip"), cell(type === "AccountCreated" ? "" : deltaOf(event), "num"), cell(clock(recorded_at), "mono"));
+    cell(open, "num"), cell(typeTag(event)), cell(ownerOf(stream_id), "clip"), cell(effectOf(event) === "new" ? "" : deltaOf(event), "num"), cell(clock(recorded_at), "mono"));
 }
 
 // The filled fields of a form, as a query.

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::metrics::Metrics;
 use super::{openapi, telemetry};
+use crate::account::{AccountEvent, STATEMENT_KINDS};
 use crate::console::{escaped, small_page};
 use crate::http::{Params, Problem, ProblemType, Request, Response, Route, problems as generic};
 use crate::{read_side, registry, write_side};
@@ -21,6 +22,8 @@ use crate::{read_side, registry, write_side};
 pub struct Profile {
     document: &'static str,
     problems: &'static [&'static ProblemType],
+    /// The lists of the code that the document shows.
+    lists: &'static [openapi::CodeList],
     /// Where a client may ask that finds no route here.
     pub(super) hint: &'static str,
 }
@@ -31,18 +34,24 @@ const COMMANDS: &str =
     "; this service answers queries, and a write service takes commands: GET /services/write of the registry";
 
 /// The service registry.
-pub const REGISTRY: Profile =
-    Profile { document: include_str!("../../openapi/registry.json"), problems: registry::PROBLEMS, hint: "" };
+pub const REGISTRY: Profile = Profile {
+    document: include_str!("../../openapi/registry.json"),
+    problems: registry::PROBLEMS,
+    lists: &[],
+    hint: "",
+};
 /// The write side.
 pub const WRITE: Profile = Profile {
     document: include_str!("../../openapi/write.json"),
     problems: write_side::problems::ALL,
+    lists: &[("/components/schemas/EventType/enum", AccountEvent::EVENT_TYPES)],
     hint: QUERIES,
 };
 /// The read side.
 pub const READ: Profile = Profile {
     document: include_str!("../../openapi/read.json"),
     problems: read_side::problems::ALL,
+    lists: &[("/components/schemas/Transaction/properties/kind/enum", STATEMENT_KINDS)],
     hint: COMMANDS,
 };
 
@@ -54,7 +63,7 @@ impl Profile {
 
     /// Returns the OpenAPI document of the service.
     pub fn openapi(&self) -> Value {
-        openapi::document(self.document, &self.problems())
+        openapi::document(self.document, &self.problems(), self.lists)
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! `openapi/*.json` holds the routes, parameters, bodies and successes. An operation lists the slugs of its
 //! problems there; their status, title, meaning, headers and example come from the [`ProblemType`] that the
-//! handlers answer with.
+//! handlers answer with. An operation that resembles another names the other's path as `x-like`. An empty `enum` is
+//! filled with a list of the code, see [`CodeList`].
 //!
 //! **Invariant:** `tests/spec/openapi.rs` calls every operation of the documents and finds every route in a
 //! document, so the documents cannot drift from the code.
@@ -38,15 +39,29 @@ const EVERYWHERE: [&str; 13] = [
 /// The member of an operation that lists the slugs of its problems.
 const SLUGS: &str = "x-problems";
 
-/// Returns the document of a service, from the hand-written part `own` and the problems of the service.
+/// A list that the code has, and the place of the document where clients read the list: a JSON pointer to an
+/// `enum`.
+pub type CodeList = (&'static str, &'static [&'static str]);
+
+/// The member of a POST operation that names the path of another, whose members fill the gaps of the operation.
+const LIKE: &str = "x-like";
+
+/// Returns the document of a service, from the hand-written part `own`, the problems of the service, and the
+/// lists of the code.
 ///
 /// # Panics
-/// When the hand-written part is not JSON, or names an unknown problem. A test builds every document, so no
-/// released service panics here.
-pub fn document(own: &str, problems: &[&'static ProblemType]) -> Value {
+/// When the hand-written part is not JSON, names an unknown problem or path, or has no place for a list. A test
+/// builds every document, so no released service panics here.
+pub fn document(own: &str, problems: &[&'static ProblemType], lists: &[CodeList]) -> Value {
     let mut document = merged(parsed(COMMON), parsed(own));
     document["info"]["version"] = env!("CARGO_PKG_VERSION").into();
+    for (pointer, values) in lists {
+        let place = document.pointer_mut(pointer);
+        *place.unwrap_or_else(|| panic!("the document has no {pointer}")) = json!(values);
+    }
+    let paths = document["paths"].clone();
     for operation in operations_of(&mut document) {
+        complete(operation, &paths);
         describe_problems(operation, problems);
     }
     document
@@ -99,6 +114,15 @@ impl Serialize for JsonFirst<'_> {
 fn operations_of(document: &mut Value) -> impl Iterator<Item = &mut Map<String, Value>> {
     let paths = document["paths"].as_object_mut().into_iter().flat_map(Map::values_mut);
     paths.filter_map(Value::as_object_mut).flat_map(Map::values_mut).filter_map(Value::as_object_mut)
+}
+
+/// Adds the members that the operation has in common with another.
+fn complete(operation: &mut Map<String, Value>, paths: &Value) {
+    let Some(path) = operation.remove(LIKE) else { return };
+    let model = path.as_str().and_then(|path| paths.get(path)?["post"].as_object());
+    for (name, value) in model.unwrap_or_else(|| panic!("no operation at {path}")) {
+        operation.entry(name).or_insert_with(|| value.clone());
+    }
 }
 
 /// Adds a response for each status of the operation's problems; hand-written responses win.
@@ -180,9 +204,10 @@ mod tests {
     fn problems_are_described_by_status_beside_the_successes() {
         let own = r#"{"paths": {"/things": {"get": {
             "responses": {"200": {"description": "Things."}, "404": {"headers": {"Event-Position": {}}}},
-            "x-problems": ["not-found"]
+            "x-problems": ["not-found"], "tags": []
         }}}}"#;
-        let document = document(own, problems::ALL);
+        let lists: &[CodeList] = &[("/paths/~1things/get/tags", &["a", "b"])];
+        let document = document(own, problems::ALL, lists);
         let operation = &document["paths"]["/things"]["get"];
         assert_eq!(operation["responses"]["200"], json!({"description": "Things."}));
         let missing = &operation["responses"]["404"];
@@ -190,13 +215,26 @@ mod tests {
         assert_eq!(body["schema"]["allOf"][1]["properties"]["type"]["enum"], json!(["/problems/not-found"]));
         assert!(missing["headers"].get("Event-Position").is_some());
         assert!(operation["responses"]["503"]["headers"].get("Retry-After").is_some());
+        assert_eq!(operation["tags"], json!(["a", "b"]));
         assert!(operation.get(SLUGS).is_none());
         assert!(document["paths"].get("/metrics").is_some());
     }
 
     #[test]
+    fn an_operation_like_another_has_what_it_does_not_say_itself() {
+        let own = r#"{"paths": {
+            "/a": {"post": {"operationId": "a", "parameters": [1], "responses": {"200": {}}, "x-problems": ["not-found"]}},
+            "/b": {"post": {"operationId": "b", "parameters": [2], "x-like": "/a"}}
+        }}"#;
+        let document = document(own, problems::ALL, &[]);
+        let operation = &document["paths"]["/b"]["post"];
+        assert_eq!((&operation["operationId"], &operation["parameters"]), (&json!("b"), &json!([2])));
+        assert!(operation["responses"].get("404").is_some() && operation.get(LIKE).is_none());
+    }
+
+    #[test]
     #[should_panic(expected = "unknown problem not-fuond")]
     fn a_problem_that_there_is_not_cannot_be_listed() {
-        document(r#"{"paths": {"/": {"get": {"x-problems": ["not-fuond"]}}}}"#, problems::ALL);
+        document(r#"{"paths": {"/": {"get": {"x-problems": ["not-fuond"]}}}}"#, problems::ALL, &[]);
     }
 }

@@ -1,9 +1,9 @@
 //! Commands as clients send them: how a request's body becomes a command, and how a command runs.
 //!
 //! ```text
-//! routes.rs --body--> open, movement, close, transfer --Command--> execute --> es::Executor
-//!           --headers--> headers.rs ----------------------------------^           | writer thread
-//!                                                                       check, decide, stage
+//! routes.rs --body--> open, to_account, close, transfer --Command--> execute --> es::Executor
+//!           --headers--> headers.rs -----------------------------------^           | writer thread
+//!                                                                        check, decide, stage
 //! ```
 //!
 //! The rules of the bank are in `src/account/`; a command only asks an account to decide.
@@ -65,16 +65,21 @@ pub(super) fn open(request: &Request) -> Result<Command, Problem> {
     Ok(Command::Account(account_id, AccountCommand::Open { owner, currency }))
 }
 
-/// Reads the body of a deposit or a withdrawal; `kind` is the variant of [`AccountCommand`].
-pub(super) fn movement(
+/// Reads the body of a command to an account that exists; `read` reads the fields.
+pub(super) fn to_account(
     account_id: Uuid,
     request: &Request,
-    kind: fn(Movement) -> AccountCommand,
+    read: impl FnOnce(&mut Fields) -> Result<AccountCommand, Problem>,
 ) -> Result<Command, Problem> {
     let mut fields = Fields::of(request)?;
-    let (amount, description) = (amount(&mut fields)?, description(&mut fields)?);
+    let command = read(&mut fields)?;
     fields.finish()?;
-    Ok(Command::Account(Some(account_id), kind(Movement { amount, description, transfer_id: None })))
+    Ok(Command::Account(Some(account_id), command))
+}
+
+/// Reads the fields of a deposit or a withdrawal.
+pub(super) fn movement(fields: &mut Fields) -> Result<Movement, Problem> {
+    Ok(Movement { amount: amount(fields)?, description: description(fields)?, transfer_id: None })
 }
 
 /// Reads the body of `POST /accounts/{id}/close`, which may be absent.
@@ -105,7 +110,8 @@ fn owner(fields: &mut Fields) -> Result<String, Problem> {
     Ok(owner)
 }
 
-fn amount(fields: &mut Fields) -> Result<u64, Problem> {
+/// Reads the field `amount`, which every movement of money has.
+pub(super) fn amount(fields: &mut Fields) -> Result<u64, Problem> {
     required("amount", fields.whole_number("amount", 1..=MAX_AMOUNT)?)
 }
 
@@ -120,7 +126,8 @@ fn description(fields: &mut Fields) -> Result<Option<String>, Problem> {
 
 // -------------------------------------------------------------------------------- idempotency
 
-/// The canonical form of a command, with the names and the order of version 0.1.0.
+/// The canonical form of a command: for the commands of version 0.1.0, with the names and the order of that version;
+/// for any later command to an account, as serde writes the command.
 #[derive(Serialize)]
 enum Canonical<'a> {
     Open { account_id: Option<Uuid>, owner: &'a str, currency: Currency },
@@ -128,6 +135,7 @@ enum Canonical<'a> {
     Withdraw { account_id: Option<Uuid>, amount: u64, description: &'a Option<String> },
     Close { account_id: Option<Uuid> },
     Transfer(&'a Transfer),
+    Account { account_id: Option<Uuid>, command: &'a AccountCommand },
 }
 
 impl Command {
@@ -136,17 +144,17 @@ impl Command {
             Self::Account(account_id, command) => (*account_id, command),
             Self::Transfer(transfer) => return Canonical::Transfer(transfer),
         };
-        match command {
-            AccountCommand::Open { owner, currency } => {
-                Canonical::Open { account_id, owner, currency: *currency }
-            }
-            AccountCommand::Deposit(Movement { amount, description, .. }) => {
-                Canonical::Deposit { account_id, amount: *amount, description }
-            }
-            AccountCommand::Withdraw(Movement { amount, description, .. }) => {
-                Canonical::Withdraw { account_id, amount: *amount, description }
-            }
-            AccountCommand::Close => Canonical::Close { account_id },
+        // Not a `match`: a later command needs no form of its own.
+        if let AccountCommand::Open { owner, currency } = command {
+            Canonical::Open { account_id, owner, currency: *currency }
+        } else if let AccountCommand::Deposit(Movement { amount, description, .. }) = command {
+            Canonical::Deposit { account_id, amount: *amount, description }
+        } else if let AccountCommand::Withdraw(Movement { amount, description, .. }) = command {
+            Canonical::Withdraw { account_id, amount: *amount, description }
+        } else if let AccountCommand::Close = command {
+            Canonical::Close { account_id }
+        } else {
+            Canonical::Account { account_id, command }
         }
     }
 }
@@ -282,28 +290,32 @@ mod tests {
         );
     }
 
+    fn moved(id: Uuid, request: &Request, kind: fn(Movement) -> AccountCommand) -> Result<Command, Problem> {
+        to_account(id, request, |fields| movement(fields).map(kind))
+    }
+
     #[test]
     fn the_fingerprint_of_a_movement_is_that_of_version_0_1_0() {
         let id: Uuid = ADA.parse().unwrap();
         assert_canonical(
-            movement(id, &body(r#"{"amount":1250}"#), AccountCommand::Deposit),
+            moved(id, &body(r#"{"amount":1250}"#), AccountCommand::Deposit),
             &format!(r#"{{"Deposit":{{"account_id":"{ADA}","amount":1250,"description":null}}}}"#),
             [0x73, 0x23, 0x10, 0xa1],
         );
         assert_canonical(
-            movement(id, &body(r#"{"description":"salary","amount":1250}"#), AccountCommand::Deposit),
+            moved(id, &body(r#"{"description":"salary","amount":1250}"#), AccountCommand::Deposit),
             &format!(r#"{{"Deposit":{{"account_id":"{ADA}","amount":1250,"description":"salary"}}}}"#),
             [0x21, 0x1d, 0xd3, 0x82],
         );
         assert_canonical(
-            movement(id, &body(r#"{"amount":9007199254740991}"#), AccountCommand::Withdraw),
+            moved(id, &body(r#"{"amount":9007199254740991}"#), AccountCommand::Withdraw),
             &format!(
                 r#"{{"Withdraw":{{"account_id":"{ADA}","amount":9007199254740991,"description":null}}}}"#
             ),
             [0x4e, 0xd5, 0x3a, 0x91],
         );
         assert_canonical(
-            movement(id, &body(r#"{"amount":1,"description":""}"#), AccountCommand::Withdraw),
+            moved(id, &body(r#"{"amount":1,"description":""}"#), AccountCommand::Withdraw),
             &format!(r#"{{"Withdraw":{{"account_id":"{ADA}","amount":1,"description":""}}}}"#),
             [0x1d, 0xbf, 0xbc, 0x30],
         );
@@ -315,6 +327,17 @@ mod tests {
             close(ADA.parse().unwrap(), &body("{}")),
             &format!(r#"{{"Close":{{"account_id":"{ADA}"}}}}"#),
             [0xff, 0x96, 0xce, 0x2a],
+        );
+    }
+
+    #[test]
+    fn a_later_command_is_written_by_serde() {
+        let command = &AccountCommand::Deposit(Movement { amount: 7, description: None, transfer_id: None });
+        let json = serde_json::to_string(&Canonical::Account { account_id: None, command }).unwrap();
+        let movement = r#"{"amount":7,"description":null,"transfer_id":null}"#;
+        assert_eq!(
+            json,
+            format!(r#"{{"Account":{{"account_id":null,"command":{{"Deposit":{movement}}}}}}}"#)
         );
     }
 

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::commands::Transfer;
-use crate::account::{AccountEvent, MoneyMoved};
+use crate::account::{AccountEvent, Effect, MoneyMoved};
 use crate::es::{
     Context, Error, EventLog, ExecuteError, Executor, IdempotencyKey, MAX_PAGE_EVENTS, Receipt,
     RecordedEvent, Work, decode,
@@ -105,13 +105,14 @@ fn transfer(
         return Ok(None);
     }
     let unreadable = |error: String| Error::Corrupt(format!("event {}: {error}", event.position));
-    match decode(event).map_err(|error| unreadable(error.to_string()))? {
-        AccountEvent::MoneyWithdrawn(moved) => {
+    let decoded: AccountEvent = decode(event).map_err(|error| unreadable(error.to_string()))?;
+    match decoded.into_entry().effect {
+        Effect::Out(moved) => {
             let RecordedEvent { stream_id, version, position, .. } = *event;
             *withdrawn = Some(Withdrawn { receipt: Receipt { stream_id, version, position }, moved });
             Ok(None)
         }
-        AccountEvent::MoneyDeposited(deposited) => {
+        Effect::In(deposited) => {
             // Halves of a transfer are neighbours in the log: one transaction recorded both.
             let half = withdrawn.take().filter(|half| half.moved.transfer_id == deposited.transfer_id);
             let Some(Withdrawn { receipt, moved }) = half else { return Ok(None) };
@@ -121,7 +122,7 @@ fn transfer(
             let key = transfer.key().map_err(|error| unreadable(error.to_string()))?;
             Ok(key.map(|key| (key, Receipt { position: event.position, ..receipt })))
         }
-        AccountEvent::AccountCreated(_) | AccountEvent::AccountClosed(_) => Ok(None),
+        Effect::Opened(_) | Effect::Closed => Ok(None),
     }
 }
 

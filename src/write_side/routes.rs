@@ -14,7 +14,7 @@ use super::problems::UNHEALTHY;
 use super::service::WriteSide;
 use crate::account::AccountCommand;
 use crate::es::{Execution, Receipt, Timing};
-use crate::http::{self, Params, Problem, Request, Response, Route};
+use crate::http::{self, Fields, Params, Problem, Request, Response, Route};
 
 /// The route table.
 pub const ROUTES: &[Route<WriteSide>] = &[
@@ -41,13 +41,11 @@ fn open(service: &WriteSide, request: &Request, _: &Params<'_>) -> Result<Respon
 }
 
 fn deposit(service: &WriteSide, request: &Request, params: &Params<'_>) -> Result<Response, Problem> {
-    let command = commands::movement(params.uuid(0)?, request, AccountCommand::Deposit)?;
-    Ok(receipt(200, service.execute(request, command)?))
+    to_account(service, request, params, |fields| Ok(AccountCommand::Deposit(commands::movement(fields)?)))
 }
 
 fn withdraw(service: &WriteSide, request: &Request, params: &Params<'_>) -> Result<Response, Problem> {
-    let command = commands::movement(params.uuid(0)?, request, AccountCommand::Withdraw)?;
-    Ok(receipt(200, service.execute(request, command)?))
+    to_account(service, request, params, |fields| Ok(AccountCommand::Withdraw(commands::movement(fields)?)))
 }
 
 fn close(service: &WriteSide, request: &Request, params: &Params<'_>) -> Result<Response, Problem> {
@@ -57,6 +55,17 @@ fn close(service: &WriteSide, request: &Request, params: &Params<'_>) -> Result<
 
 fn transfer(service: &WriteSide, request: &Request, _: &Params<'_>) -> Result<Response, Problem> {
     Ok(receipt(200, service.execute(request, commands::transfer(request)?)?))
+}
+
+/// Runs a command to the account in the path; `read` reads the fields of the body.
+fn to_account(
+    service: &WriteSide,
+    request: &Request,
+    params: &Params<'_>,
+    read: fn(&mut Fields) -> Result<AccountCommand, Problem>,
+) -> Result<Response, Problem> {
+    let command = commands::to_account(params.uuid(0)?, request, read)?;
+    Ok(receipt(200, service.execute(request, command)?))
 }
 
 /// Returns the receipt of a command as a response.

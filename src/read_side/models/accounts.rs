@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::account_tail::{AccountTail, Opening};
 use super::reading::{List, position_of, text, write_json};
 use super::row_cache::RowCache;
-use crate::account::AccountEvent;
+use crate::account::{AccountEvent, Effect};
 use crate::es::{Names, Projection, ProjectionError, RecordedEvent, decode};
 use crate::read_side::at::{At, Queried};
 use crate::read_side::cursor;
@@ -96,15 +96,11 @@ impl Projection for Accounts {
     }
 
     fn apply(&mut self, db: &Connection, event: &RecordedEvent<'_>) -> Result<(), ProjectionError> {
-        match decode(event)? {
-            AccountEvent::AccountCreated(created) => {
-                self.cache.open(db, event, created, || AccountRow::first(event))
-            }
-            AccountEvent::MoneyDeposited(moved) => self.change(db, event, |row| row.tail.add(moved.amount)),
-            AccountEvent::MoneyWithdrawn(moved) => {
-                self.change(db, event, |row| row.tail.subtract(moved.amount))
-            }
-            AccountEvent::AccountClosed(_) => self.change(db, event, |row| {
+        match decode::<AccountEvent>(event)?.into_entry().effect {
+            Effect::Opened(created) => self.cache.open(db, event, created, || AccountRow::first(event)),
+            Effect::In(moved) => self.change(db, event, |row| row.tail.add(moved.amount)),
+            Effect::Out(moved) => self.change(db, event, |row| row.tail.subtract(moved.amount)),
+            Effect::Closed => self.change(db, event, |row| {
                 row.is_closed = true;
                 Ok(())
             }),

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::account_tail::{AccountTail, Opening};
 use super::reading::{List, optional_text, text};
 use super::row_cache::RowCache;
-use crate::account::{AccountEvent, MoneyMoved};
+use crate::account::{AccountEntry, AccountEvent, Effect, MoneyMoved};
 use crate::es::{Names, Projection, ProjectionError, RecordedEvent, decode};
 use crate::read_side::at::{At, Queried};
 use crate::read_side::cursor;
@@ -119,26 +119,24 @@ impl Projection for Transactions {
     }
 
     fn apply(&mut self, db: &Connection, event: &RecordedEvent<'_>) -> Result<(), ProjectionError> {
-        match decode(event)? {
-            AccountEvent::AccountCreated(created) => {
+        let AccountEntry { kind, effect } = decode::<AccountEvent>(event)?.into_entry();
+        match effect {
+            Effect::Opened(created) => {
                 self.cache.open(db, event, created, || Chain::first(event))?;
                 let (account, tail) = (event.position, AccountTail::first(event)?);
-                self.append(db, event, &ChainLink { account, previous: 0, tail }, "opened", None)
+                self.append(db, event, &ChainLink { account, previous: 0, tail }, kind, None)
             }
-            AccountEvent::MoneyDeposited(moved) => {
+            Effect::In(moved) => {
                 let link = self.advance(db, event, |tail| tail.add(moved.amount))?;
-                // Both halves of a transfer carry the id: the type of the event gives the direction.
-                let kind = if moved.transfer_id.is_some() { "transfer-in" } else { "deposit" };
                 self.append(db, event, &link, kind, Some(&moved))
             }
-            AccountEvent::MoneyWithdrawn(moved) => {
+            Effect::Out(moved) => {
                 let link = self.advance(db, event, |tail| tail.subtract(moved.amount))?;
-                let kind = if moved.transfer_id.is_some() { "transfer-out" } else { "withdrawal" };
                 self.append(db, event, &link, kind, Some(&moved))
             }
-            AccountEvent::AccountClosed(_) => {
+            Effect::Closed => {
                 let link = self.advance(db, event, |_| Ok(()))?;
-                self.append(db, event, &link, "closed", None)
+                self.append(db, event, &link, kind, None)
             }
         }
     }

@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use super::account_tail::{impossible, no_account};
 use super::read_model::{ReadModel, read};
-use crate::account::AccountEvent;
+use crate::account::{AccountEvent, Effect};
 use crate::es::{Names, Projection, ProjectionError, RecordedEvent, decode};
 use crate::http::{Params, Problem, Request, Response};
 use crate::read_side::service::ReadSide;
@@ -95,21 +95,21 @@ impl Projection for Summary {
 
     fn apply(&mut self, db: &Connection, event: &RecordedEvent<'_>) -> Result<(), ProjectionError> {
         let account_id = event.stream_id.as_bytes();
-        match decode(event)? {
-            AccountEvent::AccountCreated(created) => {
+        match decode::<AccountEvent>(event)?.into_entry().effect {
+            Effect::Opened(created) => {
                 let currency = created.currency.as_str();
                 db.prepare_cached(&self.add_account)?.execute(params![account_id, currency])?;
                 let totals = self.totals(db, currency)?;
                 totals.accounts += 1;
                 totals.open_accounts += 1;
             }
-            AccountEvent::MoneyDeposited(moved) => {
+            Effect::In(moved) => {
                 self.totals(db, moved.currency.as_str())?.deposited += i128::from(moved.amount);
             }
-            AccountEvent::MoneyWithdrawn(moved) => {
+            Effect::Out(moved) => {
                 self.totals(db, moved.currency.as_str())?.withdrawn += i128::from(moved.amount);
             }
-            AccountEvent::AccountClosed(_) => {
+            Effect::Closed => {
                 let mut find = db.prepare_cached(&self.find_account)?;
                 let found = find.query_row([account_id], |row| row.get(0)).optional()?;
                 let currency: String = found.ok_or_else(no_account)?;

@@ -90,14 +90,19 @@ impl Guide {
     pub(super) fn assert_each_forgotten_step_is_found(&self) {
         for (forgotten, Step { line, found_by, .. }) in self.steps.iter().enumerate() {
             let place = format!("{}:{line}", self.path);
-            assert!(!found_by.is_empty(), "{place}: the guide does not say what finds a forgotten diff");
+            let Some(found_by) = found_by else {
+                panic!("{place}: the guide does not say what finds a forgotten diff");
+            };
+            if found_by.is_empty() {
+                continue;
+            }
             let others = self.steps.iter().enumerate().filter(|(index, _)| *index != forgotten);
             let names: Vec<_> = found_by.iter().map(String::as_str).collect();
             let ran = Copy::with(others.map(|(_, step)| step.diff.as_str())).tests(&names);
             for found in found_by {
                 assert!(ran.says(found), "{place}: {found} does not find its absence:\n{}", ran.text);
             }
-            println!("{place}: forgotten, found by {}", found_by.join(" and "));
+            eprintln!("{place}: forgotten, found by {}", found_by.join(" and "));
         }
     }
 }

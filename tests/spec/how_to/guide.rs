@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 /// Where the guides are.
 const FOLDER: &str = "docs/how-to";
 /// Begins the paragraph after a diff that names, in backquotes, what finds the diff's absence: an error of the
-/// compiler such as `error[E0004]`, or a test. Every quoted text must stand in what the compiler or the tests print.
+/// compiler such as `error[E0004]`, or a test. Every one of them must find the absence.
 const FORGOTTEN: &str = "Forgotten?";
 
 pub(super) fn root() -> &'static Path {
@@ -27,7 +27,8 @@ pub(super) struct Step {
     /// The line of the guide on which the diff begins.
     pub(super) line: usize,
     pub(super) diff: String,
-    pub(super) found_by: Vec<String>,
+    /// Empty when only a reader finds the absence; nothing when the guide does not say.
+    pub(super) found_by: Option<Vec<String>>,
 }
 
 impl Guide {
@@ -39,7 +40,7 @@ impl Guide {
 
     /// Every guide that has diffs.
     pub(super) fn all() -> Vec<Self> {
-        let entries = std::fs::read_dir(root().join(FOLDER)).into_iter().flatten();
+        let entries = std::fs::read_dir(root().join(FOLDER)).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let guides = names.filter(|name| name.ends_with(".md"));
         let guides = guides.map(|name| Self::read(&format!("{FOLDER}/{name}")));
@@ -65,7 +66,7 @@ fn steps(text: &str) -> Vec<Step> {
         if let Some(language) = line.strip_prefix("```") {
             is_diff = language == "diff";
             if is_diff {
-                steps.push(Step { line: index + 1, diff: String::new(), found_by: Vec::new() });
+                steps.push(Step { line: index + 1, diff: String::new(), found_by: None });
             }
             continue;
         }
@@ -76,7 +77,8 @@ fn steps(text: &str) -> Vec<Step> {
         }
         is_about_forgetting = line.starts_with(FORGOTTEN) || is_about_forgetting && !line.is_empty();
         if is_about_forgetting {
-            step.found_by.extend(line.split('`').skip(1).step_by(2).map(str::to_owned));
+            let found_by = step.found_by.get_or_insert_default();
+            found_by.extend(line.split('`').skip(1).step_by(2).map(str::to_owned));
         }
     }
     steps
@@ -108,8 +110,8 @@ fn a_guide_is_read_as_diffs_and_what_finds_their_absence() {
     let steps = steps(text);
     let found: Vec<_> = steps.iter().map(|step| (step.line, step.diff.as_str())).collect();
     assert_eq!(found, [(3, "--- a/x\n+++ b/x\n"), (19, "+y\n")]);
-    assert_eq!(steps[0].found_by, ["error[E1]", "a::b"]);
-    assert!(steps[1].found_by.is_empty());
+    assert_eq!(steps[0].found_by, Some(["error[E1]", "a::b"].map(str::to_owned).into()));
+    assert_eq!(steps[1].found_by, None);
 }
 
 #[test]
