@@ -10,7 +10,7 @@
 //!    models/ --------- SQLite file --------- database.rs, place.rs
 //! ```
 //!
-//! `service.rs` starts and stops the parts. The module is wiring: HTTP, the account events and the projector
+//! `open.rs` opens the file, and `service.rs` starts and stops the parts. The module is wiring: HTTP, the account events and the projector
 //! meet here.
 //!
 //! **Invariant:** the read side never imports the write side, nor the write side the read side. They meet

@@ -17,8 +17,9 @@
 //! Threads: the projector's thread applies events, with the writing connection. A query runs on the thread of
 //! the HTTP connection, with a reading connection. The two share the database file, and no memory.
 //!
-//! Read next: `summary.rs`, the smallest; `accounts.rs`; then `statements.rs` and
-//! `time_travel.rs`.
+//! Read next: `plain_accounts.rs`, a projection in plain SQL, which the tests alone run. The models of the service
+//! keep memory beside their tables, and say what that is worth: `summary.rs`, the smallest; `accounts.rs` with
+//! `row_cache.rs`; then `statements.rs` and `time_travel.rs`. `docs/how-to/add-a-projection.md` adds a plain one.
 
 use accounts::Accounts;
 use read_model::ReadModel;

@@ -1,9 +1,8 @@
 //! The read model `accounts` in plain SQL: a table, and a statement for each event. This is the projection to read
 //! first, and to copy.
 //!
-//! The service runs `accounts.rs` instead, which gives the same rows from memory, in half the time: the test
-//! `the_fast_accounts_have_the_rows_of_the_plain_ones` compares the two, and `plain_and_cached_rate` measures them
-//! (`tests.rs`).
+//! The service runs `accounts.rs` instead, for the speed of a refill: `row_cache.rs` has the figures. The test
+//! `the_fast_accounts_have_the_rows_of_the_plain_ones` in `tests.rs` holds the fast model to the rows of this one.
 //!
 //! Read next: `docs/how-to/add-a-projection.md`, which adds a projection of this form with its query; or
 //! `accounts.rs`, the fast form.
