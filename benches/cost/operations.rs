@@ -222,7 +222,7 @@ fn query_account(directory: &Path, _: u32) -> Result<Once> {
         ready_lag: 0,
     };
     let side = ReadSide::start(ReadSide::open(&db)?, options)?;
-    let router = Router::new(side, read_side::ROUTES);
+    let router = Router::new(side, read_side::routes());
     let mut turn = 0;
     // Connections keep their snapshots once no commit is young any more. Asleep, since a loop that looks
     // at the clock costs more or less from run to run.

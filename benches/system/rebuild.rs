@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tally::read_side::projections;
 
 use crate::Result;
 use crate::client::{Client, get, post};
@@ -61,7 +62,7 @@ pub(crate) fn rebuild(bench: &Bench) -> Result<Vec<Figure>> {
 fn rebuild_all(read: SocketAddr, mut meanwhile: impl FnMut() -> Result<()>) -> Result<Duration> {
     let mut client = Client::connect(read)?;
     let begun = Instant::now();
-    for name in ["accounts", "transactions", "summary"] {
+    for name in projections().iter().map(|projection| projection.name) {
         client.body_of(&post(&format!("/projections/{name}/rebuild"), "{}"))?;
     }
     loop {

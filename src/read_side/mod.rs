@@ -10,7 +10,7 @@
 //!    models/ --------- SQLite file --------- database.rs, place.rs
 //! ```
 //!
-//! `service.rs` starts and stops the parts. The module is wiring: HTTP, the account events and the projector
+//! `open.rs` opens the file, and `service.rs` starts and stops the parts. The module is wiring: HTTP, the account events and the projector
 //! meet here.
 //!
 //! **Invariant:** the read side never imports the write side, nor the write side the read side. They meet
@@ -27,6 +27,7 @@ mod models;
 mod at;
 mod cursor;
 mod freshness;
+mod open;
 mod operations;
 pub mod problems;
 mod routes;
@@ -39,7 +40,7 @@ mod upstream;
 mod verify;
 
 pub use models::projections;
-pub use routes::ROUTES;
+pub use routes::routes;
 pub use service::{ReadOptions, ReadSide, StartError};
 pub use verify::{VerifyFailed, verify};
 

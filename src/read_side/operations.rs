@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::at::At;
 use super::freshness::{await_position, slowest};
-use super::models::{MODELS, position_of_all};
+use super::models::{NAMES, position_of_all};
 use super::problems::{PROJECTION_NOT_FOUND, REBUILD_NOT_FOUND, REBUILD_RUNNING, RETRY_AFTER, UNHEALTHY};
 use super::service::ReadSide;
 use super::upstream::Contact;
@@ -41,7 +41,7 @@ pub(super) fn projections(service: &ReadSide, _: &Request, params: &Params<'_>) 
     struct Answer<'a> {
         projections: Vec<ProjectionView<'a>>,
     }
-    await_position(service, params.query(), MODELS)?;
+    await_position(service, params.query(), &NAMES)?;
     let statuses = service.projector.status();
     let projections = statuses.iter().map(shown).collect();
     At { position: slowest(&statuses), value: Answer { projections } }

@@ -1,4 +1,5 @@
-//! The routes of the read side, and the queries.
+//! The route table of the read side, and the queries on accounts. A model with queries of its own has them in its
+//! file.
 //!
 //! **Invariant:** a query changes no state. Each answer to a query has `Event-Position`, the position of the
 //! rows, also a 304 and an error.
@@ -8,7 +9,8 @@
 #[cfg(test)]
 mod tests;
 
-use serde::Serialize;
+use std::sync::LazyLock;
+
 use serde_json::json;
 use uuid::Uuid;
 
@@ -17,9 +19,8 @@ use super::cursor;
 use super::freshness::{await_rows, complete, has_version};
 use super::models::accounts::{self, AccountJson, Filter};
 use super::models::statements::{self, StatementPage};
-use super::models::summary::{CurrencyView, summary as totals};
 use super::models::time_travel::{Moment, account_then};
-use super::models::{MODELS, position_of_all};
+use super::models::{self, NAMES, position_of_all};
 use super::operations::{cancel_rebuild, health, pause, projections, ready, rebuild, resume};
 use super::problems::ACCOUNT_NOT_FOUND;
 use super::service::ReadSide;
@@ -34,27 +35,41 @@ const MAX_LIMIT: u64 = 1000;
 /// The query parameters of a query without others.
 const FRESH: &[&str] = &["min_position", "wait"];
 
-/// The route table.
-pub const ROUTES: &[Route<ReadSide>] = &[
-    Route::get("/accounts/{id}", account)
-        .with_query(&["at_version", "as_of", "min_position", "wait"])
-        .completed_by(complete),
-    Route::get("/accounts/{id}/transactions", transactions)
-        .with_query(&["limit", "cursor", "min_position", "wait"])
-        .completed_by(complete),
-    Route::get("/accounts", accounts)
-        .with_query(&["owner", "status", "limit", "cursor", "min_position", "wait"])
-        .completed_by(complete),
-    Route::get("/summary", summary).with_query(FRESH).completed_by(complete),
-    Route::get("/position", position).with_query(FRESH).completed_by(complete),
-    Route::get("/projections", projections).with_query(FRESH).completed_by(complete),
-    Route::post("/projections/pause", pause),
-    Route::post("/projections/resume", resume),
-    Route::post("/projections/{name}/rebuild", rebuild),
-    Route::delete("/projections/{name}/rebuild", cancel_rebuild),
-    Route::get("/ready", ready),
-    Route::get("/health", health),
-];
+/// Returns the route table: the routes of this folder, and those of each read model.
+pub fn routes() -> &'static [Route<ReadSide>] {
+    static ROUTES: LazyLock<Vec<Route<ReadSide>>> = LazyLock::new(|| {
+        let of_models = models::read_models().into_iter().flat_map(|model| model.routes);
+        of_accounts().into_iter().chain(of_models).chain(of_the_service()).collect()
+    });
+    &ROUTES
+}
+
+fn of_accounts() -> [Route<ReadSide>; 3] {
+    [
+        Route::get("/accounts/{id}", account)
+            .with_query(&["at_version", "as_of", "min_position", "wait"])
+            .completed_by(complete),
+        Route::get("/accounts/{id}/transactions", transactions)
+            .with_query(&["limit", "cursor", "min_position", "wait"])
+            .completed_by(complete),
+        Route::get("/accounts", accounts)
+            .with_query(&["owner", "status", "limit", "cursor", "min_position", "wait"])
+            .completed_by(complete),
+    ]
+}
+
+fn of_the_service() -> [Route<ReadSide>; 8] {
+    [
+        Route::get("/position", position).with_query(FRESH).completed_by(complete),
+        Route::get("/projections", projections).with_query(FRESH).completed_by(complete),
+        Route::post("/projections/pause", pause),
+        Route::post("/projections/resume", resume),
+        Route::post("/projections/{name}/rebuild", rebuild),
+        Route::delete("/projections/{name}/rebuild", cancel_rebuild),
+        Route::get("/ready", ready),
+        Route::get("/health", health),
+    ]
+}
 
 // -------------------------------------------------------------------------------- an account
 
@@ -162,18 +177,8 @@ fn bad_cursor() -> Problem {
 
 // ---------------------------------------------------------------------------------- the bank
 
-fn summary(service: &ReadSide, _: &Request, params: &Params<'_>) -> Result<Response, Problem> {
-    #[derive(Serialize)]
-    struct Answer {
-        currencies: Vec<CurrencyView>,
-    }
-    await_rows(service, params.query(), &["summary"])?;
-    let totals = service.database.read_snapshot(totals)?;
-    totals.answer(|currencies| Ok(Response::json(200, &Answer { currencies })))
-}
-
 fn position(service: &ReadSide, _: &Request, params: &Params<'_>) -> Result<Response, Problem> {
-    await_rows(service, params.query(), MODELS)?;
+    await_rows(service, params.query(), &NAMES)?;
     let position = service.database.read(position_of_all)?;
     At { position, value: json!({ "position": position }) }.answer(|json| Ok(Response::json(200, &json)))
 }

@@ -1,13 +1,11 @@
 //! The read side at work: the database, the projector, and the waiting queries.
 
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use super::database::ReadDatabase;
-use super::projections;
 use super::upstream::{Contact, HttpFeed, Upstream};
 use crate::discovery::BaseUrl;
 use crate::es::{
@@ -16,10 +14,6 @@ use crate::es::{
 };
 use crate::http::LongPolls;
 use uuid::Uuid;
-
-/// How long a start waits for another read service with the same database: during a restart, the old service
-/// may take ten seconds to finish its requests.
-const OVERLAP: Duration = Duration::from_secs(10);
 
 /// The configuration of the read side.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,7 +30,7 @@ pub struct ReadOptions {
     pub ready_lag: u64,
 }
 
-/// The state of the service; for a [`crate::http::Router`] with [`super::ROUTES`].
+/// The state of the service; for a [`crate::http::Router`] with [`super::routes`].
 #[derive(Debug)]
 pub struct ReadSide {
     pub(super) database: Arc<ReadDatabase>,
@@ -49,21 +43,6 @@ pub struct ReadSide {
 }
 
 impl ReadSide {
-    /// Opens the read database, and waits for the end of another read service with the database.
-    ///
-    /// # Errors
-    /// When the database cannot be opened, or another service still has the database after ten seconds.
-    pub fn open(db: &Path) -> Result<Projector, StartError> {
-        match Projector::open(db, &projections()) {
-            // The first attempt does not wait: the log gives the reason before the long wait begins.
-            Err(in_use @ OpenError::InUse { .. }) => {
-                log::warn!("{in_use}; waiting up to {} s for its end", OVERLAP.as_secs());
-                Ok(Projector::open_within(OVERLAP, db, &projections())?)
-            }
-            opened => Ok(opened?),
-        }
-    }
-
     /// Begins to follow the write side at any registered address, now or later, with the database
     /// from [`ReadSide::open`].
     ///
@@ -76,7 +55,7 @@ impl ReadSide {
         Self::follow(projector, upstream, feed, &options)
     }
 
-    fn follow(
+    pub(super) fn follow(
         projector: Projector,
         upstream: Arc<Upstream>,
         feed: impl Feed + Clone + 'static,
@@ -91,20 +70,6 @@ impl ReadSide {
         let long_polls = LongPolls::new(options.max_waits);
         let (ready_lag, was_near) = (options.ready_lag, AtomicBool::new(false));
         Ok(Self { database, projector, long_polls, upstream, ready_lag, was_near })
-    }
-
-    /// The service over another feed than a write side's, for tests.
-    #[cfg(test)]
-    pub(super) fn over(db: &Path, feed: impl Feed + Clone + 'static) -> Result<Self, StartError> {
-        let options = ReadOptions {
-            registries: Vec::new(),
-            write_side: None,
-            poll_interval: Duration::from_millis(20),
-            max_waits: 1,
-            ready_lag: 10_000,
-        };
-        let projector = Projector::open(db, &projections())?;
-        Self::follow(projector, Upstream::start(Vec::new(), None, || None)?, feed, &options)
     }
 
     /// Begins to rebuild all read models from the first event, beside the rows that answer.

@@ -52,7 +52,7 @@ impl ReadService {
             listener,
             &config.service,
             side,
-            read_side::ROUTES,
+            read_side::routes(),
             &about::READ,
             Arc::clone(&metrics),
             config.side.registries.first(),

@@ -34,7 +34,7 @@ impl Service {
         let (launch, rows) = match binary {
             Binary::Registry => (launch, rows(tally::registry::ROUTES)),
             Binary::Write => (launch.flag("--registry", NO_REGISTRY), rows(tally::write_side::ROUTES)),
-            Binary::Read => (launch.flag("--registry", NO_REGISTRY), rows(tally::read_side::ROUTES)),
+            Binary::Read => (launch.flag("--registry", NO_REGISTRY), rows(tally::read_side::routes())),
             Binary::Tally => unreachable!("it is the other three"),
         };
         let process = launch.start();

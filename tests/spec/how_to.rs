@@ -2,6 +2,7 @@
 //! with all diffs builds, passes its tests, and answers as the guide says. Without one of the diffs, the compiler
 //! or the test that the guide names finds the forgotten place.
 
+mod add_a_projection;
 mod add_an_event;
 mod copy;
 mod guide;

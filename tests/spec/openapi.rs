@@ -55,7 +55,7 @@ impl Service {
         let own = match self {
             Self::Registry => rows(tally::registry::ROUTES),
             Self::Write => rows(tally::write_side::ROUTES),
-            Self::Read => rows(tally::read_side::ROUTES),
+            Self::Read => rows(tally::read_side::routes()),
         };
         own.into_iter().chain(rows(about::ROUTES)).collect()
     }
@@ -145,8 +145,20 @@ fn every_route_is_in_the_document_and_every_operation_is_a_route() {
             .operations()
             .map(|operation| row(operation.method, operation.path, operation.query()))
             .collect();
-        assert_eq!(documented, service.routes(), "{service:?}");
+        let routes = service.routes();
+        let undocumented: Vec<_> = routes.difference(&documented).collect();
+        assert!(undocumented.is_empty(), "not in the document of {service:?} like this: {undocumented:#?}");
+        let unknown: Vec<_> = documented.difference(&routes).collect();
+        assert!(unknown.is_empty(), "{service:?} has no such route: {unknown:#?}");
     }
+}
+
+#[test]
+fn the_document_names_every_projection() {
+    let names = &Service::Read.document().0["components"]["schemas"]["ProjectionName"]["enum"];
+    let projections = tally::read_side::projections();
+    let projections: Vec<_> = projections.iter().map(|projection| projection.name).collect();
+    assert_eq!(names, &json!(projections), "ProjectionName in openapi/read.json");
 }
 
 #[test]

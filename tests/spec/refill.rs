@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
+use tally::http::Route;
+use tally::read_side::{self, ReadSide};
 
 use crate::bank::fill;
 use crate::support::{Binary, Client, Directory, Launch, Process, System, wait_until};
@@ -118,15 +120,13 @@ fn a_new_read_service_without_a_write_side_answers_that_it_is_behind_and_shows_i
     let directory = Directory::fresh();
     let read = System::read(&directory, crate::bank::NO_REGISTRY).start();
     let client = read.client();
-    let id = uuid::Uuid::nil();
-    for query in [
-        format!("/accounts/{id}"),
-        format!("/accounts/{id}/transactions"),
-        format!("/accounts/{id}?at_version=1"),
-        "/accounts".into(),
-        "/summary".into(),
-        "/position".into(),
-    ] {
+    let account = format!("/accounts/{}", uuid::Uuid::nil());
+    // `/projections` shows the state, and is asked below.
+    let shows_rows =
+        |route: &&Route<ReadSide>| route.query.contains(&"min_position") && route.pattern != "/projections";
+    let patterns = read_side::routes().iter().filter(shows_rows).map(|route| route.pattern);
+    let queries = patterns.map(|pattern| pattern.replace("/accounts/{id}", &account));
+    for query in queries.chain([format!("{account}?at_version=1")]) {
         let reply = client.get(&query).expect(503);
         assert_eq!(reply.problem(), "read-model-behind", "{query}");
         assert!(

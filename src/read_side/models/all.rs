@@ -1,24 +1,27 @@
-//! The list of the read models. A new model is added here, and in the statement below.
+//! What is made from the list of the read models, in `mod.rs`.
+//!
+//! Read next: `reading.rs`.
+
+use std::sync::LazyLock;
 
 use rusqlite::Connection;
 
-use super::accounts::Accounts;
-use super::statements::Transactions;
-use super::summary::Summary;
-use crate::es::{Definition, Projection};
-
-/// The names of all read models.
-pub(in crate::read_side) const MODELS: &[&str] = &[Accounts::NAME, Transactions::NAME, Summary::NAME];
+use super::read_models;
+use crate::es::Definition;
 
 /// Returns the projections of the read side.
-pub fn projections() -> [Definition; 3] {
-    [Definition::of::<Accounts>(), Definition::of::<Transactions>(), Definition::of::<Summary>()]
+pub fn projections() -> Vec<Definition> {
+    read_models().into_iter().map(|model| model.projection).collect()
 }
+
+/// The names of all read models.
+pub(in crate::read_side) static NAMES: LazyLock<Vec<&str>> =
+    LazyLock::new(|| projections().iter().map(|projection| projection.name).collect());
 
 /// Returns the position of the slowest read model.
 pub(in crate::read_side) fn position_of_all(db: &Connection) -> rusqlite::Result<u64> {
-    db.prepare_cached(
-        "SELECT min(position) FROM checkpoints WHERE name IN ('accounts', 'transactions', 'summary')",
-    )?
-    .query_row([], |row| row.get(0))
+    static SLOWEST: LazyLock<String> = LazyLock::new(|| {
+        format!("SELECT min(position) FROM checkpoints WHERE name IN ('{}')", NAMES.join("', '"))
+    });
+    db.prepare_cached(&SLOWEST)?.query_row([], |row| row.get(0))
 }

@@ -1,6 +1,12 @@
 //! A cache of recently changed rows: a transaction with a hundred events of an account reads the row once and
 //! writes the row once.
 //!
+//! The cache is there for refills and rebuilds. Of `accounts` alone, over 1 000 accounts, a refill in plain SQL took
+//! 520 000 events/s, and with the cache 1 000 000; over 10 000 accounts 170 000, and with the cache 430 000. Where
+//! 100 000 accounts took turns, so that hardly a row was found in memory, the cache was of no use (130 000, and
+//! in plain SQL 170 000 without the three indexes). Measure with `cargo test --release --lib plain_and_cached_rate --
+//! --ignored --nocapture`.
+//!
 //! **Invariant:** between two transactions, cached and stored rows are equal. When a transaction fails, the
 //! projector drops the projection and the cache.
 //!

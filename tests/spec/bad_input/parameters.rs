@@ -93,24 +93,20 @@ fn a_parameter_that_is_malformed_or_out_of_range_is_refused_by_name() {
         (Binary::Read, account, "at_version", NO_NUMBERS),
         (Binary::Read, account, "at_version", &["0"]),
         (Binary::Read, account, "as_of", NO_TIMES),
-        (Binary::Read, account, "min_position", NO_NUMBERS),
-        (Binary::Read, account, "wait", NO_WAITS),
         (Binary::Read, statement, "limit", NO_NUMBERS),
         (Binary::Read, statement, "limit", &["0", "1001"]),
         (Binary::Read, statement, "cursor", NO_CURSORS),
-        (Binary::Read, statement, "min_position", NO_NUMBERS),
         (Binary::Read, "/accounts", "limit", NO_NUMBERS),
         (Binary::Read, "/accounts", "limit", &["0", "1001"]),
         (Binary::Read, "/accounts", "cursor", NO_CURSORS),
         (Binary::Read, "/accounts", "status", &["", "Open", "x", "open,closed"]),
-        (Binary::Read, "/accounts", "min_position", NO_NUMBERS),
-        (Binary::Read, "/accounts", "wait", NO_WAITS),
-        (Binary::Read, "/summary", "min_position", NO_NUMBERS),
-        (Binary::Read, "/summary", "wait", NO_WAITS),
-        (Binary::Read, "/position", "min_position", NO_NUMBERS),
-        (Binary::Read, "/projections", "min_position", NO_NUMBERS),
     ];
-    for (binary, pattern, parameter, bad_values) in parameters.iter().copied() {
+    let queries = tally::read_side::routes().iter().filter(|route| route.query.contains(&"min_position"));
+    let of_queries = queries.flat_map(|route| {
+        [("min_position", NO_NUMBERS), ("wait", NO_WAITS)]
+            .map(|(parameter, bad_values)| (Binary::Read, route.pattern, parameter, bad_values))
+    });
+    for (binary, pattern, parameter, bad_values) in parameters.iter().copied().chain(of_queries) {
         let mut service = Service::start(binary);
         let row = service.rows.iter().find(|row| row.method == "GET" && row.pattern == pattern);
         let path = service.path(&row.unwrap().clone());

@@ -4,6 +4,7 @@ use std::os::unix::process::ExitStatusExt;
 
 use serde_json::json;
 use tally::es::CRASH_POINTS;
+use tally::read_side::projections;
 
 use super::{Bank, Random, SEED, Target, work_and_check};
 use crate::support::{Binary, Directory, Ended, Launch, Process, System};
@@ -120,7 +121,7 @@ fn every_promise_is_kept_when_the_read_side_ends_between_rows_and_checkpoint() {
 #[test]
 fn every_promise_is_kept_when_the_read_side_ends_in_the_middle_of_a_rebuild() {
     for point in points(Visit::Rebuild) {
-        for projection in ["accounts", "transactions", "summary"] {
+        for projection in projections().iter().map(|projection| projection.name) {
             crash_and_check(Binary::Read, point, |target, bank| {
                 bank.wait_for(COMMANDS_BEFORE_REBUILD);
                 let rebuild = format!("/projections/{projection}/rebuild");

@@ -6,6 +6,8 @@
 //! **Invariant:** whatever position a client invents, it sees a piece of the list, as the list is.
 
 use serde_json::{Value, json};
+use tally::http::Route;
+use tally::read_side::{ReadSide, routes};
 
 use super::mutation::{Random, corpus, mutated};
 use super::{CASES, Limit, fuzz_from};
@@ -203,13 +205,9 @@ fn queries(limit: Limit) {
     fuzz_from("queries", &seeds, limit, |bytes| {
         let mut random = Random::of(fnv(bytes.iter().copied()));
         let id = &ids[random.below(ids.len())];
-        let paths = [
-            "/accounts".to_owned(),
-            format!("/accounts/{id}"),
-            format!("/accounts/{id}/transactions"),
-            "/summary".to_owned(),
-            "/position".to_owned(),
-        ];
+        let path = |route: &Route<ReadSide>| route.pattern.replace("{id}", id);
+        let queries = routes().iter().filter(|route| route.query.contains(&"min_position"));
+        let paths: Vec<_> = queries.map(path).collect();
         let first = format!("{}={}", PARAMETERS[random.below(2)], encoded(bytes));
         let mut parameters: Vec<String> =
             (0..1 + random.below(2)).map(|_| parameter(&seeds, &mut random)).collect();
