@@ -1,3 +1,11 @@
 //! Runs the programs of `examples/`, each built as another crate would be.
 
+// Every failure here is to stop the test with its reason.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../spec/support/directory.rs"]
+mod directory;
+mod quotes;
+
 mod embedder;
+mod forget_person;
