@@ -7,5 +7,6 @@
 mod directory;
 mod quotes;
 
+mod closing_the_books;
 mod embedder;
 mod forget_person;
