@@ -10,3 +10,4 @@ mod quotes;
 mod closing_the_books;
 mod embedder;
 mod forget_person;
+mod tenants;
