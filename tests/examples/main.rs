@@ -7,7 +7,10 @@
 mod directory;
 mod quotes;
 
+mod closing_the_books;
 mod embedder;
+mod forget_person;
 mod pitfalls;
+mod tenants;
 mod transfer_process;
 mod unique_email;

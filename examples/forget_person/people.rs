@@ -1,0 +1,79 @@
+//! The personal data of `examples/forget_person.rs`: a SQLite file of its own, which has no history.
+//!
+//! **Invariant:** after [`People::erase`], no file of the database has the bytes of the row.
+
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tally::es::Error;
+use tally::es::rusqlite::{self, Connection, OptionalExtension};
+use uuid::Uuid;
+
+/// A row for each person whose name may be shown.
+pub(crate) struct People(Mutex<Connection>);
+
+/// How long an erasure waits for readers of the file.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+impl People {
+    pub(crate) fn open(path: &Path) -> rusqlite::Result<Self> {
+        let db = Connection::open(path)?;
+        db.busy_timeout(PATIENCE)?;
+        db.execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;
+             CREATE TABLE IF NOT EXISTS people (person TEXT PRIMARY KEY, name TEXT NOT NULL) STRICT",
+        )?;
+        Ok(Self(Mutex::new(db)))
+    }
+
+    /// Keeps the name of a new person, and the first name when called twice.
+    pub(crate) fn keep(&self, person: Uuid, name: &str) -> rusqlite::Result<()> {
+        let insert = "INSERT INTO people VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+        self.db().execute(insert, (person.to_string(), name)).map(drop)
+    }
+
+    /// Corrects a name. Returns false without a row: a correction must not bring back a forgotten person.
+    pub(crate) fn correct(&self, person: Uuid, name: &str) -> rusqlite::Result<bool> {
+        let update = "UPDATE people SET name = ?2 WHERE person = ?1";
+        Ok(self.db().execute(update, (person.to_string(), name))? == 1)
+    }
+
+    pub(crate) fn name(&self, person: Uuid) -> rusqlite::Result<Option<String>> {
+        let select = "SELECT name FROM people WHERE person = ?1";
+        self.db().query_row(select, [person.to_string()], |row| row.get(0)).optional()
+    }
+
+    /// Deletes the row, and its bytes from the file and from the write-ahead log.
+    pub(crate) fn erase(&self, person: Uuid) -> Result<(), Error> {
+        let db = self.db();
+        db.execute("DELETE FROM people WHERE person = ?1", [person.to_string()]).map_err(failed)?;
+        // `secure_delete` zeroes the row, and VACUUM drops copies that earlier page splits left behind.
+        db.execute_batch("VACUUM").map_err(failed)?;
+        // The older pages are in the write-ahead log until its file is cut to zero bytes.
+        let truncate = "PRAGMA wal_checkpoint(TRUNCATE)";
+        if db.query_row(truncate, [], |row| row.get(0)).map_err(failed)? {
+            return Err(Error::Storage("a reader keeps the old write-ahead log: forget once more".into()));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn all(&self) -> rusqlite::Result<Vec<Uuid>> {
+        let db = self.db();
+        let mut select = db.prepare("SELECT person FROM people")?;
+        let people = select.query_map([], |row| row.get::<_, String>(0))?;
+        people.map(|person| Ok(Uuid::parse_str(&person?).map_err(unreadable)?)).collect()
+    }
+
+    fn db(&self) -> MutexGuard<'_, Connection> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn unreadable(error: uuid::Error) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
+}
+
+pub(crate) fn failed(error: rusqlite::Error) -> Error {
+    Error::Storage(error.to_string())
+}
