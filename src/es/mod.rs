@@ -222,7 +222,8 @@
 //!
 //! ARCHITECTURE.md names the test of each promise.
 //!
-//! Not here, on purpose: async, HTTP, a message broker, sagas, a log with several writers. A log on
+//! Not here, on purpose: async, HTTP, a message broker, sagas (`docs/how-to/react-to-events.md` builds one on
+//! top), a log with several writers. A log on
 //! another database implements [`Database`], [`EventStore`] and [`EventReader`], and passes the suite in
 //! `tests/spec/event_store.rs`.
 //!
