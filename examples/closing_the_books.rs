@@ -52,6 +52,9 @@ impl Aggregate for Account {
     }
 }
 
+/// The stream of a period, and its events.
+pub(crate) type Chapter = (Uuid, Vec<PeriodEvent>);
+
 type Answer = Result<Execution, ExecuteError<No>>;
 
 /// Begins a period in a new stream, and says so in the stream of the account.
@@ -76,7 +79,7 @@ pub(crate) fn open(executor: &Executor, account: Uuid) -> Answer {
 pub(crate) fn book(executor: &Executor, account: Uuid, cents: i64, belongs_to: Option<u32>) -> Answer {
     executor.transact(Context::default(), move |work| {
         let &Account { period, number } = work.load::<Account>(account)?.0;
-        let period = period.ok_or(ExecuteError::Rejected(No::NoAccount))?;
+        let period = period.ok_or(ExecuteError::Rejected(No::UnknownAccount))?;
         let booked = Booked { cents, belongs_to: belongs_to.unwrap_or(number) };
         work.decide::<Period>(period, &PeriodCommand::Book(booked))?;
         Ok(period)
@@ -88,7 +91,7 @@ pub(crate) fn close(executor: &Executor, account: Uuid, number: u32) -> Answer {
     let next = Uuid::now_v7();
     executor.transact(Context::default(), move |work| {
         let open = work.load::<Account>(account)?.0.clone();
-        let period = open.period.ok_or(ExecuteError::Rejected(No::NoAccount))?;
+        let period = open.period.ok_or(ExecuteError::Rejected(No::UnknownAccount))?;
         if number > open.number {
             return Err(ExecuteError::Rejected(No::PeriodHasNotBegun));
         }
@@ -105,11 +108,8 @@ pub(crate) fn close(executor: &Executor, account: Uuid, number: u32) -> Answer {
 ///
 /// # Errors
 /// When two neighbours do not name each other, or disagree about the balance.
-pub(crate) fn history(
-    log: &EventLog,
-    account: Uuid,
-) -> Result<Vec<(Uuid, Vec<PeriodEvent>)>, Box<dyn Error>> {
-    let mut periods: Vec<(Uuid, Vec<PeriodEvent>)> = Vec::new();
+pub(crate) fn history(log: &EventLog, account: Uuid) -> Result<Vec<Chapter>, Box<dyn Error>> {
+    let mut periods: Vec<Chapter> = Vec::new();
     for event in log.stream(account) {
         let AccountEvent::PeriodBegan(began) = decode(&event?.as_recorded())?;
         let events = log.stream(began.period).map(|event| Ok(decode(&event?.as_recorded())?));

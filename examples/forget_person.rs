@@ -158,6 +158,7 @@ pub(crate) fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut projector = Projector::open(&rows, &[Definition::of::<Spending>()])?;
     projector.catch_up(&mut shop.log.clone(), ordered.position())?;
     assert_eq!(spent(&rows, &shop.people, ada)?, ("Ada Lovelace".into(), 1250));
+    assert!(shop.people.correct(ada, "Ada King")?);
 
     let forgotten = shop.forget(ada)?;
     projector.catch_up(&mut shop.log.clone(), forgotten.position())?;

@@ -48,9 +48,7 @@ impl Aggregate for Notebook {
 }
 
 /// The projection: the number of notes.
-struct Notes {
-    add: String,
-}
+struct Notes(String);
 
 impl Projection for Notes {
     const NAME: &'static str = "notes";
@@ -58,7 +56,7 @@ impl Projection for Notes {
     const TABLES: &'static [&'static str] = &["notes"];
 
     fn new(names: &Names) -> Self {
-        Self { add: format!("UPDATE {} SET count = count + 1", names.table("notes")) }
+        Self(format!("UPDATE {} SET count = count + 1", names.table("notes")))
     }
 
     fn create(db: &rusqlite::Connection, names: &Names) -> rusqlite::Result<()> {
@@ -71,7 +69,7 @@ impl Projection for Notes {
         db: &rusqlite::Connection,
         _event: &RecordedEvent<'_>,
     ) -> Result<(), ProjectionError> {
-        Ok(db.prepare_cached(&self.add)?.execute([]).map(drop)?)
+        Ok(db.prepare_cached(&self.0)?.execute([]).map(drop)?)
     }
 }
 
@@ -195,6 +193,8 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
             assert_eq!(tenants.get(id, Instant::now())?.take("hello")?, round);
         }
     }
-    drop(tenants);
+    tenants.close_idle(Instant::now());
+    assert!(tenants.back_up(Uuid::from_u128(1), &root.join("copy"))?.is_sound());
+    tenants.delete(Uuid::from_u128(1))?;
     Ok(std::fs::remove_dir_all(&root)?)
 }

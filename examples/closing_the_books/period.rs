@@ -56,7 +56,7 @@ pub(crate) enum PeriodCommand {
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum No {
-    NoAccount,
+    UnknownAccount,
     NotOpen,
     PeriodHasNotBegun,
     BalanceOutOfRange,

@@ -62,7 +62,7 @@ impl People {
         let db = self.db();
         let mut select = db.prepare("SELECT person FROM people")?;
         let people = select.query_map([], |row| row.get::<_, String>(0))?;
-        people.map(|person| Ok(Uuid::parse_str(&person?).map_err(unreadable)?)).collect()
+        people.map(|person| Uuid::parse_str(&person?).map_err(unreadable)).collect()
     }
 
     fn db(&self) -> MutexGuard<'_, Connection> {
