@@ -108,7 +108,8 @@ impl Shop {
     pub(crate) fn open(directory: &Path) -> Result<Self, Error> {
         let log = EventLog::open(SqliteDatabase::open(directory.join("log"))?)?;
         let executor = Executor::start(Arc::clone(&log), |_commit| ())?;
-        let shop = Self { log, executor, people: People::open(&directory.join("people")).map_err(failed)? };
+        let people = People::open(&directory.join("people"), log.log_id())?;
+        let shop = Self { log, executor, people };
         for person in shop.people.all().map_err(failed)? {
             // A transaction that only looks: a rejection brings the answer out of the closure.
             let looked = shop.executor.transact::<()>(Context::default(), move |work| {
@@ -116,9 +117,10 @@ impl Shop {
                 if is_known { Ok(person) } else { Err(ExecuteError::Rejected(())) }
             });
             match looked {
-                Err(ExecuteError::Failed(error)) => return Err(error),
-                Err(_) => shop.people.erase(person)?,
                 Ok(_) => {}
+                Err(ExecuteError::Rejected(())) => shop.people.erase(person)?,
+                Err(ExecuteError::Failed(error)) => return Err(error),
+                Err(other) => return Err(Error::Storage(format!("the sweep has stopped: {other:?}"))),
             }
         }
         Ok(shop)

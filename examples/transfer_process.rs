@@ -40,7 +40,7 @@ const TABLES: &str = "PRAGMA locking_mode = EXCLUSIVE;
     PRAGMA synchronous = NORMAL;
     CREATE TABLE IF NOT EXISTS checkpoint (log_id TEXT, position INTEGER, hash TEXT) STRICT;
     CREATE TABLE IF NOT EXISTS open_transfers
-        (position INTEGER PRIMARY KEY, id TEXT UNIQUE, deadline_ms INTEGER, terms TEXT) STRICT";
+        (position INTEGER PRIMARY KEY, deadline_ms INTEGER, terms TEXT UNIQUE) STRICT";
 
 /// The process, with its checkpoint and the transfers whose deadlines it watches in a file of its own.
 pub(crate) struct Process<'b> {
@@ -108,12 +108,12 @@ impl<'b> Process<'b> {
         let transaction = self.file.transaction()?;
         match fact {
             Some(Event::Reserved(transfer)) => {
-                let (id, terms) = (transfer.id.to_string(), serde_json::to_string(&transfer)?);
-                let row = (event.position, id, transfer.deadline_ms, terms);
-                transaction.execute("INSERT INTO open_transfers VALUES (?1, ?2, ?3, ?4)", row)?;
+                let row = (event.position, transfer.deadline_ms, serde_json::to_string(&transfer)?);
+                transaction.execute("INSERT INTO open_transfers VALUES (?1, ?2, ?3)", row)?;
             }
             Some(Event::Posted(transfer) | Event::Voided(transfer)) => {
-                transaction.execute("DELETE FROM open_transfers WHERE id = ?1", [transfer.id.to_string()])?;
+                let terms = serde_json::to_string(&transfer)?;
+                transaction.execute("DELETE FROM open_transfers WHERE terms = ?1", [terms])?;
             }
             Some(Event::Accepted(_) | Event::Received(_)) | None => (),
         }
@@ -129,8 +129,8 @@ impl<'b> Process<'b> {
     fn send(&self, key: String, command: AccountCommand) -> Result<(), ExecuteError<No>> {
         (self.step)();
         match send(self.bank, key, command) {
-            // A rejection is an answer, too: the reservation has ended in another way.
-            Ok(_) | Err(ExecuteError::Rejected(_)) => (),
+            // An answer, too: the reservation has ended in another way. Any other rejection stops the process.
+            Ok(_) | Err(ExecuteError::Rejected(No::NotReserved)) => (),
             Err(error) => return Err(error),
         }
         (self.step)();

@@ -72,7 +72,7 @@ impl Aggregate for Period {
         let is_open = self.number > 0 && !self.is_closed;
         match command {
             PeriodCommand::Open(opened) if self.number == 0 => Ok(vec![PeriodEvent::Opened(opened.clone())]),
-            PeriodCommand::Book(booked) if is_open && booked.belongs_to > self.number => {
+            PeriodCommand::Book(booked) if is_open && !(1..=self.number).contains(&booked.belongs_to) => {
                 Err(No::PeriodHasNotBegun)
             }
             PeriodCommand::Book(booked) if is_open => match self.balance.checked_add(booked.cents) {

@@ -17,14 +17,25 @@ pub(crate) struct People(Mutex<Connection>);
 const PATIENCE: Duration = Duration::from_secs(1);
 
 impl People {
-    pub(crate) fn open(path: &Path) -> rusqlite::Result<Self> {
+    /// Opens the names that belong to a log. Beside another log, such as an empty one after a loss, each person would
+    /// look unknown, and the sweep would erase all names.
+    pub(crate) fn open(path: &Path, log_id: Uuid) -> Result<Self, Error> {
+        let opened = Self::open_file(path, log_id).map_err(|error| Error::Storage(error.to_string()))?;
+        opened.ok_or_else(|| Error::Unusable("these names belong to another log: restore that log".into()))
+    }
+
+    fn open_file(path: &Path, log_id: Uuid) -> rusqlite::Result<Option<Self>> {
         let db = Connection::open(path)?;
         db.busy_timeout(PATIENCE)?;
         db.execute_batch(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;
-             CREATE TABLE IF NOT EXISTS people (person TEXT PRIMARY KEY, name TEXT NOT NULL) STRICT",
+             CREATE TABLE IF NOT EXISTS people (person TEXT PRIMARY KEY, name TEXT NOT NULL) STRICT;
+             CREATE TABLE IF NOT EXISTS log (log_id TEXT NOT NULL) STRICT",
         )?;
-        Ok(Self(Mutex::new(db)))
+        let log_id = log_id.to_string();
+        db.execute("INSERT INTO log SELECT ?1 WHERE NOT EXISTS (SELECT 1 FROM log)", [&log_id])?;
+        let known: String = db.query_row("SELECT log_id FROM log", [], |row| row.get(0))?;
+        Ok((known == log_id).then(|| Self(Mutex::new(db))))
     }
 
     /// Keeps the name of a new person, and the first name when called twice.

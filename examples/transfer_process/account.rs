@@ -53,6 +53,10 @@ pub(crate) enum AccountCommand {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum No {
     TooLittleMoney,
+    /// The account cannot hold so much.
+    BalanceOutOfRange,
+    /// The deadline is later than the process can note.
+    DeadlineOutOfRange,
     /// A transfer with this id is open.
     Reserved,
     /// The transfer was posted or voided before, or was never reserved on these terms.
@@ -70,6 +74,13 @@ impl Aggregate for Account {
         let is_open = |transfer: &Transfer| self.reserved.get(&transfer.id) == Some(transfer);
         match *command {
             Command::Reserve(transfer) if transfer.amount > self.balance => Err(No::TooLittleMoney),
+            // SQLite, where the process keeps the deadline, has signed integers.
+            Command::Reserve(transfer) if i64::try_from(transfer.deadline_ms).is_err() => {
+                Err(No::DeadlineOutOfRange)
+            }
+            Command::Receive(transfer) if self.balance.checked_add(transfer.amount).is_none() => {
+                Err(No::BalanceOutOfRange)
+            }
             Command::Post(transfer) | Command::Void(transfer) if !is_open(&transfer) => Err(No::NotReserved),
             Command::Reserve(transfer) if self.reserved.contains_key(&transfer.id) => Err(No::Reserved),
             Command::Reserve(transfer) => Ok(vec![Event::Reserved(transfer)]),

@@ -98,7 +98,7 @@ fn a_forgotten_name_is_in_no_file_and_log_rows_and_rebuild_stay_sound() {
 fn a_name_is_gone_from_pages_that_were_split_meanwhile() {
     let directory = Directory::fresh();
     let path = directory.join("people");
-    let people = People::open(&path).unwrap();
+    let people = People::open(&path, Uuid::nil()).unwrap();
     let name = |number: u128| format!("<person {number}>");
     // Longer names no longer fit on their pages: SQLite moves rows to other pages, and old bytes stay.
     let shell = Connection::open(&path).unwrap();
@@ -240,4 +240,17 @@ fn a_forgetting_that_races_with_registrations_and_orders_leaves_no_name() {
         matches!(decode(&event.as_recorded()).unwrap(), CustomerEvent::Forgotten(_))
     });
     assert_eq!(forgotten.count(), 30);
+}
+
+#[test]
+fn beside_another_log_no_name_is_erased() {
+    let directory = Directory::fresh();
+    let shop = Shop::open(directory.path()).unwrap();
+    shop.register(ADA, "Ada Lovelace").unwrap();
+    let log_id = shop.log.log_id();
+    drop(shop);
+    std::fs::remove_file(directory.join("log")).unwrap();
+    assert!(matches!(Shop::open(directory.path()), Err(Error::Unusable(_))), "the log is lost");
+    let people = People::open(&directory.join("people"), log_id).unwrap();
+    assert_eq!(people.name(ADA).unwrap().as_deref(), Some("Ada Lovelace"));
 }

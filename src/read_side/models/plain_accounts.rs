@@ -10,7 +10,7 @@
 use rusqlite::{Connection, params};
 
 use super::account_tail::no_account;
-use crate::account::AccountEvent;
+use crate::account::{AccountEvent, Effect};
 use crate::es::{Names, Projection, ProjectionError, RecordedEvent, decode};
 
 pub(super) struct PlainAccounts {
@@ -58,16 +58,14 @@ impl Projection for PlainAccounts {
     fn apply(&mut self, db: &Connection, event: &RecordedEvent<'_>) -> Result<(), ProjectionError> {
         let (id, version, now) = (event.stream_id.as_bytes(), event.version, event.recorded_at);
         let change = |by: i64| db.prepare_cached(&self.change)?.execute(params![id, by, version, now]);
-        let rows = match decode(event)? {
-            AccountEvent::AccountCreated(created) => {
+        let rows = match decode::<AccountEvent>(event)?.into_entry().effect {
+            Effect::Opened(created) => {
                 let (owner, currency) = (created.owner, created.currency.as_str());
                 db.prepare_cached(&self.open)?.execute(params![event.position, id, owner, currency, now])?
             }
-            AccountEvent::MoneyDeposited(moved) => change(moved.amount as i64)?,
-            AccountEvent::MoneyWithdrawn(moved) => change(-(moved.amount as i64))?,
-            AccountEvent::AccountClosed(_) => {
-                db.prepare_cached(&self.close)?.execute(params![id, version, now])?
-            }
+            Effect::In(moved) => change(moved.amount as i64)?,
+            Effect::Out(moved) => change(-(moved.amount as i64))?,
+            Effect::Closed => db.prepare_cached(&self.close)?.execute(params![id, version, now])?,
         };
         // SQL reports success for an UPDATE of an account that was never opened.
         if rows == 1 { Ok(()) } else { Err(no_account()) }

@@ -170,7 +170,7 @@ impl Projection for Balance {
         let cents = match decode(event)? {
             AccountEvent::MoneyDeposited(money) => money.amount.cast_signed(),
             AccountEvent::MoneyWithdrawn(money) => -money.amount.cast_signed(),
-            AccountEvent::AccountCreated(_) | AccountEvent::AccountClosed(_) => 0,
+            _ => 0,
         };
         db.execute(&self.add, [cents])?;
         Ok(())

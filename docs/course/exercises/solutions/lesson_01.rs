@@ -33,9 +33,7 @@ impl Ledger {
     pub fn withdrawn(&self) -> u64 {
         let amount = |event: &AccountEvent| match event {
             AccountEvent::MoneyWithdrawn(moved) => Some(moved.amount),
-            AccountEvent::AccountCreated(_)
-            | AccountEvent::MoneyDeposited(_)
-            | AccountEvent::AccountClosed(_) => None,
+            _ => None,
         };
         self.events.iter().filter_map(amount).sum()
     }
@@ -46,6 +44,6 @@ fn evolve(balance: u64, event: &AccountEvent) -> u64 {
     match event {
         AccountEvent::MoneyDeposited(moved) => balance + moved.amount,
         AccountEvent::MoneyWithdrawn(moved) => balance - moved.amount,
-        AccountEvent::AccountCreated(_) | AccountEvent::AccountClosed(_) => balance,
+        _ => balance,
     }
 }

@@ -45,7 +45,7 @@ fn add_to_balance(db: &Connection, event: &RecordedEvent<'_>) -> Result<(), Proj
     let cents = match decode(event)? {
         AccountEvent::MoneyDeposited(money) => money.amount.cast_signed(),
         AccountEvent::MoneyWithdrawn(money) => -money.amount.cast_signed(),
-        AccountEvent::AccountCreated(_) | AccountEvent::AccountClosed(_) => 0,
+        _ => 0,
     };
     db.execute(
         "INSERT INTO balances VALUES (?1, ?2) ON CONFLICT DO UPDATE SET cents = cents + excluded.cents",
