@@ -17,6 +17,8 @@ const ADA: Uuid = Uuid::from_u128(1);
 struct Branch {
     log: Arc<EventLog>,
     executor: Executor,
+    /// How many of the next requests are lost on the way to the bank.
+    lost_requests: Cell<u32>,
     /// How many of the next answers are lost.
     lost_answers: Cell<u32>,
     /// What another client withdraws as soon as an account was looked at.
@@ -35,7 +37,8 @@ impl Branch {
         for command in [open, AccountCommand::Deposit(movement(cents))] {
             executor.execute::<Account>(ADA, command, Context::default()).unwrap();
         }
-        Self { log, executor, lost_answers: Cell::new(0), other_withdrawal: Cell::new(0) }
+        let (lost_requests, lost_answers) = (Cell::new(0), Cell::new(0));
+        Self { log, executor, lost_requests, lost_answers, other_withdrawal: Cell::new(0) }
     }
 
     fn now(&self) -> Seen {
@@ -82,6 +85,10 @@ impl Bank for Branch {
     }
 
     fn withdraw(&self, withdrawal: &Withdrawal) -> Result<(), Failure> {
+        if self.lost_requests.get() > 0 {
+            self.lost_requests.set(self.lost_requests.get() - 1);
+            return Err(Failure::NoAnswer);
+        }
         self.execute(withdrawal)?;
         match self.lost_answers.get() {
             0 => Ok(()),
@@ -94,15 +101,16 @@ impl Bank for Branch {
 }
 
 #[test]
-fn an_invoice_is_paid_once_although_an_answer_is_lost() {
+fn an_invoice_is_paid_once_although_a_request_and_two_answers_are_lost() {
     let bank = Branch::with_balance(5000);
+    bank.lost_requests.set(1);
     bank.lost_answers.set(2);
     pay_invoice(&bank, "2026-17", 700);
     assert_eq!(
         bank.now().balance,
         4300,
-        "the bank withdrew the money, and two answers were lost on the way back. Each attempt must name the same \
-         payment, or each is a payment of its own."
+        "the first request never arrived, and then the bank withdrew the money and two answers were lost on the way \
+         back. Ask until there is an answer, and let each attempt name the same payment, or each is a payment of its own."
     );
 }
 

@@ -49,6 +49,7 @@ pub enum Failure {
 /// Pays an invoice out of the account, once.
 pub fn pay_invoice(bank: &impl Bank, invoice: &str, amount: u64) {
     // No answer means that the outcome is unknown: ask again for the same payment, under the same key.
+    // (Over a network, pause before each new attempt, longer each time.)
     let key = Some(format!("invoice-{invoice}"));
     while bank.withdraw(&Withdrawal { amount, if_match: None, key: key.clone() }).is_err() {}
 }
